@@ -1,0 +1,1 @@
+"""EarthSignature: CORINE land cover from every clear Sentinel-2 image, as a Dagster asset platform."""

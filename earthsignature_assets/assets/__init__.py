@@ -1,0 +1,1 @@
+"""The assets, one module per step of the chain, in the order of the chain."""

@@ -1,0 +1,76 @@
+"""Every error of the project, in one place.
+
+A message names what is wrong (the item, the band, the field) and the remedy. `retryable` says whether trying
+the same call again can help: retry policies read it, nothing else decides.
+"""
+
+from typing import ClassVar
+
+
+class EarthSignatureError(Exception):
+    """Base of every error that the project raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+
+
+class InvalidKeyError(EarthSignatureError):
+    """A scene key, tile, model version or product name that does not parse."""
+
+
+class UnknownClassError(EarthSignatureError):
+    """A land-cover code or name outside the CORINE nomenclature."""
+
+
+class NoSuchSceneError(EarthSignatureError):
+    """A day or a scene for which discovery found no item."""
+
+
+class ItemError(EarthSignatureError):
+    """A STAC item that lacks a fact or an asset that the chain needs."""
+
+
+class BandError(EarthSignatureError):
+    """A band that is missing, damaged, of another size, or on another grid than the item says."""
+
+
+class ProviderUnavailableError(EarthSignatureError):
+    """A STAC API or a band's server that does not answer, or not in time."""
+
+    retryable = True
+
+
+class ProviderAnswerError(EarthSignatureError):
+    """A STAC API that refuses the request or answers with what is no STAC."""
+
+
+class ModelError(EarthSignatureError):
+    """A model or version that is absent, damaged, or does not fit the patches."""
+
+
+class EngineUnavailableError(EarthSignatureError):
+    """An inference engine that does not answer, or not in time."""
+
+    retryable = True
+
+
+class GroundTruthError(EarthSignatureError):
+    """Ground truth that cannot be used: another CRS, unknown codes, no labelled pixel."""
+
+
+class ProductError(EarthSignatureError):
+    """A product that fails its own validation, or whose files do not match their checksums."""
+
+
+class StoreUnavailableError(EarthSignatureError):
+    """The product store or the catalogue cannot be reached, or refuses to be written."""
+
+    retryable = True
+
+
+class QueryError(EarthSignatureError):
+    """A query that cannot be answered as asked; `field` names the part that is wrong."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.remedy = message

@@ -1,0 +1,1 @@
+"""From patches to classes: one engine interface, two engines, seam-free tiling. No Dagster inside."""

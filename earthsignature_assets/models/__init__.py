@@ -1,0 +1,1 @@
+"""The model repository, ground truth, training, evaluation and model cards. No Dagster inside."""

@@ -1,0 +1,175 @@
+"""The model repository: Triton's own layout, read by every engine.
+
+    <root>/<name>/config.pbtxt            what Triton serves (generated with the model)
+    <root>/<name>/<version>/model.onnx    the graph: uint16 reflectance in, class index and confidence out
+    <root>/<name>/<version>/model.json    what the version needs and what it can tell (`ModelDescription`)
+    <root>/<name>/<version>/card.md       the model card, for people
+
+The graph's contract, all of it:
+
+    input   reflectance   uint16 (n, bands, height, width)   surface reflectance × 10000, 0 = no data
+    output  class_index   uint8  (n, height, width)          k in 1…K, the k-th of the description's classes
+    output  confidence    uint8  (n, height, width)          percent, 0…100
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from earthsignature_assets.errors import InvalidKeyError, ModelError
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.nomenclature import class_of
+
+S2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+"""The ten bands of the patches, in their order in every stack."""
+
+
+@dataclass(frozen=True)
+class PredictedClass:
+    """One class that a model tells: its CORINE level-3 code, and the level that its ground truth supports.
+
+    `supported_level` 2 means that the code stands for its whole level-2 class: ground truth that says "forest"
+    cannot tell 311 from 312.
+    """
+
+    code: int
+    supported_level: int
+    meaning: str
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What one model version needs and what it can tell.
+
+    `stride` is the network's total down-sampling in pixels, `receptive_field` the side in pixels of the square
+    that one output depends on, `halo` the margin in pixels read around a patch (at least half the receptive
+    field, a multiple of the stride). `sha256` is that of `model.onnx`.
+    """
+
+    model: ModelVersion
+    bands: tuple[str, ...]
+    level: str
+    resolution_m: float
+    stride: int
+    receptive_field: int
+    halo: int
+    classes: tuple[PredictedClass, ...]
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if self.stride < 1 or self.halo % self.stride or self.halo * 2 < self.receptive_field - 1:
+            raise ModelError(
+                f"{self.model}: halo {self.halo} must be a multiple of the stride {self.stride} and at least "
+                f"half the receptive field {self.receptive_field}"
+            )
+        if not 1 <= len(self.classes) <= 254:
+            raise ModelError(f"{self.model}: a model tells 1 to 254 classes, not {len(self.classes)}")
+        for entry in self.classes:
+            class_of(entry.code)
+
+    @property
+    def class_codes(self) -> tuple[int, ...]:
+        """CORINE level-3 codes in the order of the class index (the first is index 1)."""
+        return tuple(entry.code for entry in self.classes)
+
+    @property
+    def code_table(self) -> npt.NDArray[np.uint16]:
+        """Look-up table from class index to code: (256,) uint16, index 0 is no data."""
+        table = np.zeros(256, np.uint16)
+        table[1 : len(self.classes) + 1] = self.class_codes
+        return table
+
+    def to_json(self) -> str:
+        """The text of `model.json`."""
+        content = asdict(self) | {"model": self.model.name, "version": self.model.version}
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ModelError: the text lacks a field or holds a value that does not fit.
+        """
+        try:
+            content: dict[str, Any] = json.loads(text)
+            return cls(
+                model=ModelVersion(content["model"], content["version"]),
+                bands=tuple(content["bands"]),
+                level=content["level"],
+                resolution_m=float(content["resolution_m"]),
+                stride=int(content["stride"]),
+                receptive_field=int(content["receptive_field"]),
+                halo=int(content["halo"]),
+                classes=tuple(PredictedClass(**entry) for entry in content["classes"]),
+                sha256=content["sha256"],
+            )
+        except (ValueError, KeyError, TypeError, InvalidKeyError) as error:
+            raise ModelError(f"model.json cannot be read: {error!r}") from error
+
+
+class ModelRepository:
+    """The versions in one repository folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def versions(self) -> list[ModelVersion]:
+        """Every version that has a description, in order of name and number."""
+        found = []
+        for path in self.root.glob("*/*/model.json"):
+            try:
+                found.append(ModelVersion(path.parent.parent.name, int(path.parent.name)))
+            except (ValueError, InvalidKeyError):
+                continue
+        return sorted(found)
+
+    def folder(self, model: ModelVersion) -> Path:
+        """The folder of a version, whether it exists or not."""
+        return self.root / model.name / str(model.version)
+
+    def describe(self, model: ModelVersion) -> ModelDescription:
+        """Read the description of a version.
+
+        Raises:
+            ModelError: the version is absent, or its description does not fit.
+        """
+        path = self.folder(model) / "model.json"
+        if not path.is_file():
+            known = ", ".join(map(str, self.versions())) or "none"
+            raise ModelError(f"{model} is not in the model repository {self.root} (it holds: {known})")
+        description = ModelDescription.from_json(path.read_text(encoding="utf-8"))
+        if description.model != model:
+            raise ModelError(f"{path} describes {description.model}, expected {model}")
+        return description
+
+    def graph(self, model: ModelVersion) -> Path:
+        """The path of a version's `model.onnx`, checked against the description's checksum.
+
+        Raises:
+            ModelError: the file is absent or damaged.
+        """
+        description = self.describe(model)
+        path = self.folder(model) / "model.onnx"
+        if not path.is_file():
+            raise ModelError(f"{model}: {path} is missing")
+        if _sha256(path, path.stat().st_mtime_ns) != description.sha256:
+            raise ModelError(f"{model}: {path} is damaged (its SHA-256 is not the one in model.json)")
+        return path
+
+
+@cache
+def _sha256(path: Path, modified_ns: int) -> str:  # noqa: ARG001 - a changed file is another cache entry
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def shipped_repository() -> ModelRepository:
+    """The repository that comes with the package."""
+    return ModelRepository(Path(str(resources.files("earthsignature_assets.models") / "shipped")))

@@ -1,0 +1,116 @@
+"""Pictures that people look at: true colour, land cover in official colours, panels side by side with a legend.
+
+Pure functions from arrays to RGB arrays and PNG bytes.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from earthsignature_assets.nomenclature import class_of, palette
+
+RGB = npt.NDArray[np.uint8]
+
+_MARGIN = 16
+_INK = (33, 37, 41)
+_PAPER = (255, 255, 255)
+_FRAME = (173, 181, 189)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One image of a picture, (height, width, 3) uint8, with the title above it."""
+
+    title: str
+    image: RGB
+
+
+def true_colour(
+    red: npt.NDArray[np.uint16],
+    green: npt.NDArray[np.uint16],
+    blue: npt.NDArray[np.uint16],
+    brightest: float = 2500.0,
+) -> RGB:
+    """Render reflectance × 10000 as RGB, `brightest` becoming white; pixels of 0 in every band become white.
+
+    Args:
+        red: (height, width) uint16, B04; `green` is B03 and `blue` B02 on the same grid.
+        green: see `red`.
+        blue: see `red`.
+        brightest: the reflectance × 10000 that saturates.
+    """
+    stack = np.stack([red, green, blue], axis=-1).astype(np.float32)
+    image = (np.clip(stack / brightest, 0, 1) ** (1 / 1.6) * 255).astype(np.uint8)
+    image[(stack == 0).all(axis=-1)] = _PAPER
+    return image
+
+
+def land_cover(codes: npt.NDArray[np.uint16]) -> RGB:
+    """Render CORINE level-3 codes, (height, width) uint16, in their official colours; no data is white."""
+    image: RGB = palette()[np.minimum(codes, 999)]
+    return image
+
+
+def overview(image: npt.NDArray[np.generic], longest: int, categorical: bool = False) -> npt.NDArray[np.generic]:
+    """Shrink an image so that its longest side is at most `longest` pixels; classes are picked, never mixed."""
+    height, width = image.shape[:2]
+    factor = min(1.0, longest / max(height, width))
+    if factor == 1.0:
+        return image
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_NEAREST if categorical else cv2.INTER_AREA)
+
+
+def png(image: RGB) -> bytes:
+    """Encode an RGB image as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def side_by_side(panels: Sequence[Panel], legend: Sequence[int] = (), title: str = "", panel_height: int = 420) -> RGB:
+    """Lay panels in a row at one height, with a legend of CORINE codes below.
+
+    Args:
+        panels: at least one; each is scaled to `panel_height`.
+        legend: the level-3 codes to explain, in this order.
+        title: the line above everything, left out when empty.
+        panel_height: the height in pixels of every panel.
+    """
+    font, small = ImageFont.load_default(18), ImageFont.load_default(14)
+    images = [
+        cv2.resize(
+            panel.image,
+            (round(panel.image.shape[1] * panel_height / panel.image.shape[0]), panel_height),
+            interpolation=cv2.INTER_AREA if panel.image.shape[0] > panel_height else cv2.INTER_NEAREST,
+        )
+        for panel in panels
+    ]
+    width = max(sum(image.shape[1] for image in images) + _MARGIN * (len(images) + 1), 640)
+    columns = max(1, (width - _MARGIN) // 300)
+    legend_rows = -(-len(legend) // columns)
+    head = 34 if title else 0
+    height = head + 30 + panel_height + _MARGIN + legend_rows * 24 + _MARGIN
+    sheet = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    if title:
+        draw.text((_MARGIN, 10), title, _INK, font)
+    left = _MARGIN
+    for panel, image in zip(panels, images, strict=True):
+        draw.text((left, head + 8), panel.title, _INK, small)
+        sheet.paste(Image.fromarray(image), (left, head + 30))
+        draw.rectangle((left - 1, head + 29, left + image.shape[1], head + 30 + panel_height), outline=_FRAME, width=1)
+        left += image.shape[1] + _MARGIN
+    for position, code in enumerate(legend):
+        entry = class_of(code)
+        x = _MARGIN + position % columns * 300
+        y = head + 30 + panel_height + _MARGIN + position // columns * 24
+        draw.rectangle((x, y, x + 22, y + 16), fill=entry.rgb, outline=_FRAME)
+        name = entry.name if len(entry.name) <= 34 else entry.name[:33] + "…"
+        draw.text((x + 30, y), f"{code} {name}", _INK, small)
+    return np.asarray(sheet)
