@@ -45,7 +45,7 @@ def true_colour(
         brightest: the reflectance × 10000 that saturates.
     """
     stack = np.stack([red, green, blue], axis=-1).astype(np.float32)
-    image = (np.clip(stack / brightest, 0, 1) ** (1 / 1.6) * 255).astype(np.uint8)
+    image: RGB = (np.clip(stack / brightest, 0, 1) ** (1 / 1.6) * 255).astype(np.uint8)
     image[(stack == 0).all(axis=-1)] = _PAPER
     return image
 
