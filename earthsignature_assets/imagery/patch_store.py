@@ -1,0 +1,174 @@
+"""The patches of a scene: one Zarr store, one chunk a patch, readable with `xarray.open_zarr` and rioxarray.
+
+    reflectance   uint16 (band, y, x)   surface reflectance × 10000, 0 = no data
+    no_data       bool   (y, x)         outside the eroded swath, or defective
+    unreliable    bool   (y, x)         under cloud or shadow, dilated
+
+Coordinates are pixel centres in the tile's UTM zone; `spatial_ref` carries the CRS. Patches without a valid pixel
+take no space. A store is written aside and becomes visible by one rename.
+"""
+
+import shutil
+import uuid
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rioxarray  # noqa: F401 - registers the accessor that writes the CRS
+import xarray as xr
+import zarr
+from zarr.codecs import BloscCodec
+
+from earthsignature_assets.errors import BandError
+from earthsignature_assets.grid import PixelGrid
+
+_BITSHUFFLED_ZSTD = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
+PATCH_SIZE = 512
+
+
+class PatchStore:
+    """The patches of one scene on disk."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a store.
+
+        Raises:
+            BandError: there is no complete store at that path.
+        """
+        if not (path / "zarr.json").is_file():
+            raise BandError(f"there are no patches at {path}: materialise `patches` for this scene")
+        self.path = path
+        self._group = zarr.open_group(path, mode="r", use_consolidated=True)
+        self._reflectance = self._array("reflectance")
+        self._no_data = self._array("no_data")
+        self._unreliable = self._array("unreliable")
+        self.grid = PixelGrid(**_facts(self._group)["grid"])
+        self.patch_size = self._no_data.chunks[0]
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Sentinel-2 band names in the order of the stack."""
+        return tuple(_facts(self._group)["bands"])
+
+    def reflectance(self, rows: slice, columns: slice = slice(None)) -> npt.NDArray[np.uint16]:
+        """Reflectance × 10000 of a window: (bands, rows, columns) uint16, 0 = no data."""
+        return np.asarray(self._reflectance[:, rows, columns], np.uint16)
+
+    def no_data(self, rows: slice = slice(None), columns: slice = slice(None)) -> npt.NDArray[np.bool_]:
+        """Where nothing was observed: (rows, columns) bool."""
+        return np.asarray(self._no_data[rows, columns], bool)
+
+    def unreliable(self, rows: slice = slice(None), columns: slice = slice(None)) -> npt.NDArray[np.bool_]:
+        """Where cloud or shadow covers the ground: (rows, columns) bool."""
+        return np.asarray(self._unreliable[rows, columns], bool)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the store takes on disk."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)  # noqa: S101 - narrows the type; the layout is ours
+        return array
+
+
+class PatchWriter:
+    """Writes one scene's patches, row by row of patches."""
+
+    def __init__(self, group: zarr.Group, grid: PixelGrid, bands: Sequence[str], patch_size: int) -> None:
+        spatial = {"fill_value": 0, "attributes": {"grid_mapping": "spatial_ref"}}
+        self._reflectance = group.create_array(
+            "reflectance",
+            shape=(len(bands), *grid.shape),
+            chunks=(len(bands), patch_size, patch_size),
+            dtype="uint16",
+            dimension_names=("band", "y", "x"),
+            compressors=_BITSHUFFLED_ZSTD,
+            **spatial,
+        )
+        masks = [
+            group.create_array(
+                name,
+                shape=grid.shape,
+                chunks=(patch_size, patch_size),
+                dtype="bool",
+                dimension_names=("y", "x"),
+                compressors=_BITSHUFFLED_ZSTD,
+                **(spatial | {"fill_value": name == "no_data"}),
+            )
+            for name in ("no_data", "unreliable")
+        ]
+        self._no_data, self._unreliable = masks
+
+    def write(
+        self,
+        rows: slice,
+        reflectance: npt.NDArray[np.uint16],
+        no_data: npt.NDArray[np.bool_],
+        unreliable: npt.NDArray[np.bool_],
+    ) -> None:
+        """Write full-width rows: reflectance (bands, rows, width) uint16, masks (rows, width) bool."""
+        self._reflectance[:, rows, :] = reflectance
+        self._no_data[rows, :] = no_data
+        self._unreliable[rows, :] = unreliable
+
+
+@contextmanager
+def create_patch_store(
+    path: Path, grid: PixelGrid, bands: Sequence[str], patch_size: int = PATCH_SIZE, **facts: str
+) -> Iterator[PatchWriter]:
+    """Write a store; it is at `path` when the block ends well, and nothing is there when it does not.
+
+    Args:
+        path: where the store shall be; an earlier one is replaced.
+        grid: the 10 m grid.
+        bands: Sentinel-2 band names in the order of the stack.
+        patch_size: side of a patch in pixels.
+        facts: what else the store shall say of itself (scene key, product).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        west, south, east, north = grid.bounds
+        half = grid.resolution_m / 2
+        coordinates = xr.Dataset(
+            coords={
+                "band": np.array(bands, dtype=object),
+                "y": np.linspace(north - half, south + half, grid.height),
+                "x": np.linspace(west + half, east - half, grid.width),
+            }
+        ).rio.write_crs(grid.epsg)
+        coordinates.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+        group = zarr.open_group(partial, mode="a")
+        group.attrs["earthsignature"] = {"grid": _grid_facts(grid), "bands": list(bands), **facts}
+        yield PatchWriter(group, grid, bands, patch_size)
+        with warnings.catch_warnings():
+            # Zarr's third format has no word on consolidated metadata yet; zarr and xarray both read it.
+            warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+            zarr.consolidate_metadata(partial)
+        shutil.rmtree(path, ignore_errors=True)
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _grid_facts(grid: PixelGrid) -> dict[str, float]:
+    return {
+        "epsg": grid.epsg,
+        "left_m": grid.left_m,
+        "top_m": grid.top_m,
+        "resolution_m": grid.resolution_m,
+        "width": grid.width,
+        "height": grid.height,
+    }
+
+
+def _facts(group: zarr.Group) -> dict[str, Any]:
+    facts = group.attrs["earthsignature"]
+    assert isinstance(facts, dict)  # noqa: S101 - narrows the type; the layout is ours
+    return facts
