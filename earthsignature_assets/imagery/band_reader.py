@@ -4,6 +4,7 @@ The remote's policy is stated here once (GDAL's options): 10 s to connect, 60 s 
 pauses on 429, 500, 502, 503 and 504; no directory listings; neighbouring ranges merged.
 """
 
+import re
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,14 +28,7 @@ _GDAL_OPTIONS = {
     "GDAL_CACHEMAX": "256",
     "GDAL_NUM_THREADS": "1",
 }
-_PASSING = (
-    "HTTP error code: 429",
-    "HTTP error code : 429",
-    "error code: 5",
-    "error code : 5",
-    "CURL error",
-    "timed out",
-)
+_PASSING = re.compile(r"error code ?: (429|5\d\d)|CURL error|timed out|Connection refused|Could not resolve")
 
 
 def gdal_environment() -> Any:
@@ -101,6 +95,6 @@ class BandReader:
             cause = cause.__cause__
         text = "; ".join(dict.fromkeys(causes))
         message = f"item {self.item_id}: band {self.band} ({self.href}) {what}: {text}"
-        if self.href.startswith(("http://", "https://", "/vsi")) and any(mark in text for mark in _PASSING):
+        if self.href.startswith(("http://", "https://", "/vsi")) and _PASSING.search(text):
             return ProviderUnavailableError(message)
         return BandError(message)

@@ -81,29 +81,29 @@ class PatchWriter:
     """Writes one scene's patches, row by row of patches."""
 
     def __init__(self, group: zarr.Group, grid: PixelGrid, bands: Sequence[str], patch_size: int) -> None:
-        spatial = {"fill_value": 0, "attributes": {"grid_mapping": "spatial_ref"}}
         self._reflectance = group.create_array(
             "reflectance",
             shape=(len(bands), *grid.shape),
             chunks=(len(bands), patch_size, patch_size),
             dtype="uint16",
-            dimension_names=("band", "y", "x"),
+            fill_value=0,
             compressors=_BITSHUFFLED_ZSTD,
-            **spatial,
+            dimension_names=("band", "y", "x"),
+            attributes={"grid_mapping": "spatial_ref"},
         )
-        masks = [
+        self._no_data, self._unreliable = (
             group.create_array(
                 name,
                 shape=grid.shape,
                 chunks=(patch_size, patch_size),
                 dtype="bool",
-                dimension_names=("y", "x"),
+                fill_value=missing,
                 compressors=_BITSHUFFLED_ZSTD,
-                **(spatial | {"fill_value": name == "no_data"}),
+                dimension_names=("y", "x"),
+                attributes={"grid_mapping": "spatial_ref"},
             )
-            for name in ("no_data", "unreliable")
-        ]
-        self._no_data, self._unreliable = masks
+            for name, missing in (("no_data", True), ("unreliable", False))
+        )
 
     def write(
         self,

@@ -56,26 +56,25 @@ def read_scene_mask(scene: Scene) -> tuple[SceneMask, PixelGrid]:
         BandError: a classification is damaged, or on another grid than the first part's.
         ProviderUnavailableError: its server does not answer.
     """
-    classification: npt.NDArray[np.uint16] | None = None
-    grid: PixelGrid | None = None
     with gdal_environment():
-        for part in scene.parts:
-            if part.classification is None:
-                raise ItemError(
-                    f"item {part.item_id} has no scene classification (SCL): its clouds cannot be told; "
-                    "choose a collection of level L2A"
-                )
-            with BandReader(part.item_id, "SCL", part.classification) as reader:
-                _check_grid(reader, part)
-                values = reader.read(slice(0, reader.grid.height))
-                if classification is None or grid is None:
-                    classification, grid = values, reader.grid
-                elif reader.grid != grid:
-                    raise BandError(f"item {part.item_id}: band SCL is on another grid than that of {scene.parts[0]}")
-                else:
-                    classification = np.where(classification == 0, values, classification)
-    assert classification is not None and grid is not None  # noqa: S101 - a scene has at least one part
+        layers = [_read_classification(part) for part in scene.parts]
+    classification, grid = layers[0]
+    for part, (values, part_grid) in zip(scene.parts[1:], layers[1:], strict=True):
+        if part_grid != grid:
+            raise BandError(f"item {part.item_id}: band SCL has the grid {part_grid}, the scene's other part {grid}")
+        classification = np.where(classification == 0, values, classification)
     return mask_scene(np.minimum(classification, 255).astype(np.uint8), grid.resolution_m), grid
+
+
+def _read_classification(part: SceneItem) -> tuple[npt.NDArray[np.uint16], PixelGrid]:
+    if part.classification is None:
+        raise ItemError(
+            f"item {part.item_id} has no scene classification (SCL), so its clouds cannot be told: "
+            "choose a collection of level L2A"
+        )
+    with BandReader(part.item_id, "SCL", part.classification) as reader:
+        _check_grid(reader, part)
+        return reader.read(slice(0, reader.grid.height)), reader.grid
 
 
 def write_patches(
@@ -83,7 +82,7 @@ def write_patches(
     bands: Sequence[str],
     path: Path,
     patch_size: int = PATCH_SIZE,
-    progress: Progress = lambda done, of: None,
+    progress: Progress | None = None,
 ) -> PatchSummary:
     """Read a scene's bands and write its patch store.
 
@@ -125,7 +124,8 @@ def write_patches(
             patches_with_data += sum(
                 not no_data[:, column : column + patch_size].all() for column in range(0, grid.width, patch_size)
             )
-            progress(rows.stop, grid.height)
+            if progress:
+                progress(rows.stop, grid.height)
     return PatchSummary(
         valid_pixels=valid,
         pixels=grid.width * grid.height,
