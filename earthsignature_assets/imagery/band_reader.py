@@ -68,7 +68,7 @@ class BandReader:
         """
         window = Window(0, rows.start, self.grid.width, rows.stop - rows.start)
         try:
-            values = self._dataset.read(1, window=window)
+            values: npt.NDArray[np.uint16] = self._dataset.read(1, window=window)
         except RasterioError as error:
             raise self._fault(f"cannot be read at rows {rows.start}…{rows.stop}", error) from error
         if self._no_data not in (None, 0):

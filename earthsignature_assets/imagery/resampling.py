@@ -42,14 +42,14 @@ def bilinear(
     # Pixel centres: source = (target + 0.5) · factor + shift − 0.5.
     x0 = 0.5 * factor + shift_x - 0.5
     y0 = (rows.start + 0.5) * factor + shift_y - 0.5 - array_rows.start
-    resampled: npt.NDArray[np.uint16] = cv2.warpAffine(
+    resampled = cv2.warpAffine(
         array,
         np.array([[factor, 0.0, x0], [0.0, factor, y0]]),
         (target.width, rows.stop - rows.start),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return resampled
+    return resampled.astype(np.uint16, copy=False)
 
 
 def nearest(

@@ -1,0 +1,64 @@
+"""The embedded engine: ONNX Runtime inside this process."""
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from earthsignature_assets.errors import ModelError
+from earthsignature_assets.inference.engine import Segments, check_request, check_segments
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.repository import ModelDescription, ModelRepository
+
+_OUTPUTS = ["class_index", "confidence"]
+
+
+class EmbeddedEngine:
+    """Runs a model version of a repository with ONNX Runtime on this machine's processors."""
+
+    def __init__(self, repository: ModelRepository, model: ModelVersion, threads: int = 2) -> None:
+        """Load a model version.
+
+        Args:
+            repository: where the version is.
+            model: which version.
+            threads: threads that one call may use.
+
+        Raises:
+            ModelError: the version is absent, damaged, or its graph is not what the repository's contract says.
+        """
+        self._description = repository.describe(model)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Memory returns after each window: the arena's growth would otherwise stay for the life of the process.
+        options.enable_cpu_mem_arena = False
+        try:
+            self._session = ort.InferenceSession(
+                repository.graph(model).read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise ModelError(f"{model}: the graph cannot be loaded: {error}") from error
+        self._check_graph(model)
+
+    @property
+    def description(self) -> ModelDescription:
+        """What the model needs and tells."""
+        return self._description
+
+    def segment(self, reflectance: npt.NDArray[np.uint16]) -> Segments:
+        """Segment a batch of windows; see `Engine.segment`."""
+        check_request(self._description, reflectance)
+        class_index, confidence = self._session.run(_OUTPUTS, {"reflectance": reflectance})
+        segments = Segments(class_index, confidence)
+        check_segments(self._description, reflectance, segments)
+        return segments
+
+    def _check_graph(self, model: ModelVersion) -> None:
+        inputs = {tensor.name: (tensor.type, tensor.shape) for tensor in self._session.get_inputs()}
+        outputs = {tensor.name: tensor.type for tensor in self._session.get_outputs()}
+        bands = len(self._description.bands)
+        kind, shape = inputs.get("reflectance", ("nothing", []))
+        if len(inputs) != 1 or kind != "tensor(uint16)" or len(shape) != 4 or shape[1] != bands:
+            raise ModelError(f"{model}: the graph takes {inputs}, expected reflectance uint16 (n, {bands}, h, w)")
+        if any(outputs.get(name) != "tensor(uint8)" for name in _OUTPUTS):
+            raise ModelError(f"{model}: the graph gives {outputs}, expected class_index and confidence as uint8")
