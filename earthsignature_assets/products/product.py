@@ -1,0 +1,53 @@
+"""What readers see of a published product, and the files that it consists of."""
+
+import datetime as dt
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shapely.geometry.base import BaseGeometry
+
+from earthsignature_assets.keys import ModelVersion, SceneKey
+
+
+class Asset(StrEnum):
+    """The files of a product, by their name inside its folder."""
+
+    LAND_COVER = "land_cover.tif"
+    CONFIDENCE = "confidence.tif"
+    CLOUD_MASK = "cloud_mask.tif"
+    POLYGONS = "polygons.parquet"
+    GEOBUF = "polygons.geobuf"
+    THUMBNAIL = "thumbnail.png"
+    ITEM = "item.json"
+
+
+@dataclass(frozen=True)
+class Product:
+    """One published product: a Sentinel-2 product as one model version classified it.
+
+    Attributes:
+        product_id: the Sentinel-2 product name, without `.SAFE`.
+        scene: the scene it shows.
+        model: the model version that made it.
+        product_type: `S2MSI1C` or `S2MSI2A`.
+        sensed_at: the acquisition, in UTC.
+        published_at: the first publication, in UTC; a re-run keeps it.
+        footprint: valid-data footprint in EPSG:4326, a Polygon or MultiPolygon.
+        cloud_cover_percent: 0…100, of the valid area.
+        class_codes: the CORINE level-3 codes present in the raster, without 0.
+        folder: relative POSIX path inside the store, `products/<model>/<scene>/<digest>`.
+        current: whether this model version is the one served for this product to readers who choose none. The
+            catalogue decides it; what is passed to `Catalogue.record` is ignored.
+    """
+
+    product_id: str
+    scene: SceneKey
+    model: ModelVersion
+    product_type: str
+    sensed_at: dt.datetime
+    published_at: dt.datetime
+    footprint: BaseGeometry
+    cloud_cover_percent: float
+    class_codes: frozenset[int]
+    folder: str
+    current: bool = False
