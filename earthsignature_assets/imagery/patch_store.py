@@ -3,6 +3,7 @@
     reflectance   uint16 (band, y, x)   surface reflectance × 10000, 0 = no data
     no_data       bool   (y, x)         outside the eroded swath, or defective
     unreliable    bool   (y, x)         under cloud or shadow, dilated
+    overview      uint16 (band, y_overview, x_overview)   every n-th pixel of the stack, for pictures
 
 Coordinates are pixel centres in the tile's UTM zone; `spatial_ref` carries the CRS. Patches without a valid pixel
 take no space. A store is written aside and becomes visible by one rename.
@@ -28,6 +29,7 @@ from earthsignature_assets.grid import PixelGrid
 
 _BITSHUFFLED_ZSTD = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
 PATCH_SIZE = 512
+_OVERVIEW_PIXELS = 640
 
 
 class PatchStore:
@@ -65,6 +67,15 @@ class PatchStore:
     def unreliable(self, rows: slice = slice(None), columns: slice = slice(None)) -> npt.NDArray[np.bool_]:
         """Where cloud or shadow covers the ground: (rows, columns) bool."""
         return np.asarray(self._unreliable[rows, columns], bool)
+
+    def overview(self) -> npt.NDArray[np.uint16]:
+        """Every n-th pixel of the stack, about 640 pixels on its longest side: (bands, height, width) uint16."""
+        return np.asarray(self._array("overview")[:], np.uint16)
+
+    @property
+    def overview_step(self) -> int:
+        """The n of the overview."""
+        return _overview_step(self.grid)
 
     @property
     def size_bytes(self) -> int:
@@ -104,6 +115,17 @@ class PatchWriter:
             )
             for name, missing in (("no_data", True), ("unreliable", False))
         )
+        self._step = _overview_step(grid)
+        shape = (len(bands), -(-grid.height // self._step), -(-grid.width // self._step))
+        self._overview = group.create_array(
+            "overview",
+            shape=shape,
+            chunks=shape,
+            dtype="uint16",
+            fill_value=0,
+            compressors=_BITSHUFFLED_ZSTD,
+            dimension_names=("band", "y_overview", "x_overview"),
+        )
 
     def write(
         self,
@@ -116,6 +138,9 @@ class PatchWriter:
         self._reflectance[:, rows, :] = reflectance
         self._no_data[rows, :] = no_data
         self._unreliable[rows, :] = unreliable
+        first = -(-rows.start // self._step)
+        seen = reflectance[:, first * self._step - rows.start :: self._step, :: self._step]
+        self._overview[:, first : first + seen.shape[1], :] = seen
 
 
 @contextmanager
@@ -155,6 +180,10 @@ def create_patch_store(
         partial.replace(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _overview_step(grid: PixelGrid) -> int:
+    return -(-max(grid.shape) // _OVERVIEW_PIXELS)
 
 
 def _grid_facts(grid: PixelGrid) -> dict[str, float]:

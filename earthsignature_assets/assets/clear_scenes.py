@@ -1,0 +1,61 @@
+"""`clear_scenes`: a verdict on each scene of a day; the accepted ones become partition keys."""
+
+import datetime as dt
+
+import dagster as dg
+
+from earthsignature_assets.assets.discovered_items import discovered_items
+from earthsignature_assets.assets.faults import RETRIES, step_faults
+from earthsignature_assets.assets.metadata import picture, table
+from earthsignature_assets.imagery.day_map import draw_day
+from earthsignature_assets.imagery.verdicts import judge_day
+from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.partitions import days, scenes
+from earthsignature_assets.resources.imagery_source import ImagerySource
+from earthsignature_assets.resources.workspace import Workspace
+
+
+@dg.asset(
+    partitions_def=days,
+    deps=[discovered_items],
+    group_name="imagery",
+    kinds={"rasterio"},
+    pool="stac_provider",
+    retry_policy=RETRIES,
+)
+def clear_scenes(
+    context: dg.AssetExecutionContext, imagery: ImagerySource, workspace: Workspace
+) -> dg.MaterializeResult[None]:
+    """The true cloud cover of each scene and a verdict with its reason; accepted scenes become partitions."""
+    with step_faults():
+        day = dt.date.fromisoformat(context.partition_key)
+        verdicts = judge_day(workspace.days.items(day), imagery.provider, S2_BANDS, imagery.policy)
+        workspace.days.write_verdicts(day, verdicts.scenes)
+    for item_id, reason in verdicts.unusable.items():
+        context.log.warning("item %s is not used: %s", item_id, reason)
+    accepted = [str(verdict.key) for verdict in verdicts.accepted]
+    context.instance.add_dynamic_partitions(str(scenes.name), accepted)
+    metadata: dict[str, dg.MetadataValue | int] = {
+        "scenes": len(verdicts.scenes),
+        "accepted": len(accepted),
+        "refused": len(verdicts.scenes) - len(accepted),
+        "superseded_items": len(verdicts.superseded),
+        "unusable_items": table([{"item": name, "reason": why} for name, why in verdicts.unusable.items()]),
+        "verdicts": table(
+            [
+                {
+                    "scene": str(verdict.key),
+                    "accepted": verdict.accepted,
+                    "cloud %": round(verdict.cloud_percent, 1),
+                    "provider says %": verdict.provider_cloud_percent,
+                    "clear %": round(verdict.clear_percent, 1),
+                    "reason": verdict.reason,
+                }
+                for verdict, _ in verdicts.scenes
+            ]
+        ),
+    }
+    if verdicts.scenes:
+        title = f"{day}: {len(accepted)} of {len(verdicts.scenes)} scenes clear enough"
+        metadata["map"] = picture(draw_day(title, verdicts.scenes))
+    return dg.MaterializeResult(metadata=metadata)

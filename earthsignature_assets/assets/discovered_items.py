@@ -1,0 +1,35 @@
+"""`discovered_items`: every Sentinel-2 item that the provider publishes for a day over the area of interest."""
+
+import datetime as dt
+from collections import Counter
+
+import dagster as dg
+
+from earthsignature_assets.assets.faults import RETRIES, step_faults
+from earthsignature_assets.partitions import days
+from earthsignature_assets.resources.imagery_source import ImagerySource
+from earthsignature_assets.resources.workspace import Workspace
+
+
+@dg.asset(partitions_def=days, group_name="imagery", kinds={"stac"}, pool="stac_provider", retry_policy=RETRIES)
+def discovered_items(
+    context: dg.AssetExecutionContext, imagery: ImagerySource, workspace: Workspace
+) -> dg.MaterializeResult[None]:
+    """Every Sentinel-2 item of the day over the area of interest, as stac-geoparquet."""
+    with step_faults():
+        day = dt.date.fromisoformat(context.partition_key)
+        items = imagery.discover(day)
+        added = workspace.days.add_items(day, items)
+        context.log.info("%s: %d items found, %d of them new", day, len(items), added)
+    platforms = Counter(str(item["properties"].get("platform", "unknown")) for item in items)
+    return dg.MaterializeResult(
+        metadata={
+            "items": len(items),
+            "new_items": added,
+            "tiles": len({item["properties"].get("grid:code") for item in items}),
+            "platforms": ", ".join(f"{name} {count}" for name, count in sorted(platforms.items())) or "none",
+            "provider": imagery.provider.name,
+            "stac_api": imagery.provider.api_url,
+            "collection": imagery.provider.collection,
+        }
+    )

@@ -1,0 +1,48 @@
+"""`segmentation`: the class and the confidence of every valid pixel, from one model version."""
+
+import dagster as dg
+
+from earthsignature_assets.assets.faults import RETRIES, step_faults
+from earthsignature_assets.assets.metadata import class_table
+from earthsignature_assets.assets.patches import patches
+from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.inference.segmentation import segment_scene
+from earthsignature_assets.partitions import scene_and_model, scene_models
+from earthsignature_assets.resources.inference_engine import InferenceEngine
+from earthsignature_assets.resources.workspace import Workspace
+
+
+@dg.asset(
+    partitions_def=scene_models,
+    deps=[patches],
+    group_name="land_cover",
+    kinds={"onnx", "zarr"},
+    pool="inference",
+    retry_policy=RETRIES,
+)
+def segmentation(
+    context: dg.AssetExecutionContext, engine: InferenceEngine, workspace: Workspace
+) -> dg.MaterializeResult[None]:
+    """Class index and confidence per pixel: windows with halo through the model, only where there is data."""
+    with step_faults():
+        scene, model = scene_and_model(context.partition_key)
+        store = PatchStore(workspace.patches(scene))
+        summary = segment_scene(
+            store,
+            engine.load(model),
+            workspace.segmentation(scene, model),
+            progress=lambda done, of: context.log.debug("%s %s: %d of %d windows", scene, model, done, of),
+        )
+    pixel_area_m2 = store.grid.pixel_area_m2
+    return dg.MaterializeResult(
+        metadata={
+            "model": str(model),
+            "valid_pixels": summary.valid_pixels,
+            "windows": summary.windows,
+            "windows_without_data": summary.windows_skipped,
+            "mean_confidence_percent": round(summary.mean_confidence_percent, 1),
+            "classes": class_table({code: n * pixel_area_m2 for code, n in summary.pixels_by_code.items()}),
+            "seconds": round(summary.seconds, 2),
+            "megapixels_per_second": round(summary.valid_pixels / 1e6 / max(summary.seconds, 1e-9), 2),
+        }
+    )

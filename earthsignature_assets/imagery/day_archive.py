@@ -1,0 +1,115 @@
+"""What is known of a day: its items (stac-geoparquet) and the verdicts on its scenes (GeoParquet).
+
+    <root>/items/<day>.parquet        every item that discovery found, superseded ones too
+    <root>/verdicts/<day>.parquet     one row a scene: accepted or not, why, and the figures
+
+Files are written aside and renamed: a reader sees a whole day or the one before it.
+"""
+
+import dataclasses
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import rustac
+
+from earthsignature_assets.errors import NoSuchSceneError
+from earthsignature_assets.imagery.cloud_mask import Verdict
+from earthsignature_assets.imagery.duplicates import group_scenes
+from earthsignature_assets.imagery.provider import Provider
+from earthsignature_assets.imagery.scene import Scene, scene_item
+from earthsignature_assets.keys import SceneKey
+
+
+class DayArchive:
+    """The days under one root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def add_items(self, day: dt.date, items: Sequence[dict[str, Any]]) -> int:
+        """Add a day's items to those that are known; an item of a known id replaces the older one.
+
+        Returns:
+            How many ids were not known before.
+        """
+        known = {item["id"]: item for item in self.items(day)}
+        merged = known | {item["id"]: item for item in items}
+        if merged:
+            path = self._items_path(day)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = _partial(path)
+            rustac.write_sync(str(partial), [merged[item_id] for item_id in sorted(merged)])
+            partial.replace(path)
+        return len(merged) - len(known)
+
+    def items(self, day: dt.date) -> list[dict[str, Any]]:
+        """Every known item of a day, in the order of their ids; none where none is known."""
+        path = self._items_path(day)
+        if not path.is_file():
+            return []
+        features: list[dict[str, Any]] = rustac.read_sync(str(path))["features"]
+        return features
+
+    def scene(self, key: SceneKey, provider: Provider, bands: Sequence[str]) -> Scene:
+        """The scene of a key, from the items of its day.
+
+        Raises:
+            NoSuchSceneError: no item of that day shows it.
+            ItemError: its item lacks a fact or a band.
+        """
+        shown = [item for item in self.items(key.day) if _shows(item, key)]
+        scenes = {scene.key: scene for scene in group_scenes(scene_item(item, provider, bands) for item in shown)}
+        if key not in scenes:
+            raise NoSuchSceneError(
+                f"no known item shows scene {key}: materialise `discovered_items` for {key.day}, and check the "
+                "area of interest"
+            )
+        return scenes[key]
+
+    def write_verdicts(self, day: dt.date, verdicts: Iterable[tuple[Verdict, Any]]) -> None:
+        """Write the verdicts of a day, each with its scene's footprint (EPSG:4326)."""
+        rows = [
+            dataclasses.asdict(verdict) | {"key": str(verdict.key), "geometry": shape} for verdict, shape in verdicts
+        ]
+        path = self._verdicts_path(day)
+        if not rows:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = _partial(path)
+        gpd.GeoDataFrame(rows, geometry="geometry", crs=4326).to_parquet(partial)
+        partial.replace(path)
+
+    def verdict(self, key: SceneKey) -> Verdict:
+        """The verdict on a scene.
+
+        Raises:
+            NoSuchSceneError: the scene has not been judged.
+        """
+        path = self._verdicts_path(key.day)
+        if path.is_file():
+            table = gpd.read_parquet(path)
+            for row in table[table["key"] == str(key)].drop(columns="geometry").to_dict("records"):
+                percent = row["provider_cloud_percent"]
+                provider_percent = None if percent is None or percent != percent else float(percent)
+                return Verdict(**(row | {"key": key, "provider_cloud_percent": provider_percent}))
+        raise NoSuchSceneError(f"scene {key} has no verdict: materialise `clear_scenes` for {key.day}")
+
+    def _items_path(self, day: dt.date) -> Path:
+        return self.root / "items" / f"{day.isoformat()}.parquet"
+
+    def _verdicts_path(self, day: dt.date) -> Path:
+        return self.root / "verdicts" / f"{day.isoformat()}.parquet"
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+
+
+def _shows(item: dict[str, Any], key: SceneKey) -> bool:
+    properties = item.get("properties") or {}
+    return str(properties.get("grid:code", "")).removeprefix("MGRS-") == key.tile

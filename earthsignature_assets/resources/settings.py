@@ -1,0 +1,65 @@
+"""What a deployment sets, with a default for each: environment variables that begin with EARTHSIGNATURE_."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from earthsignature_assets.errors import InvalidKeyError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A deployment.
+
+    Attributes:
+        home: folder of everything that is written (EARTHSIGNATURE_HOME).
+        provider: name of the imagery provider (EARTHSIGNATURE_PROVIDER).
+        stac_api: another address of the provider's STAC API, empty for its own (EARTHSIGNATURE_STAC_API).
+        area: what discovery looks at: MGRS tiles separated by commas, or a WKT polygon in EPSG:4326
+            (EARTHSIGNATURE_AREA).
+        models: model repository, empty for the one that comes with the package (EARTHSIGNATURE_MODELS).
+        max_cloud_percent: most cloud that a scene's valid area may have (EARTHSIGNATURE_MAX_CLOUD_PERCENT).
+        min_clear_percent: least part of a tile that must be clear (EARTHSIGNATURE_MIN_CLEAR_PERCENT).
+        threads: threads of one inference call (EARTHSIGNATURE_THREADS).
+    """
+
+    home: Path
+    provider: str = "earth-search"
+    stac_api: str = ""
+    area: str = "POLYGON ((-11 35, 32 35, 32 71, -11 71, -11 35))"
+    models: str = ""
+    max_cloud_percent: float = 60.0
+    min_clear_percent: float = 5.0
+    threads: int = 2
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings from environment variables.
+
+        Raises:
+            InvalidKeyError: a number does not parse.
+        """
+        given = {
+            name: environment[variable]
+            for name, variable in _VARIABLES.items()
+            if environment.get(variable, "").strip() and name != "home"
+        }
+        numbers: dict[str, float | int] = {}
+        for name, kind in (("max_cloud_percent", float), ("min_clear_percent", float), ("threads", int)):
+            if name in given:
+                text = given.pop(name)
+                try:
+                    numbers[name] = kind(text)
+                except ValueError:
+                    raise InvalidKeyError(f"{_VARIABLES[name]}={text!r} is no number") from None
+        home = Path(environment.get("EARTHSIGNATURE_HOME") or Path.home() / "earthsignature").expanduser().resolve()
+        return cls(home=home, **given, **numbers)  # type: ignore[arg-type]
+
+    def to_environment(self) -> dict[str, str]:
+        """The environment variables that give these settings to another process."""
+        return {variable: str(getattr(self, name)) for name, variable in _VARIABLES.items()}
+
+
+_VARIABLES = {name: f"EARTHSIGNATURE_{name.upper()}" for name in Settings.__dataclass_fields__}
