@@ -25,7 +25,7 @@ _GDAL_OPTIONS = {
     "GDAL_HTTP_RETRY_DELAY": "0.5",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
-    "GDAL_CACHEMAX": "256",
+    "GDAL_CACHEMAX": 256 << 20,  # bytes; the default grows to a twentieth of the memory
     "GDAL_NUM_THREADS": "1",
 }
 _PASSING = re.compile(r"error code ?: (429|5\d\d)|CURL error|timed out|Connection refused|Could not resolve")

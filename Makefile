@@ -1,0 +1,60 @@
+# Every target makes what it needs; the second time it is quick.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+UV := $(BIN)/python -m uv
+READY := .venv/.ready
+HOME_OF_DEMO := build/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo ui test test-services bench train proto lock format clean
+
+help:  ## Say what can be made
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements/dev.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import uv' 2>/dev/null || $(BIN)/python -m pip install --quiet uv
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY)  ## From a STAC search to an answered gRPC call, on simulated scenes (under 3 minutes)
+	$(BIN)/earthsignature demo --home $(HOME_OF_DEMO)
+
+ui: $(READY)  ## Open the Dagster UI on what the demo made
+	$(BIN)/earthsignature ui --home $(HOME_OF_DEMO)
+
+test: $(READY)  ## Format, lint, types, import contracts, tests (under 10 minutes)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not services"
+
+test-services: $(READY)  ## The tests that need a real server
+	./scripts/install_services
+	$(BIN)/pytest -m services tests/services
+
+bench: $(READY)  ## Measure; ONLY=name runs one row. Results also in build/bench.json
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+train: $(READY)  ## Train and export corine-unet on DATA (needs torch: any build that this machine runs)
+	@$(BIN)/python -c 'import torch, onnx, onnxscript' 2>/dev/null || $(BIN)/python -m pip install --quiet torch onnx onnxscript
+	$(BIN)/python -m earthsignature_assets.models.training --data $(or $(DATA),../shared/data) \
+		--repository $(or $(REPOSITORY),build/models) --version $(or $(VERSION),1)
+
+proto: $(READY)  ## Generate the messages of the gRPC service from proto/
+	$(BIN)/python scripts/generate_messages.py
+
+lock: $(READY)  ## Compile requirements/ from pyproject.toml
+	$(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --output-file requirements/core.txt
+	$(UV) pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --output-file requirements/dev.txt
+
+format: $(READY)  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## Remove what make made
+	rm -rf build dist .venv .mypy_cache .ruff_cache .pytest_cache

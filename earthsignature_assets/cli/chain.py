@@ -1,0 +1,108 @@
+"""The chain as the command line runs it: real Dagster runs, in this process, on a home's own instance."""
+
+import contextlib
+import datetime as dt
+import os
+import shutil
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import dagster as dg
+
+from earthsignature_assets.automation.jobs import discovery_job, land_cover_job, patches_job
+from earthsignature_assets.definitions import definitions
+from earthsignature_assets.errors import EarthSignatureError
+from earthsignature_assets.imagery.cloud_mask import Verdict
+from earthsignature_assets.keys import ModelVersion, SceneKey
+from earthsignature_assets.partitions import model_versions, scene_model_key, scenes
+from earthsignature_assets.products.product import Product
+from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.resources.workspace import Workspace
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class RunFailedError(EarthSignatureError):
+    """A Dagster run that failed; the message is that of the step's error."""
+
+
+class Chain:
+    """The assets of one home, materialised run by run."""
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+        self._definitions = definitions(settings)
+        self._instance = instance
+        self._workspace = Workspace(home=str(settings.home))
+
+    def discover(self, day: dt.date) -> None:
+        """Materialise `discovered_items` and `clear_scenes` of a day; the accepted scenes become partitions.
+
+        Raises:
+            RunFailedError: the run failed.
+        """
+        self._run(discovery_job.name, day.isoformat())
+
+    def scenes(self, day: dt.date) -> list[SceneKey]:
+        """The accepted scenes of a day, in the order of their keys."""
+        keys = self._instance.get_dynamic_partitions(str(scenes.name))
+        return sorted(SceneKey.parse(key) for key in keys if key.startswith(day.isoformat()))
+
+    def verdict(self, scene: SceneKey) -> Verdict:
+        """The verdict on a scene.
+
+        Raises:
+            NoSuchSceneError: it has not been judged.
+        """
+        return self._workspace.days.verdict(scene)
+
+    def fetch(self, scene: SceneKey) -> None:
+        """Materialise `patches` of a scene.
+
+        Raises:
+            RunFailedError: the run failed.
+        """
+        self._instance.add_dynamic_partitions(str(scenes.name), [str(scene)])
+        self._run(patches_job.name, str(scene))
+
+    def segment(self, scene: SceneKey, model: ModelVersion) -> Product | None:
+        """Materialise everything from `segmentation` to `land_cover_product`; returns the published product.
+
+        Raises:
+            RunFailedError: the run failed.
+        """
+        self._instance.add_dynamic_partitions(str(model_versions.name), [str(model)])
+        self._run(land_cover_job.name, scene_model_key(scene, model))
+        store = self._workspace.store
+        with store.open_catalogue(read_only=True) as catalogue:
+            found = [
+                product for product in catalogue.all_products() if (product.scene, product.model) == (scene, model)
+            ]
+        return found[0] if found else None
+
+    def _run(self, job: str, partition: str) -> None:
+        try:
+            self._definitions.resolve_job_def(job).execute_in_process(
+                instance=self._instance, partition_key=partition, run_config=_QUIET
+            )
+        except dg.Failure as failure:
+            raise RunFailedError(failure.description or str(failure)) from failure
+
+
+@contextlib.contextmanager
+def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """Open the Dagster instance of a home, made on first use: SQLite under `<home>/dagster`."""
+    with dg.DagsterInstance.from_config(str(dagster_home(home))) as instance:
+        yield instance
+
+
+def dagster_home(home: Path) -> Path:
+    """The DAGSTER_HOME of a home, with its `dagster.yaml` in place; an existing one is kept as it is."""
+    folder = home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "dagster.yaml"
+    if not target.exists():
+        with resources.as_file(resources.files("earthsignature_assets.cli") / "dagster.yaml") as source:
+            shutil.copyfile(source, target)
+    os.environ["DAGSTER_HOME"] = str(folder)
+    return folder

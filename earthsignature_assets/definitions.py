@@ -1,0 +1,51 @@
+"""The Dagster code location: only wires."""
+
+import dagster as dg
+
+from earthsignature_assets.assets.clear_scenes import clear_scenes
+from earthsignature_assets.assets.discovered_items import discovered_items
+from earthsignature_assets.assets.land_cover_polygons import land_cover_polygons
+from earthsignature_assets.assets.land_cover_product import land_cover_product
+from earthsignature_assets.assets.land_cover_raster import land_cover_raster
+from earthsignature_assets.assets.patches import patches
+from earthsignature_assets.assets.segmentation import segmentation
+from earthsignature_assets.automation.jobs import discovery_job, land_cover_job, patches_job
+from earthsignature_assets.automation.schedules import daily_discovery
+from earthsignature_assets.automation.sensors import accepted_scenes
+from earthsignature_assets.resources.imagery_source import ImagerySource
+from earthsignature_assets.resources.inference_engine import InferenceEngine
+from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.resources.workspace import Workspace
+
+
+def definitions(settings: Settings) -> dg.Definitions:
+    """The code location of a deployment."""
+    return dg.Definitions(
+        assets=[
+            discovered_items,
+            clear_scenes,
+            patches,
+            segmentation,
+            land_cover_raster,
+            land_cover_polygons,
+            land_cover_product,
+        ],
+        jobs=[discovery_job, patches_job, land_cover_job],
+        schedules=[daily_discovery],
+        sensors=[accepted_scenes],
+        resources={
+            "workspace": Workspace(home=str(settings.home)),
+            "imagery": ImagerySource(
+                provider_name=settings.provider,
+                stac_api=settings.stac_api,
+                area_of_interest=settings.area,
+                max_cloud_percent=settings.max_cloud_percent,
+                min_clear_percent=settings.min_clear_percent,
+            ),
+            "engine": InferenceEngine(models=settings.models, threads=settings.threads),
+        },
+        executor=dg.in_process_executor,
+    )
+
+
+defs = definitions(Settings.from_environment())
