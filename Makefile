@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
+UV_THERE := .venv/.uv
 READY := .venv/.ready
 HOME_OF_DEMO := build/demo
 
@@ -11,9 +12,12 @@ HOME_OF_DEMO := build/demo
 help:  ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): requirements/dev.txt pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+$(UV_THERE):
+	$(PYTHON) -m venv .venv
 	@$(BIN)/python -c 'import uv' 2>/dev/null || $(BIN)/python -m pip install --quiet uv
+	@touch $(UV_THERE)
+
+$(READY): $(UV_THERE) requirements/dev.txt pyproject.toml
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(READY)
@@ -46,7 +50,7 @@ train: $(READY)  ## Train and export corine-unet on DATA (needs torch: any build
 proto: $(READY)  ## Generate the messages of the gRPC service from proto/
 	$(BIN)/python scripts/generate_messages.py
 
-lock: $(READY)  ## Compile requirements/ from pyproject.toml
+lock: $(UV_THERE)  ## Compile requirements/ from pyproject.toml
 	$(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --output-file requirements/core.txt
 	$(UV) pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

@@ -67,6 +67,10 @@ class StoreUnavailableError(EarthSignatureError):
     retryable = True
 
 
+class SimulationError(EarthSignatureError):
+    """A scene recipe that contradicts itself, or asks for what no Sentinel-2 scene is."""
+
+
 class QueryError(EarthSignatureError):
     """A query that cannot be answered as asked; `field` names the part that is wrong."""
 
@@ -74,3 +78,17 @@ class QueryError(EarthSignatureError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.remedy = message
+
+
+class CredentialError(EarthSignatureError):
+    """A call that needs a credential and carries none, or one that is not accepted."""
+
+
+class ServiceUnavailableError(EarthSignatureError):
+    """The gRPC service does not answer, or says that it cannot for now."""
+
+    retryable = True
+
+
+class ServiceAnswerError(EarthSignatureError):
+    """The gRPC service refuses the call for another reason than the query, or answers with what cannot be read."""

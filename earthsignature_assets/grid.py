@@ -8,11 +8,11 @@ origins of ESA's tiling grid, which the tests compare against published items an
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 from affine import Affine
 from pyproj import CRS, Transformer
-from shapely import box, segmentize
+from shapely import box, segmentize, transform
 from shapely.geometry import Polygon
-from shapely.ops import transform
 
 from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.keys import parse_tile
@@ -81,7 +81,7 @@ class PixelGrid:
         """The grid's outline in EPSG:4326, with a vertex at least every `step_m` along each side."""
         outline = segmentize(box(*self.bounds), step_m)
         project = Transformer.from_crs(self.epsg, 4326, always_xy=True).transform
-        return transform(project, outline)
+        return transform(outline, lambda xy: np.column_stack(project(xy[:, 0], xy[:, 1])))
 
 
 def tile_grid(tile: str, resolution_m: float = 10.0) -> PixelGrid:

@@ -6,6 +6,7 @@ Pure functions from arrays to RGB arrays and PNG bytes.
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,7 +57,7 @@ def land_cover(codes: npt.NDArray[np.uint16]) -> RGB:
     return image
 
 
-def overview(image: npt.NDArray[np.generic], longest: int, categorical: bool = False) -> npt.NDArray[np.generic]:
+def overview(image: npt.NDArray[Any], longest: int, categorical: bool = False) -> npt.NDArray[Any]:
     """Shrink an image so that its longest side is at most `longest` pixels; classes are picked, never mixed."""
     height, width = image.shape[:2]
     factor = min(1.0, longest / max(height, width))
