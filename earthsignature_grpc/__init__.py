@@ -1,0 +1,1 @@
+"""The gRPC service of EarthSignature: serves published products to every client ever written, and calls them."""

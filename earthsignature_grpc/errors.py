@@ -1,0 +1,76 @@
+"""The one table from the project's errors to gRPC statuses, with the details that a client's code can read."""
+
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from earthsignature_assets.errors import (
+    CredentialError,
+    EarthSignatureError,
+    ProductError,
+    QueryError,
+    StoreUnavailableError,
+)
+
+RETRY_AFTER_S = 5
+"""When a client may try again while the store is away."""
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+_STATUSES: tuple[tuple[type[EarthSignatureError], grpc.StatusCode], ...] = (
+    (QueryError, grpc.StatusCode.INVALID_ARGUMENT),
+    (CredentialError, grpc.StatusCode.UNAUTHENTICATED),
+    (StoreUnavailableError, grpc.StatusCode.UNAVAILABLE),
+    (ProductError, grpc.StatusCode.DATA_LOSS),
+)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """How a call ends that cannot be answered: status, message, and rich details as trailing metadata."""
+
+    code: grpc.StatusCode
+    message: str
+    trailing_metadata: tuple[tuple[str, bytes], ...]
+
+
+def refusal_of(error: EarthSignatureError) -> Refusal:
+    """The refusal that an error stands for: `google.rpc.BadRequest` for a field, `RetryInfo` where to try again."""
+    code = next((code for kind, code in _STATUSES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+    details: list[Message] = []
+    # The store's messages name paths of the server, which are none of a client's business; the log has them.
+    message = str(error)
+    if isinstance(error, QueryError):
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.remedy)
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    elif isinstance(error, StoreUnavailableError):
+        message = f"the product store is not available; try again in {RETRY_AFTER_S} s"
+        details.append(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=RETRY_AFTER_S)))
+    elif code is grpc.StatusCode.DATA_LOSS:
+        message = "a file of the product is missing or damaged; its operator must publish it again"
+    elif code is grpc.StatusCode.INTERNAL:
+        return internal_refusal()
+    return _refusal(code, message, details)
+
+
+def internal_refusal() -> Refusal:
+    """The refusal for a fault of the service itself, whose cause only the log names."""
+    return _refusal(grpc.StatusCode.INTERNAL, "the service failed; its log has the cause", [])
+
+
+def unimplemented_refusal(remedy: str) -> Refusal:
+    """The refusal of a method that is declared but not served."""
+    return _refusal(grpc.StatusCode.UNIMPLEMENTED, remedy, [])
+
+
+def _refusal(code: grpc.StatusCode, message: str, details: list[Message]) -> Refusal:
+    status = status_pb2.Status(code=code.value[0], message=message)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    metadata = ((_DETAILS_KEY, status.SerializeToString()),) if details else ()
+    return Refusal(code, message, metadata)

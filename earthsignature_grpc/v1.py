@@ -1,0 +1,94 @@
+"""Version 1 of the API: requests to queries, products to rasters and names."""
+
+import datetime as dt
+
+from earthsignature_assets.products.catalogue import ProductQuery
+from earthsignature_assets.products.product import Asset, Product
+from earthsignature_grpc.areas import format_footprint
+from earthsignature_grpc.messages.snapearth.api.v1 import (
+    ListProductIdsRequest,
+    ListSegmentationRequest,
+    ProductId,
+    SegmentationResponse,
+)
+from earthsignature_grpc.queries import parse_class_names, parse_result_limit, product_query
+from earthsignature_grpc.reading import ProductReader
+from earthsignature_grpc.wire import decode_request, length_delimited
+
+_SEGMENTATION_FIELD = 2
+_CLOUD_MASK_FIELD = 3
+
+
+def segmentation_query(content: bytes) -> ProductQuery:
+    """The query of a `ListSegmentationRequest`.
+
+    Raises:
+        QueryError: the bytes are malformed or a field cannot be answered as asked.
+    """
+    request = decode_request(content, ListSegmentationRequest, "snapearth.api.v1.ListSegmentationRequest")
+    return product_query(
+        wkt=request.wkt,
+        start_date=request.start_date,
+        end_date=request.end_date,
+        class_codes=parse_class_names(request.categories),
+        model=request.model,
+        product_ids=request.product_ids,
+        limit=parse_result_limit(request.n_results),
+    )
+
+
+def product_ids_query(content: bytes) -> ProductQuery:
+    """The query of a `ListProductIdsRequest`.
+
+    Raises:
+        QueryError: the bytes are malformed or a field cannot be answered as asked.
+    """
+    request = decode_request(content, ListProductIdsRequest, "snapearth.api.v1.ListProductIdsRequest")
+    return product_query(
+        wkt=request.wkt,
+        start_date=request.start_date,
+        end_date=request.end_date,
+        class_codes=parse_class_names(request.categories),
+        model=request.model,
+    )
+
+
+def render_segmentation(reader: ProductReader, product: Product) -> bytes:
+    """A `SegmentationResponse`: the stored rasters byte for byte, around them the facts, in one join."""
+    day = acquisition_day(product)
+    # Three pieces, so that fields stand in the order of their numbers, as every encoder writes them.
+    facts = SegmentationResponse(
+        product_id=product.product_id,
+        product_type=product.product_type,
+        publication_date=day,
+        creation_date=day,
+        cloud_cover=product.cloud_cover_percent,
+        model=str(product.model),
+    )
+    return b"".join(
+        (
+            bytes(SegmentationResponse(wkt=format_footprint(product.footprint))),
+            *length_delimited(_SEGMENTATION_FIELD, reader.read(product, Asset.LAND_COVER)),
+            *length_delimited(_CLOUD_MASK_FIELD, reader.read(product, Asset.CLOUD_MASK)),
+            bytes(facts),
+        )
+    )
+
+
+def render_product_id(_: ProductReader, product: Product) -> bytes:
+    """A `ProductId`."""
+    day = acquisition_day(product)
+    return bytes(
+        ProductId(
+            wkt=format_footprint(product.footprint),
+            product_id=product.product_id,
+            publication_date=day,
+            creation_date=day,
+            model=str(product.model),
+        )
+    )
+
+
+def acquisition_day(product: Product) -> dt.datetime:
+    """Midnight UTC of the acquisition day: what the service has published as both dates since 2022."""
+    return product.sensed_at.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
