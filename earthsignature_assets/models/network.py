@@ -1,0 +1,158 @@
+"""The network: a small U-Net that is translation-equivariant at its stride, so that tiling with a halo is exact.
+
+Only convolutions, max-pooling, nearest up-sampling and additive skips; batch normalisation folds into the
+convolutions at export. No global pooling and no normalisation over the image: one output depends on its
+receptive field and on nothing else. Needs PyTorch (the extra `train`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+LOG_SCALE = 200.0
+"""Reflectance × 10000 where the logarithm turns from linear to logarithmic: above the noise over water."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Width and depth of the U-Net: channels at the full resolution, doubled at each of `depth` halvings."""
+
+    bands: int = 10
+    classes: int = 8
+    width: int = 16
+    depth: int = 3
+
+    @property
+    def stride(self) -> int:
+        """Total down-sampling in pixels."""
+        return 1 << self.depth
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of every level, the full resolution first; the deepest level is only half as wide again."""
+        levels = [self.width << level for level in range(self.depth)]
+        return (*levels, levels[-1] * 3 // 2)
+
+    @property
+    def reach(self) -> int:
+        """Pixels that one output sees at most to any side, over all positions within the stride.
+
+        Each 3 × 3 convolution at level l reaches 2^l pixels; two per level going down, one going up. Pooling and
+        nearest up-sampling tie an output to its whole block of the stride, stride - 1 pixels at most.
+        """
+        down = sum(2 << level for level in range(self.depth + 1))
+        up = sum(1 << level for level in range(self.depth))
+        return down + up + self.stride - 1
+
+    @property
+    def receptive_field(self) -> int:
+        """Side in pixels of the square, centred on an output, that holds everything it depends on."""
+        return 2 * self.reach + 1
+
+    @property
+    def halo(self) -> int:
+        """The reach, rounded up to the stride: what to read around a patch."""
+        return -(-self.reach // self.stride) * self.stride
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class UNet(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types are checked
+    """From reflectance × 10000, (n, bands, height, width) float32, to logits, (n, classes, height, width)."""
+
+    def __init__(self, architecture: Architecture, mean: Sequence[float], deviation: Sequence[float]) -> None:
+        """Build the layers.
+
+        Args:
+            architecture: width and depth.
+            mean: mean of log(reflectance + `LOG_SCALE`) of every band over the training pixels.
+            deviation: its standard deviation.
+        """
+        super().__init__()
+        self.architecture = architecture
+        channels = architecture.channels
+        centre, scale = torch.tensor(mean), 1 / torch.tensor(deviation)
+        self.register_buffer("scale", scale[:, None, None])
+        self.register_buffer("shift", (-centre * scale)[:, None, None])
+        self.down = nn.ModuleList()
+        inputs = architecture.bands
+        for outputs in channels:
+            self.down.append(nn.Sequential(_block(inputs, outputs), _block(outputs, outputs)))
+            inputs = outputs
+        self.narrow = nn.ModuleList(
+            nn.Conv2d(deep, shallow, 1) for deep, shallow in zip(channels[1:], channels[:-1], strict=True)
+        )
+        self.up = nn.ModuleList(_block(shallow, shallow) for shallow in channels[:-1])
+        self.dropout = nn.Dropout2d(0.1)
+        self.head = nn.Conv2d(channels[0], architecture.classes, 1)
+
+    def forward(self, reflectance: torch.Tensor) -> torch.Tensor:
+        """Return logits; height and width must be multiples of the stride."""
+        features = torch.log(reflectance + LOG_SCALE) * self.scale + self.shift
+        skips: list[torch.Tensor] = []
+        for level, block in enumerate(self.down):
+            if level:
+                features = nn.functional.max_pool2d(features, 2)
+            features = block(features)
+            skips.append(features)
+        features = self.dropout(features)
+        for level in reversed(range(self.architecture.depth)):
+            raised = nn.functional.interpolate(self.narrow[level](features), scale_factor=2.0, mode="nearest")
+            features = self.up[level](raised + skips[level])
+        logits: torch.Tensor = self.head(self.dropout(features))
+        return logits
+
+
+class PackagedUNet(nn.Module):  # type: ignore[misc]  # see UNet
+    """The graph that ships: uint16 reflectance in, class index and confidence out."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, reflectance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return class index 1…K and confidence in percent, both (n, height, width) uint8."""
+        logits = self.network(reflectance.to(torch.float32))
+        best, index = logits.max(dim=1, keepdim=True)
+        # The probability of the best class alone: exp(0) over the sum, without the other quotients of a softmax.
+        confidence = 100.0 / torch.exp(logits - best).sum(dim=1)
+        return (index[:, 0] + 1).to(torch.uint8), torch.round(confidence).to(torch.uint8)
+
+
+def measured_reach(network: UNet) -> int:
+    """Measure how far an output sees: perturb one pixel, and find the farthest output that changes.
+
+    Every position of the pixel within the stride is tried, with weights made positive in a copy's place so that
+    no contribution cancels or dies in a ReLU.
+    """
+    architecture = network.architecture
+    probe = UNet(architecture, [0.0] * architecture.bands, [1.0] * architecture.bands).eval().double()
+    with torch.no_grad():
+        for parameter in probe.parameters():
+            parameter.fill_(0.1)
+        side = 4 * architecture.halo
+        base = torch.zeros(1, architecture.bands, side, side, dtype=torch.float64)
+        quiet = probe(base)
+        reach = 0
+        for shift in range(architecture.stride):
+            position = side // 2 + shift
+            touched = base.clone()
+            touched[0, :, position, position] = 1e4
+            rows, columns = np.nonzero((probe(touched) != quiet).any(dim=1)[0].numpy())
+            reach = max(reach, int(np.abs(rows - position).max()), int(np.abs(columns - position).max()))
+    return reach
+
+
+def predict(network: UNet, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+    """Return the class index 1…K, (n, height, width) uint8, of patches whose sides are multiples of the stride."""
+    network.eval()
+    with torch.no_grad():
+        index, _ = PackagedUNet(network)(torch.from_numpy(reflectance.astype(np.int32)))
+    result: npt.NDArray[np.uint8] = index.numpy()
+    return result

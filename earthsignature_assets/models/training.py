@@ -1,0 +1,317 @@
+"""Training: from the data folder to a measured version in the model repository.
+
+    python -m earthsignature_assets.models.training --data DIR --repository DIR --version 1
+
+Needs PyTorch (the extra `train`). Fixed seeds: two runs on one machine with as many threads give one model.
+"""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import nn
+
+from earthsignature_assets.errors import EarthSignatureError, GroundTruthError
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.augmentation import PATH_RADIANCE, TileMaker, as_typical_surface
+from earthsignature_assets.models.card import card
+from earthsignature_assets.models.evaluation import judge_patches, judge_polygons
+from earthsignature_assets.models.export import export
+from earthsignature_assets.models.graph import Graph
+from earthsignature_assets.models.ground_truth import (
+    CLASSES,
+    EUROSAT_CODES,
+    LabelledScene,
+    Sample,
+    polygon_samples,
+    read_eurosat,
+    read_hateg,
+    spatial_folds,
+    split_polygons,
+)
+from earthsignature_assets.models.network import LOG_SCALE, Architecture, UNet, predict
+from earthsignature_assets.models.repository import ModelDescription, ModelRepository
+from earthsignature_assets.models.teacher import DynamicWorld, refine
+from earthsignature_assets.pictures import Panel, land_cover, png, side_by_side, true_colour
+
+_APART_KM = 50.0
+_TILE_PIXELS = 10980
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one training run does; two runs of one recipe on one machine give one network.
+
+    An epoch is as many tiles as there are samples. `threads` is what PyTorch may use.
+    """
+
+    epochs: int = 60
+    seed: int = 20181016
+    side: int = 96
+    batch: int = 16
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-3
+    threads: int = 2
+
+
+def train(
+    samples: Sequence[Sample], recipe: Recipe, architecture: Architecture, progress: Progress, title: str
+) -> UNet:
+    """Train a network from random weights.
+
+    Args:
+        samples: the labelled samples; their codes are those of `CLASSES`, or void.
+        recipe: what to do.
+        architecture: the network's width and depth.
+        progress: shows how far the run is and its loss.
+        title: the line that `progress` shows.
+
+    Raises:
+        GroundTruthError: no labelled pixel, or the loss is not a number.
+    """
+    torch.manual_seed(recipe.seed)
+    torch.set_num_threads(recipe.threads)
+    generator = np.random.default_rng(recipe.seed)
+    maker = TileMaker(samples, recipe.side, generator)
+    # Channels last: the CPU's convolutions are a fifth faster.
+    network: UNet = UNet(architecture, *_statistics(maker)).to(memory_format=torch.channels_last)
+    network.train()
+    steps = math.ceil(recipe.epochs * len(samples) / recipe.batch)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.15)
+    loss_of = nn.CrossEntropyLoss(ignore_index=-1, label_smoothing=0.05)
+    task = progress.add_task(title, total=steps)
+    average = math.nan
+    # One worker makes the next batch while the network learns: the order of draws stays fixed.
+    with ThreadPoolExecutor(1) as worker:
+        upcoming = worker.submit(_batch, maker, recipe.batch)
+        for _ in range(steps):
+            images, targets = upcoming.result()
+            upcoming = worker.submit(_batch, maker, recipe.batch)
+            optimiser.zero_grad(set_to_none=True)
+            loss = loss_of(network(images.to(memory_format=torch.channels_last)), targets)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise GroundTruthError(
+                    f"{title}: the loss became {value}; lower the learning rate or check the samples"
+                )
+            average = value if math.isnan(average) else 0.98 * average + 0.02 * value
+            progress.update(task, advance=1, description=f"{title}, loss {average:.3f}")
+    network.eval()
+    return network
+
+
+def _batch(maker: TileMaker, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (size, 10, side, side) float32 reflectance and (size, side, side) int64 class positions, void = -1."""
+    position = np.full(1000, -1, np.int64)
+    for index, entry in enumerate(CLASSES):
+        position[entry.code] = index
+    tiles = [maker.tile() for _ in range(size)]
+    images = np.stack([reflectance for reflectance, _ in tiles])
+    targets = np.stack([position[codes] for _, codes in tiles])
+    return torch.from_numpy(images), torch.from_numpy(targets)
+
+
+def _statistics(maker: TileMaker, tiles: int = 64) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of every band's logarithm over augmented tiles, no data left out."""
+    images = np.stack([maker.tile()[0] for _ in range(tiles)])
+    observed = images.max(axis=1) > 0
+    logarithms = np.log(np.moveaxis(images, 1, 0)[:, observed] + LOG_SCALE)
+    return [float(value) for value in logarithms.mean(axis=1)], [float(value) for value in logarithms.std(axis=1)]
+
+
+def cross_validate(
+    patches: Sequence[Sample],
+    polygons: Sequence[Sample],
+    recipe: Recipe,
+    architecture: Architecture,
+    folds: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train once a fold without the fold's places, and judge the fold's patches; the counts sum over folds."""
+    fold_of = spatial_folds(patches, folds, _APART_KM)
+    predicted: dict[str, npt.NDArray[np.uint16]] = {}
+    for fold in range(folds):
+        seen = [patch for patch, other in zip(patches, fold_of, strict=True) if other != fold]
+        network = train([*seen, *polygons], recipe, architecture, progress, f"fold {fold + 1} of {folds}")
+        for patch, other in zip(patches, fold_of, strict=True):
+            if other == fold:
+                predicted[patch.name] = _code_table()[predict(network, as_typical_surface(patch)[None])[0]]
+    answers = [predicted[patch.name] for patch in patches]
+    figures = judge_patches(patches, answers, EUROSAT_CODES, _codes())
+    return {"folds": folds, "apart_km": _APART_KM, "epochs": recipe.epochs, **figures}
+
+
+def judge_scene(graph: Graph, stride: int, scene: LabelledScene, held_out: Sequence[int]) -> dict[str, Any]:
+    """Judge the exported graph by polygons that it has not seen, as the scene is and with its level shifted."""
+    predicted = _code_table()[graph.run_scene(scene.reflectance, stride)]
+    shifts: list[dict[str, Any]] = []
+    for gain, haze in ((1.0, 0.0), (0.9, 0.0), (1.1, 0.0), (1.0, -0.3), (1.0, 0.3), (1.0, 1.0)):
+        shifted = scene.reflectance * np.float32(gain) + np.float32(haze) * PATH_RADIANCE[:, None, None]
+        answer = _code_table()[graph.run_scene(np.maximum(shifted, 1).astype(np.uint16), stride)]
+        grouped = judge_polygons(scene, held_out, answer, _codes())["pixels_grouped"]
+        shift = f"× {gain:g}, path radiance {haze:+.0%}"
+        shifts.append({"shift": shift, "overall_accuracy": grouped["overall_accuracy"]})
+    return {**judge_polygons(scene, held_out, predicted, _codes()), "level_shifts": shifts}
+
+
+def measure_speed(graph: Graph, description: ModelDescription, threads: int) -> dict[str, Any]:
+    """Time 1024 × 1024 pixels of random reflectance (best of three), and reckon a full tile with the halo."""
+    side = 1024
+    patch = np.random.default_rng(0).integers(1, 6000, (1, len(description.bands), side, side)).astype(np.uint16)
+    seconds = math.inf
+    for _ in range(4):
+        start = time.perf_counter()
+        graph.run(patch)
+        seconds = min(seconds, time.perf_counter() - start)
+    with_halo = (side + 2 * description.halo) ** 2 / side**2
+    minutes = seconds * (_TILE_PIXELS / side) ** 2 * with_halo / 60
+    return {
+        "threads": threads,
+        "seconds_per_1024": round(seconds, 3),
+        "minutes_per_tile_with_halo": round(minutes, 2),
+    }
+
+
+def picture(scene: LabelledScene, predicted: npt.NDArray[np.uint16], title: str) -> bytes:
+    """Return a PNG of input, labelled polygons and prediction, with the legend of the classes."""
+    every = range(1, len(scene.labels) + 1)
+    # Sixteen steps a channel keep the noise of a true-colour picture from filling the file.
+    colours = true_colour(scene.reflectance[2], scene.reflectance[1], scene.reflectance[0]) // 16 * 17
+    panels = [
+        Panel("Sentinel-2, true colour", colours),
+        Panel("labelled polygons", land_cover(scene.codes(every))),
+        Panel("prediction", land_cover(predicted)),
+    ]
+    return png(side_by_side(panels, legend=_codes(), title=title, panel_height=440))
+
+
+def _codes() -> list[int]:
+    return [entry.code for entry in CLASSES]
+
+
+def _code_table() -> npt.NDArray[np.uint16]:
+    return np.array([0, *_codes()], np.uint16)
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="The data folder: eurosat_ms_geotorchai, s2_hateg_34TFR_20181016, dynamicworld.",
+)
+@click.option(
+    "--repository",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="The model repository to write into.",
+)
+@click.option("--name", default="corine-unet", help="The model's name.")
+@click.option(
+    "--version", type=click.IntRange(1), required=True, help="The version to write; an existing one is replaced."
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    default=Recipe.epochs,
+    help="Epochs of the final training; one is as many tiles as there are samples.",
+)
+@click.option("--fold-epochs", type=click.IntRange(1), default=30, help="Epochs of every cross-validation training.")
+@click.option("--folds", type=click.IntRange(2), default=4, help="Cross-validation folds over EuroSAT.")
+@click.option("--width", type=click.IntRange(4), default=Architecture.width, help="Channels at the full resolution.")
+@click.option("--depth", type=click.IntRange(1, 5), default=Architecture.depth, help="Halvings of the resolution.")
+@click.option("--seed", type=int, default=Recipe.seed, help="The seed of everything random in training.")
+@click.option("--threads", type=click.IntRange(1), default=Recipe.threads, help="Threads of PyTorch and ONNX Runtime.")
+def main(
+    data: Path,
+    repository: Path,
+    name: str,
+    version: int,
+    epochs: int,
+    fold_epochs: int,
+    folds: int,
+    width: int,
+    depth: int,
+    seed: int,
+    threads: int,
+) -> None:
+    """Train, cross-validate, export and describe one version of the land-cover model.
+
+    Writes model.onnx, model.json, evaluation.json, evaluation.png and card.md into the version's folder, and
+    config.pbtxt beside it.
+    """
+    console = Console()
+    architecture = Architecture(classes=len(CLASSES), width=width, depth=depth)
+    recipe = Recipe(epochs=epochs, seed=seed, threads=threads)
+    try:
+        model = ModelVersion(name, version)
+        teacher = DynamicWorld(data / "dynamicworld" / "dynamicworld_forward_opset18.onnx", threads)
+        raw = read_eurosat(data / "eurosat_ms_geotorchai")
+        patches = [refine(patch, teacher.covers(patch.reflectance)) for patch in raw]
+        scene = read_hateg(data / "s2_hateg_34TFR_20181016")
+        training, held_out = split_polygons(scene.labels)
+        polygons = polygon_samples(scene, training)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console) as progress:
+            start = time.perf_counter()
+            network = train([*patches, *polygons], recipe, architecture, progress, str(model))
+            seconds = time.perf_counter() - start
+            folder = ModelRepository(repository).folder(model)
+            description = export(network, model, folder)
+            fold_recipe = replace(recipe, epochs=fold_epochs)
+            eurosat = cross_validate(patches, polygons, fold_recipe, architecture, folds, progress)
+        graph = Graph(folder / "model.onnx", threads)
+        evaluation: dict[str, Any] = {
+            "model": str(model),
+            "training": {
+                "samples": len(patches) + len(polygons),
+                "epochs": epochs,
+                "tile_side": recipe.side,
+                "seed": seed,
+                "threads": threads,
+                "parameters": sum(parameter.numel() for parameter in network.parameters()),
+                "seconds": round(seconds),
+            },
+            "hateg": judge_scene(graph, description.stride, scene, held_out),
+            "eurosat": eurosat,
+            "speed": measure_speed(graph, description, threads),
+        }
+    except EarthSignatureError as error:
+        raise click.ClickException(str(error)) from error
+    (folder / "evaluation.json").write_text(
+        json.dumps(evaluation, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    (folder / "card.md").write_text(card(description, evaluation), encoding="utf-8")
+    predicted = _code_table()[graph.run_scene(scene.reflectance, description.stride)]
+    (folder / "evaluation.png").write_bytes(picture(scene, predicted, f"{model} on Hațeg, 2018-10-16"))
+    accuracy = evaluation["hateg"]["pixels_grouped"]["overall_accuracy"]
+    console.print(
+        f"{model} written to {folder}: Hațeg held-out pixels {accuracy:.1%} over five classes, "
+        f"EuroSAT held-out patches {eurosat['patches']['overall_accuracy']:.1%}."
+    )
+
+
+if __name__ == "__main__":
+    main()
