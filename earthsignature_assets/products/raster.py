@@ -1,0 +1,134 @@
+"""The rasters of a product: cloud-optimised GeoTIFFs on the tile's own UTM grid, the same bytes for the same pixels.
+
+Class names and official colours travel inside the land-cover file as metadata of its band, one entry a code
+(`112 = Discontinuous urban fabric #ff0000`). Why not as a palette: docs/decisions/0004-land-cover-raster.md.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy as copy_raster
+
+from earthsignature_assets.errors import ProductError, StoreUnavailableError, UnknownClassError
+from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.nomenclature import CLASSES, NO_DATA, known_codes
+
+CONFIDENCE_NO_DATA = 255
+"""Confidence where there is no class: 0 % is a confidence, 255 is none."""
+
+CLOUD_RESOLUTION_M = 20.0
+
+# DEFLATE opens in every TIFF reader of 2022; 512 blocks at level 9 were the smallest that do (0.79x the 2022 file,
+# which has no overviews). Sparse blocks would halve that, but libtiff before 4.7, Pillow and OpenCV refuse them.
+_COG = {
+    "driver": "COG",
+    "COMPRESS": "DEFLATE",
+    "LEVEL": "9",
+    "BLOCKSIZE": "512",
+    "BIGTIFF": "NO",
+    "NUM_THREADS": "2",
+}
+
+
+def write_land_cover(path: Path, codes: npt.NDArray[np.uint16], grid: PixelGrid) -> None:
+    """Write CORINE level-3 codes, (height, width) uint16, 0 = no data; overviews take the most frequent class.
+
+    Raises:
+        ProductError: the raster is not of the grid's shape, or not uint16.
+        UnknownClassError: a code is none of the 44.
+        StoreUnavailableError: the file cannot be written.
+    """
+    _check(codes, grid, np.dtype(np.uint16), "land cover")
+    if not known_codes()[codes].all():
+        unknown = np.unique(codes[~known_codes()[codes]])
+        raise UnknownClassError(f"land cover holds {unknown[:5].tolist()}, which are no CORINE level-3 codes")
+    names = {str(entry.code): f"{entry.name} {entry.hex_colour}" for entry in CLASSES}
+    _write(path, codes, grid, NO_DATA, "CORINE Land Cover, level-3 code", names, "MODE")
+
+
+def write_confidence(path: Path, percent: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_], grid: PixelGrid) -> None:
+    """Write the model's confidence, (height, width) uint8 percent; 255 = no data, wherever `valid` is false.
+
+    Raises:
+        ProductError: a raster is not of the grid's shape or type, or a confidence is above 100.
+        StoreUnavailableError: the file cannot be written.
+    """
+    _check(percent, grid, np.dtype(np.uint8), "confidence")
+    _check(valid, grid, np.dtype(bool), "validity")
+    written = np.where(valid, percent, np.uint8(CONFIDENCE_NO_DATA))
+    if (written[valid] > 100).any():
+        raise ProductError("confidence holds values above 100 percent where a class is")
+    _write(path, written, grid, CONFIDENCE_NO_DATA, "Confidence of the class, percent", {}, "AVERAGE")
+
+
+def write_cloud_mask(path: Path, cloud: npt.NDArray[np.bool_], grid: PixelGrid) -> None:
+    """Write where the class is not reliable for clouds, as uint8 at 20 m: 1 = cloud, 0 = clear.
+
+    Args:
+        path: the file.
+        cloud: bool, (height, width) at 10 m or at 20 m; at 10 m a 20 m pixel is cloud if any part of it is.
+        grid: the 10 m grid of the land cover.
+
+    Raises:
+        ProductError: the mask is of neither shape.
+        StoreUnavailableError: the file cannot be written.
+    """
+    coarse = grid.at_resolution(CLOUD_RESOLUTION_M)
+    if cloud.shape == grid.shape != coarse.shape:
+        rows, columns = coarse.shape
+        padded = np.zeros((rows * 2, columns * 2), bool)
+        padded[: grid.height, : grid.width] = cloud
+        cloud = np.asarray(padded.reshape(rows, 2, columns, 2).any(axis=(1, 3)))
+    _check(cloud, coarse, np.dtype(bool), "cloud mask")
+    names = {"0": "clear", "1": "cloud: the class is not reliable"}
+    _write(path, cloud.astype(np.uint8), coarse, None, "Cloud mask", names, "NEAREST")
+
+
+def class_areas(codes: npt.NDArray[np.uint16], grid: PixelGrid) -> dict[int, float]:
+    """Area in m² of every class that is present in (height, width) uint16 codes, without no data."""
+    pixels = np.bincount(codes.ravel(), minlength=1)
+    pixels[NO_DATA] = 0
+    return {int(code): float(pixels[code] * grid.pixel_area_m2) for code in np.flatnonzero(pixels)}
+
+
+def _check(raster: npt.NDArray[np.generic], grid: PixelGrid, dtype: np.dtype[np.generic], name: str) -> None:
+    if raster.shape != grid.shape or raster.dtype != dtype:
+        raise ProductError(
+            f"{name} is {raster.dtype} {raster.shape}, expected {dtype} {grid.shape} "
+            f"(rows, columns at {grid.resolution_m:g} m)"
+        )
+
+
+def _write(
+    path: Path,
+    raster: npt.NDArray[np.generic],
+    grid: PixelGrid,
+    no_data: int | None,
+    description: str,
+    names: dict[str, str],
+    overviews: str,
+) -> None:
+    profile = {
+        "driver": "GTiff",
+        "width": grid.width,
+        "height": grid.height,
+        "count": 1,
+        "dtype": raster.dtype.name,
+        "crs": rasterio.CRS.from_epsg(grid.epsg),
+        "transform": grid.transform,
+        "nodata": no_data,
+        "tiled": True,
+    }
+    try:
+        with MemoryFile() as memory:
+            with memory.open(**profile) as dataset:
+                dataset.write(raster, 1)
+                dataset.set_band_description(1, description)
+                dataset.update_tags(1, **names)
+            copy_raster(memory.name, path, OVERVIEW_RESAMPLING=overviews, **_COG)
+    except (RasterioError, OSError) as error:
+        raise StoreUnavailableError(f"{path} cannot be written: {error}") from error
