@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
+from pystac import Link
 from pystac_client import Client
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
@@ -80,6 +81,17 @@ class AreaOfInterest:
         return cls(geometry)
 
 
+class _SearchIO(StacApiIO):
+    """Refuses a search answer that is no feature collection; the library takes it for an empty one."""
+
+    def read_json(self, source: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        page = super().read_json(source, *arguments, **options)
+        method = options.get("method") or (source.to_dict().get("method") if isinstance(source, Link) else None)
+        if method == "POST" and not isinstance(page.get("features"), list):
+            raise ProviderAnswerError(f"{source} answered a search without features: {str(page)[:200]}")
+        return page
+
+
 def discover_day(provider: Provider, day: dt.date, area: AreaOfInterest) -> list[dict[str, Any]]:
     """Return every item of a UTC day over the area, each id once, in the order of their ids.
 
@@ -121,7 +133,7 @@ def _search(provider: Provider, day: dt.date, area: AreaOfInterest) -> Iterator[
     start = dt.datetime.combine(day, dt.time(), dt.UTC)
     end = start + dt.timedelta(days=1) - dt.timedelta(milliseconds=1)
     try:
-        client = Client.open(provider.api_url, stac_io=StacApiIO(timeout=_TIMEOUT_S, max_retries=_RETRY))
+        client = Client.open(provider.api_url, stac_io=_SearchIO(timeout=_TIMEOUT_S, max_retries=_RETRY))
         search = client.search(
             collections=[provider.collection],
             datetime=(start, end),
@@ -131,9 +143,7 @@ def _search(provider: Provider, day: dt.date, area: AreaOfInterest) -> Iterator[
         )
         seen = 0
         for page in search.pages_as_dicts():
-            features = page.get("features")
-            if not isinstance(features, list):
-                raise ProviderAnswerError(f"{provider.api_url} answered a page without features")
+            features = page["features"]
             seen += len(features)
             if seen > _MAX_ITEMS:
                 raise ProviderAnswerError(f"{provider.api_url} does not stop paging ({seen} items for {day})")

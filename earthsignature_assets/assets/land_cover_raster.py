@@ -1,0 +1,80 @@
+"""`land_cover_raster`: the rasters of a product and its picture, in the draft."""
+
+import dagster as dg
+import numpy as np
+
+from earthsignature_assets.assets.faults import RETRIES, step_faults
+from earthsignature_assets.assets.metadata import class_table, picture
+from earthsignature_assets.assets.segmentation import segmentation
+from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.inference.segmentation_store import SegmentationStore
+from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.partitions import scene_and_model, scene_models
+from earthsignature_assets.pictures import Panel, land_cover, overview, png, side_by_side, true_colour
+from earthsignature_assets.products.draft import Draft
+from earthsignature_assets.products.product import Asset
+from earthsignature_assets.products.raster import class_areas, write_cloud_mask, write_confidence, write_land_cover
+from earthsignature_assets.resources.imagery_source import ImagerySource
+from earthsignature_assets.resources.inference_engine import InferenceEngine
+from earthsignature_assets.resources.workspace import Workspace
+
+_THUMBNAIL_PIXELS = 512
+
+
+@dg.asset(
+    partitions_def=scene_models,
+    deps=[segmentation],
+    group_name="land_cover",
+    kinds={"geotiff"},
+    retry_policy=RETRIES,
+)
+def land_cover_raster(
+    context: dg.AssetExecutionContext, imagery: ImagerySource, engine: InferenceEngine, workspace: Workspace
+) -> dg.MaterializeResult[None]:
+    """Cloud-optimised GeoTIFFs of CORINE codes, confidence and cloud mask, and a picture in official colours."""
+    with step_faults():
+        key, model = scene_and_model(context.partition_key)
+        scene = workspace.days.scene(key, imagery.provider, S2_BANDS)
+        patches = PatchStore(workspace.patches(key))
+        segments = SegmentationStore(workspace.segmentation(key, model))
+        codes = engine.repository.describe(model).code_table[segments.class_index]
+        first = scene.parts[0]
+        draft = Draft(
+            folder=workspace.draft(key, model),
+            product_id=scene.product_id,
+            scene=key,
+            model=model,
+            product_type=first.product_type,
+            sensed_at=first.sensed_at,
+            footprint=scene.footprint,
+            cloud_cover_percent=workspace.days.verdict(key).cloud_percent,
+            source_href=first.href or first.item_id,
+            grid=scene.grid,
+        )
+        draft.save()
+        write_land_cover(draft.path(Asset.LAND_COVER), codes, scene.grid)
+        write_confidence(draft.path(Asset.CONFIDENCE), segments.confidence, codes > 0, scene.grid)
+        write_cloud_mask(draft.path(Asset.CLOUD_MASK), patches.unreliable(), scene.grid)
+        small = overview(codes, _THUMBNAIL_PIXELS, categorical=True)
+        draft.path(Asset.THUMBNAIL).write_bytes(png(land_cover(small)))
+    areas = class_areas(codes, scene.grid)
+    reflectance = patches.overview()
+    red, green, blue = (reflectance[S2_BANDS.index(band)] for band in ("B04", "B03", "B02"))
+    step = patches.overview_step
+    sheet = side_by_side(
+        [Panel("input", true_colour(red, green, blue)), Panel("land cover", land_cover(codes[::step, ::step]))],
+        legend=sorted(areas),
+        title=f"{key}  {model}",
+        panel_height=320,
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "product": scene.product_id,
+            "classes": class_table(areas),
+            "valid_percent": round(100 * float(np.count_nonzero(codes)) / codes.size, 2),
+            "land_cover_kb": draft.path(Asset.LAND_COVER).stat().st_size // 1000,
+            "confidence_kb": draft.path(Asset.CONFIDENCE).stat().st_size // 1000,
+            "cloud_mask_kb": draft.path(Asset.CLOUD_MASK).stat().st_size // 1000,
+            "picture": picture(sheet),
+        }
+    )

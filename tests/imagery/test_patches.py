@@ -1,0 +1,170 @@
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rioxarray  # noqa: F401
+import xarray as xr
+
+from earthsignature_assets.errors import BandError, ItemError, ProviderUnavailableError
+from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.imagery.patches import read_scene_mask, write_patches
+from earthsignature_assets.imagery.provider import provider_named
+from earthsignature_assets.imagery.scene import BandFile, Scene, scene_item
+from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, simulate_scene
+
+
+def read(href: str) -> np.ndarray:
+    with rasterio.open(href) as dataset:
+        return dataset.read(1)
+
+
+@pytest.fixture
+def store(scene: Scene, tmp_path: Path) -> PatchStore:
+    write_patches(scene, S2_BANDS, tmp_path / "patches.zarr", patch_size=256)
+    return PatchStore(tmp_path / "patches.zarr")
+
+
+def test_ten_metre_bands_are_offset_once_and_nothing_else(scene: Scene, store: PatchStore) -> None:
+    published = read(scene.parts[0].bands["B08"].href).astype(int)
+    stack = store.reflectance(slice(None))
+    valid = ~store.no_data()
+    assert valid.mean() > 0.5
+    assert np.array_equal(stack[S2_BANDS.index("B08")][valid], np.maximum(published[valid] - 1000, 1))
+
+
+def test_outside_the_swath_everything_is_zero(simulated: SimulatedScene, store: PatchStore) -> None:
+    with rasterio.open(simulated.truth) as dataset:
+        outside = dataset.read(1) == 0
+    assert outside.mean() == pytest.approx(0.25, abs=0.03)
+    assert store.no_data()[outside].all()
+    assert not store.reflectance(slice(None))[:, store.no_data()].any()
+    assert (store.reflectance(slice(None))[:, ~store.no_data()] > 0).all()
+
+
+def test_masks_lie_on_the_ten_metre_grid(scene: Scene, store: PatchStore) -> None:
+    mask, _ = read_scene_mask(scene)
+    unreliable = np.kron(mask.unreliable, np.ones((2, 2), bool))
+    assert unreliable.any()
+    assert np.array_equal(store.unreliable(), unreliable & ~store.no_data())
+
+
+def test_any_tool_reads_the_store_as_a_georeferenced_dataset(scene: Scene, store: PatchStore) -> None:
+    dataset = xr.open_zarr(store.path, chunks=None)
+    assert dataset["reflectance"].dtype == np.uint16
+    assert list(dataset["band"].values) == list(S2_BANDS)
+    assert dataset["reflectance"].rio.crs.to_epsg() == scene.grid.epsg
+    assert dataset["reflectance"].rio.bounds() == scene.grid.bounds
+    nir = dataset["reflectance"].sel(band="B08").to_numpy()
+    assert np.array_equal(nir, store.reflectance(slice(None))[S2_BANDS.index("B08")])
+
+
+def test_patches_without_a_valid_pixel_take_no_space(scene: Scene, tmp_path: Path) -> None:
+    summary = write_patches(scene, S2_BANDS, tmp_path / "small.zarr", patch_size=64)
+    assert summary.patches == 100
+    assert 60 < summary.patches_with_data < 85
+    chunks = [path for path in (tmp_path / "small.zarr" / "reflectance" / "c").rglob("*") if path.is_file()]
+    assert len(chunks) == summary.patches_with_data
+
+
+@pytest.mark.parametrize("patch_size", [64, 200, 1024])
+def test_the_patch_size_changes_no_pixel(scene: Scene, store: PatchStore, tmp_path: Path, patch_size: int) -> None:
+    write_patches(scene, S2_BANDS, tmp_path / "other.zarr", patch_size=patch_size)
+    other = PatchStore(tmp_path / "other.zarr")
+    assert np.array_equal(other.reflectance(slice(None)), store.reflectance(slice(None)))
+    assert np.array_equal(other.no_data(), store.no_data())
+    assert np.array_equal(other.overview(), store.overview())
+
+
+def test_both_offset_conventions_give_the_same_patches(scene: Scene, tmp_path: Path) -> None:
+    stacks = []
+    for applied in (False, True):
+        recipe = SceneRecipe(scene.key, size=128, collection="sentinel-2-l2a", offset_applied=applied)
+        made = simulate_scene(recipe, tmp_path / str(applied))
+        item = scene_item(made.item, provider_named("earth-search-l2a"), S2_BANDS)
+        assert item.bands["B02"].offset_dn == (0 if applied else -1000)
+        write_patches(Scene((item,)), S2_BANDS, tmp_path / f"{applied}.zarr")
+        stacks.append(PatchStore(tmp_path / f"{applied}.zarr").reflectance(slice(None)).astype(int))
+    assert np.abs(stacks[0] - stacks[1]).max() <= 1
+
+
+def test_the_parts_of_a_split_scene_complete_each_other(scene: Scene, tmp_path: Path) -> None:
+    item = scene.parts[0]
+    halves = []
+    for name, kept in (("west", slice(0, 300)), ("east", slice(300, None))):
+        bands = {}
+        for band, file in {**item.bands, "SCL": BandFile(str(item.classification))}.items():
+            with rasterio.open(file.href) as source:
+                values, profile = source.read(1), source.profile
+            part = np.zeros_like(values)
+            columns = slice(kept.start * 10 // int(source.res[0]), kept.stop and kept.stop * 10 // int(source.res[0]))
+            part[:, columns] = values[:, columns]
+            path = tmp_path / f"{name}_{band}.tif"
+            with rasterio.open(path, "w", **(profile | {"driver": "GTiff"})) as target:
+                target.write(part, 1)
+            bands[band] = BandFile(str(path), file.offset_dn)
+        classification = bands.pop("SCL").href
+        halves.append(dataclasses.replace(item, item_id=name, bands=bands, classification=classification))
+    write_patches(scene, S2_BANDS, tmp_path / "whole.zarr")
+    write_patches(Scene(tuple(halves)), S2_BANDS, tmp_path / "halves.zarr")
+    whole, joined = PatchStore(tmp_path / "whole.zarr"), PatchStore(tmp_path / "halves.zarr")
+    assert np.array_equal(joined.no_data(), whole.no_data())
+    nir = S2_BANDS.index("B08")
+    assert np.array_equal(joined.reflectance(slice(None))[nir], whole.reflectance(slice(None))[nir])
+
+
+def damaged(scene: Scene, how: str, folder: Path) -> Scene:
+    item = scene.parts[0]
+    source = Path(item.bands["B03"].href)
+    target = folder / "B03.tif"
+    match how:
+        case "missing":
+            target = folder / "nowhere.tif"
+        case "truncated":
+            target.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+        case "no raster":
+            target.write_text("this is no raster")
+        case "wrong grid":
+            with rasterio.open(source) as dataset:
+                profile = dataset.profile | {"driver": "GTiff", "transform": dataset.transform.translation(5, 5)}
+            with rasterio.open(target, "w", **profile):
+                pass
+        case "wrong CRS":
+            with rasterio.open(source) as dataset:
+                profile = dataset.profile | {"driver": "GTiff", "crs": "EPSG:32633"}
+            with rasterio.open(target, "w", **profile):
+                pass
+        case "wrong size":
+            shutil.copy(item.bands["B05"].href, target)
+            item = dataclasses.replace(item, grid=dataclasses.replace(item.grid, width=2000, height=2000))
+    return Scene((dataclasses.replace(item, bands={**item.bands, "B03": BandFile(str(target), -1000)}),))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("how", ["missing", "truncated", "no raster", "wrong grid", "wrong CRS", "wrong size"])
+def test_a_damaged_band_is_named_and_leaves_nothing(scene: Scene, tmp_path: Path, how: str) -> None:
+    broken = damaged(scene, how, tmp_path)
+    with pytest.raises(BandError, match=broken.parts[0].item_id) as refusal:
+        write_patches(broken, S2_BANDS, tmp_path / "patches.zarr")
+    assert "band" in str(refusal.value)
+    assert not refusal.value.retryable
+    assert [path.name for path in tmp_path.iterdir() if "zarr" in path.name] == []
+    with pytest.raises(BandError, match="materialise `patches`"):
+        PatchStore(tmp_path / "patches.zarr")
+
+
+def test_a_server_that_is_gone_is_worth_another_try(scene: Scene, tmp_path: Path) -> None:
+    gone = BandFile("http://127.0.0.1:9/B03.tif", -1000)
+    item = dataclasses.replace(scene.parts[0], bands={**scene.parts[0].bands, "B03": gone})
+    with pytest.raises(ProviderUnavailableError, match="B03") as fault:
+        write_patches(Scene((item,)), S2_BANDS, tmp_path / "patches.zarr")
+    assert fault.value.retryable
+
+
+def test_a_scene_without_classification_is_refused(scene: Scene, tmp_path: Path) -> None:
+    item = dataclasses.replace(scene.parts[0], classification=None)
+    with pytest.raises(ItemError, match="SCL"):
+        write_patches(Scene((item,)), S2_BANDS, tmp_path / "patches.zarr")

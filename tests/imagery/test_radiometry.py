@@ -1,0 +1,28 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from earthsignature_assets.imagery.radiometry import no_data_of, reflectance
+
+
+def band(*values: int) -> np.ndarray:
+    return np.array([values], np.uint16)
+
+
+@given(dn=st.integers(1, 65535), offset=st.sampled_from([0, -1000]))
+def test_the_offset_is_added_once_and_an_observation_never_becomes_no_data(dn: int, offset: int) -> None:
+    assert reflectance(band(dn), offset)[0, 0] == max(1, dn + offset)
+
+
+def test_both_offset_conventions_give_one_reflectance() -> None:
+    assert np.array_equal(reflectance(band(1200, 3000), -1000), reflectance(band(200, 2000), 0))
+
+
+def test_the_swaths_stray_ones_are_no_data() -> None:
+    assert no_data_of([band(0, 1, 1, 500), band(0, 1, 0, 1)], [0, 0]).tolist() == [[True, True, True, False]]
+
+
+def test_zero_is_dark_ground_only_where_no_offset_is_left() -> None:
+    bands = [band(500), band(0)]
+    assert no_data_of(bands, [0, 0]).tolist() == [[False]]
+    assert no_data_of(bands, [-1000, -1000]).tolist() == [[True]]

@@ -1,0 +1,77 @@
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+
+from earthsignature_assets.errors import NoSuchSceneError
+from earthsignature_assets.imagery.cloud_mask import CloudPolicy
+from earthsignature_assets.imagery.day_archive import DayArchive
+from earthsignature_assets.imagery.day_map import draw_day
+from earthsignature_assets.imagery.provider import Provider
+from earthsignature_assets.imagery.verdicts import judge_day
+from earthsignature_assets.keys import SceneKey
+from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, simulate_scene
+
+DAY = dt.date(2026, 5, 1)
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> list[SimulatedScene]:
+    folder = tmp_path_factory.mktemp("day")
+    return [
+        simulate_scene(SceneRecipe(SceneKey(DAY, 22, "32TQM"), size=200, cloud_cover=0.05), folder),
+        simulate_scene(SceneRecipe(SceneKey(DAY, 22, "33TUG"), size=200, cloud_cover=0.9), folder),
+    ]
+
+
+def test_clear_scenes_pass_and_cloudy_ones_do_not(day: list[SimulatedScene], c1: Provider) -> None:
+    verdicts = judge_day([scene.item for scene in day], c1, S2_BANDS, CloudPolicy())
+    assert [str(verdict.key) for verdict in verdicts.accepted] == ["2026-05-01_R022_T32TQM"]
+    assert "cloud covers" in verdicts.scenes[1][0].reason
+    assert verdicts.scenes[1][0].cloud_percent == pytest.approx(90, abs=4)
+
+
+def test_one_bad_item_does_not_cost_the_day(day: list[SimulatedScene], c1: Provider) -> None:
+    bad = json.loads(json.dumps(day[1].item))
+    del bad["assets"]["nir"]
+    lost = json.loads(json.dumps(day[0].item)) | {"id": "lost"}
+    lost["assets"]["scl"]["href"] = "/nowhere/SCL.tif"
+    lost["properties"]["grid:code"] = "MGRS-31TGJ"
+    lost["properties"]["s2:product_uri"] = lost["properties"]["s2:product_uri"].replace("T32TQM", "T31TGJ")
+    verdicts = judge_day([day[0].item, bad, lost], c1, S2_BANDS, CloudPolicy())
+    assert [str(verdict.key) for verdict in verdicts.accepted] == ["2026-05-01_R022_T32TQM"]
+    assert "B08" in verdicts.unusable[bad["id"]]
+    assert [verdict.reason for verdict, _ in verdicts.scenes if "SCL" in verdict.reason]
+
+
+def test_a_day_is_kept_and_read_back(day: list[SimulatedScene], c1: Provider, tmp_path: Path) -> None:
+    archive = DayArchive(tmp_path)
+    assert archive.items(DAY) == []
+    assert archive.add_items(DAY, []) == 0
+    assert archive.add_items(DAY, [day[0].item]) == 1
+    assert archive.add_items(DAY, [scene.item for scene in day]) == 1
+    assert {item["id"] for item in archive.items(DAY)} == {scene.item["id"] for scene in day}
+    key = SceneKey(DAY, 22, "33TUG")
+    assert archive.scene(key, c1, S2_BANDS).product_id == day[1].item["properties"]["s2:product_uri"][:-5]
+    verdicts = judge_day(archive.items(DAY), c1, S2_BANDS, CloudPolicy())
+    archive.write_verdicts(DAY, verdicts.scenes)
+    assert archive.verdict(key) == verdicts.scenes[1][0]
+
+
+def test_what_is_not_known_of_a_day_says_what_to_do(c1: Provider, tmp_path: Path) -> None:
+    archive, key = DayArchive(tmp_path), SceneKey(DAY, 22, "33TUG")
+    with pytest.raises(NoSuchSceneError, match="discovered_items"):
+        archive.scene(key, c1, S2_BANDS)
+    with pytest.raises(NoSuchSceneError, match="clear_scenes"):
+        archive.verdict(key)
+
+
+def test_the_map_shows_accepted_and_refused_scenes(day: list[SimulatedScene], c1: Provider) -> None:
+    verdicts = judge_day([scene.item for scene in day], c1, S2_BANDS, CloudPolicy())
+    image = draw_day("A day", verdicts.scenes)
+    greener = (image[..., 1].astype(int) - image[..., 0] > 40).sum()
+    redder = (image[..., 0].astype(int) - image[..., 1] > 40).sum()
+    assert greener > 10
+    assert redder > 10
