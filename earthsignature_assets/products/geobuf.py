@@ -54,7 +54,7 @@ def encode_feature_collection(polygons: gpd.GeoDataFrame) -> bytes:
             + _field(11, str(position).encode())
             + head
             + _double_value(area_m2)
-            + _double_value(confidence)
+            + _double_value(round(confidence, 1))
             + properties
         )
         features.append(_field(1, feature))

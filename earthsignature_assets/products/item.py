@@ -7,12 +7,16 @@ itself names the product's folder.
 import datetime as dt
 import hashlib
 import json
+import re
 from typing import Any
 
 import shapely
 
+from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.nomenclature import CLASSES, NO_DATA
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
+from earthsignature_assets.products.raster import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA
 
 _MULTIHASH_SHA256 = "1220"
 _MEDIA_TYPES = {
@@ -24,6 +28,17 @@ _MEDIA_TYPES = {
     Asset.THUMBNAIL: "image/png",
 }
 
+# Raster 2 and eo 2 are the versions for STAC 1.1; processing names neither program nor date, so that the same
+# product always has the same item.
+_EXTENSIONS = (
+    "classification/v2.0.0",
+    "eo/v2.0.0",
+    "file/v2.1.0",
+    "processing/v1.2.0",
+    "projection/v2.0.0",
+    "raster/v2.0.0",
+)
+
 
 def multihash(content: bytes) -> str:
     """The SHA-256 multihash of a file's bytes as lower-case hex, as the STAC file extension wants it."""
@@ -33,33 +48,39 @@ def multihash(content: bytes) -> str:
 def build_item(
     draft: Draft,
     files: dict[Asset, tuple[str, int]],
-    class_codes: frozenset[int],
+    areas_m2: dict[int, float],
     published_at: dt.datetime,
 ) -> dict[str, Any]:
-    """The item of a product as plain JSON values.
+    """The STAC 1.1 item of a product as plain JSON values.
 
     Args:
         draft: the product's facts.
         files: multihash and size in bytes of every asset but the item.
-        class_codes: CORINE level-3 codes present in the land-cover raster, without 0.
+        areas_m2: area of every CORINE class in the land-cover raster, by level-3 code.
         published_at: the first publication, UTC.
     """
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": ["https://stac-extensions.github.io/file/v2.1.0/schema.json"],
+        "stac_extensions": [f"https://stac-extensions.github.io/{name}/schema.json" for name in _EXTENSIONS],
         "id": f"{draft.product_id}_{draft.model}",
         "geometry": shapely.geometry.mapping(draft.footprint),
         "bbox": list(draft.footprint.bounds),
         "properties": {
-            "datetime": draft.sensed_at.isoformat(),
-            "created": published_at.isoformat(),
+            "title": f"CORINE land cover of tile {draft.scene.tile}, {draft.scene.day.isoformat()}, by {draft.model}",
+            "datetime": _rfc3339(draft.sensed_at),
+            "created": _rfc3339(published_at),
+            "gsd": draft.grid.resolution_m,
+            "eo:cloud_cover": draft.cloud_cover_percent,
+            "proj:code": f"EPSG:{draft.grid.epsg}",
+            "processing:level": "L4",
+            "processing:lineage": f"Land cover of {draft.product_id}, predicted by {draft.model}",
+            "processing:software": {draft.model.name: str(draft.model.version)},
             "earthsignature:product_id": draft.product_id,
+            "earthsignature:product_type": draft.product_type,
             "earthsignature:scene": str(draft.scene),
             "earthsignature:model": str(draft.model),
-            "earthsignature:product_type": draft.product_type,
-            "earthsignature:class_codes": sorted(class_codes),
-            "eo:cloud_cover": draft.cloud_cover_percent,
+            "earthsignature:area_m2": {str(code): area for code, area in sorted(areas_m2.items())},
         },
         "links": [{"rel": "derived_from", "href": draft.source_href, "type": "application/geo+json"}],
         "assets": {
@@ -69,9 +90,15 @@ def build_item(
                 "file:checksum": checksum,
                 "file:size": size,
             }
+            | _described(asset, draft.grid)
             for asset, (checksum, size) in sorted(files.items())
         },
     }
+
+
+def class_codes_of(item: dict[str, Any]) -> frozenset[int]:
+    """The CORINE level-3 codes present in the product of an item."""
+    return frozenset(int(code) for code in item["properties"]["earthsignature:area_m2"])
 
 
 def item_bytes(item: dict[str, Any]) -> bytes:
@@ -99,9 +126,57 @@ def asset_checksums(item: dict[str, Any]) -> dict[Asset, tuple[str, int]]:
 
 
 def publication_of(item: dict[str, Any]) -> dt.datetime:
-    """When the item's product was first published, UTC.
+    """When the product of an item was first published, UTC.
 
     Raises:
         KeyError, ValueError: the item lacks the field, or it is no time.
     """
     return dt.datetime.fromisoformat(item["properties"]["created"]).astimezone(dt.UTC)
+
+
+def _described(asset: Asset, grid: PixelGrid) -> dict[str, Any]:
+    """What a file is for, and the grid, type and classes of a raster."""
+    match asset:
+        case Asset.LAND_COVER:
+            classes = [{"value": NO_DATA, "name": "no_data", "title": "No data", "nodata": True}] + [
+                {
+                    "value": entry.code,
+                    "name": "_".join(re.findall(r"[a-z]+", entry.name.lower())),
+                    "title": entry.name,
+                    "color_hint": entry.hex_colour.removeprefix("#").upper(),
+                }
+                for entry in CLASSES
+            ]
+            facts = {"data_type": "uint16", "nodata": NO_DATA, "classification:classes": classes}
+            return {"title": "CORINE level-3 codes", "roles": ["data"]} | facts | _gridded(grid)
+        case Asset.CONFIDENCE:
+            facts = {"data_type": "uint8", "nodata": CONFIDENCE_NO_DATA, "unit": "%"}
+            return {"title": "Confidence of the class", "roles": ["metadata"]} | facts | _gridded(grid)
+        case Asset.CLOUD_MASK:
+            classes = [
+                {"value": 0, "name": "clear", "title": "Clear"},
+                {"value": 1, "name": "cloud", "title": "Cloud: the class is not reliable"},
+            ]
+            facts = {"data_type": "uint8", "classification:classes": classes}
+            coarse = grid.at_resolution(CLOUD_RESOLUTION_M)
+            return {"title": "Cloud mask", "roles": ["cloud", "data-mask"]} | facts | _gridded(coarse)
+        case Asset.POLYGONS:
+            return {"title": "Land-cover polygons, GeoParquet", "roles": ["data"]}
+        case Asset.GEOBUF:
+            return {"title": "Land-cover polygons, geobuf", "roles": ["data"]}
+        case Asset.THUMBNAIL:
+            return {"title": "Land cover in the official colours", "roles": ["thumbnail"]}
+        case Asset.ITEM:
+            raise ValueError("the item does not list itself")
+
+
+def _gridded(grid: PixelGrid) -> dict[str, Any]:
+    return {
+        "proj:shape": list(grid.shape),
+        "proj:transform": list(grid.transform)[:6],
+        "raster:spatial_resolution": grid.resolution_m,
+    }
+
+
+def _rfc3339(moment: dt.datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

@@ -33,6 +33,8 @@ _COG = {
     "NUM_THREADS": "2",
 }
 
+_ROWS_AT_ONCE = 512
+
 
 def write_land_cover(path: Path, codes: npt.NDArray[np.uint16], grid: PixelGrid) -> None:
     """Write CORINE level-3 codes, (height, width) uint16, 0 = no data; overviews take the most frequent class.
@@ -43,9 +45,9 @@ def write_land_cover(path: Path, codes: npt.NDArray[np.uint16], grid: PixelGrid)
         StoreUnavailableError: the file cannot be written.
     """
     _check(codes, grid, np.dtype(np.uint16), "land cover")
-    if not known_codes()[codes].all():
-        unknown = np.unique(codes[~known_codes()[codes]])
-        raise UnknownClassError(f"land cover holds {unknown[:5].tolist()}, which are no CORINE level-3 codes")
+    unknown = [code for code in class_areas(codes, grid) if not known_codes()[code]]
+    if unknown:
+        raise UnknownClassError(f"land cover holds {unknown[:5]}, which are no CORINE level-3 codes")
     names = {str(entry.code): f"{entry.name} {entry.hex_colour}" for entry in CLASSES}
     _write(path, codes, grid, NO_DATA, "CORINE Land Cover, level-3 code", names, "MODE")
 
@@ -90,7 +92,10 @@ def write_cloud_mask(path: Path, cloud: npt.NDArray[np.bool_], grid: PixelGrid) 
 
 def class_areas(codes: npt.NDArray[np.uint16], grid: PixelGrid) -> dict[int, float]:
     """Area in m² of every class that is present in (height, width) uint16 codes, without no data."""
-    pixels = np.bincount(codes.ravel(), minlength=1)
+    # In portions: counting widens its input to int64, a gigabyte for a whole tile.
+    pixels = np.zeros(np.iinfo(codes.dtype).max + 1, np.int64)
+    for first in range(0, len(codes), _ROWS_AT_ONCE):
+        pixels += np.bincount(codes[first : first + _ROWS_AT_ONCE].ravel(), minlength=len(pixels))
     pixels[NO_DATA] = 0
     return {int(code): float(pixels[code] * grid.pixel_area_m2) for code in np.flatnonzero(pixels)}
 

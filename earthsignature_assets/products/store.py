@@ -26,6 +26,7 @@ from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.item import (
     asset_checksums,
     build_item,
+    class_codes_of,
     content_digest,
     item_bytes,
     multihash,
@@ -109,11 +110,11 @@ class ProductStore:
             StoreUnavailableError: the store or its disk cannot be written.
         """
         with self.open_catalogue() as catalogue, self._staged(draft) as staging:
-            class_codes = validate_files(draft, staging)
+            areas_m2 = validate_files(draft, staging)
             files = _checksums(staging)
             earlier = catalogue.find(draft.product_id, draft.model)
             published_at = dt.datetime.now(dt.UTC).replace(microsecond=0) if earlier is None else earlier.published_at
-            item = build_item(draft, files, class_codes, published_at)
+            item = build_item(draft, files, areas_m2, published_at)
             folder = f"products/{draft.model}/{draft.scene}/{content_digest(item)}"
             for _ in range(_ATTEMPTS):
                 item = self._place(staging, item, self.root / folder)
@@ -126,7 +127,7 @@ class ProductStore:
                     published_at=publication_of(item),
                     footprint=draft.footprint,
                     cloud_cover_percent=draft.cloud_cover_percent,
-                    class_codes=class_codes,
+                    class_codes=class_codes_of(item),
                     folder=folder,
                 )
                 if self._record(catalogue, product):
