@@ -16,6 +16,7 @@ from earthsignature_assets.models.ground_truth import VOID, Sample
 
 Reflectance = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
+Weights = npt.NDArray[np.float32]
 
 PATH_RADIANCE = np.array([550, 300, 170, 130, 90, 70, 50, 40, 0, 0], np.float32)
 """Typical path radiance of the ten bands, reflectance × 10000.
@@ -25,6 +26,7 @@ With these values added, Dynamic World, which expects level-1C, agrees with the 
 """
 
 _REGIONS = (1, 1, 2, 3, 3, 4, 5)
+_HIGHEST_WEIGHT = 8.0
 _SWATH_EDGE_SHARE = 0.08
 
 
@@ -54,24 +56,31 @@ class TileMaker:
         if not self._by_class:
             raise GroundTruthError("no sample has a labelled pixel: nothing to train on")
 
-    def tile(self) -> tuple[Reflectance, Codes]:
-        """Return one tile: (10, side, side) float32 reflectance × 10000 and (side, side) uint16 codes."""
+    def tile(self) -> tuple[Reflectance, Codes, Weights]:
+        """Return one tile: (10, side, side) float32 reflectance × 10000, (side, side) uint16 codes, float32 weights.
+
+        A region's weights make up for its void pixels, up to `_HIGHEST_WEIGHT` times: a polygon of a hundred pixels
+        says as much about its class as a patch that is labelled all over.
+        """
         generator = self._generator
         regions = self._regions(int(generator.choice(_REGIONS)))
         reflectance = np.empty((len(PATH_RADIANCE), self._side, self._side), np.float32)
         codes = np.empty((self._side, self._side), np.uint16)
+        weights = np.zeros((self._side, self._side), np.float32)
         for region in range(int(regions.max()) + 1):
             inside = regions == region
             texture, labels = self._texture()
             reflectance[:, inside] = texture[:, inside]
             codes[inside] = labels[inside]
+            labelled = max(1, int(np.count_nonzero(codes[inside] != VOID)))
+            weights[inside] = min(_HIGHEST_WEIGHT, int(np.count_nonzero(inside)) / labelled)
         observed = reflectance.max(axis=0) > 0
         reflectance = np.maximum(under_another_atmosphere(reflectance, generator), 1)
         if generator.random() < _SWATH_EDGE_SHARE:
             observed &= ~self._beyond_swath()
         reflectance[:, ~observed] = 0
         codes[~observed] = VOID
-        return reflectance, codes
+        return reflectance, codes, weights
 
     def _texture(self) -> tuple[Reflectance, Codes]:
         """A tile filled from one sample, turned, cropped or mirrored outward to the side."""

@@ -18,6 +18,7 @@ from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.ground_truth import CLASSES
 from earthsignature_assets.models.network import PackagedUNet, UNet, measured_reach
 from earthsignature_assets.models.repository import S2_BANDS, ModelDescription
+from earthsignature_assets.models.triton import triton_configuration
 
 OPSET = 18
 """The newest opset that every ONNX Runtime since 1.14 and Triton 23.02 runs."""
@@ -134,40 +135,3 @@ def check_parity(network: UNet, path: Path, model: ModelVersion) -> None:
         raise ModelError(
             f"{model}: ONNX Runtime and PyTorch disagree (same class {same:.4%}, confidence up to {apart} % apart)"
         )
-
-
-def triton_configuration(description: ModelDescription) -> str:
-    """Return `config.pbtxt` for Triton's ONNX Runtime backend.
-
-    Height and width are free in steps of the stride. Batches of equal patches are gathered for at most 5 ms; the
-    number of instances is one per device, because one instance already uses all its threads.
-    """
-    return f"""name: "{description.model.name}"
-platform: "onnxruntime_onnx"
-max_batch_size: 8
-input [
-  {{
-    name: "reflectance"
-    data_type: TYPE_UINT16
-    dims: [ {len(description.bands)}, -1, -1 ]
-  }}
-]
-output [
-  {{
-    name: "class_index"
-    data_type: TYPE_UINT8
-    dims: [ -1, -1 ]
-  }},
-  {{
-    name: "confidence"
-    data_type: TYPE_UINT8
-    dims: [ -1, -1 ]
-  }}
-]
-dynamic_batching {{
-  preferred_batch_size: [ 4, 8 ]
-  max_queue_delay_microseconds: 5000
-}}
-instance_group [ {{ count: 1 }} ]
-version_policy {{ all {{ }} }}
-"""

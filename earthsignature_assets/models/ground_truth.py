@@ -27,8 +27,10 @@ VOID = 0
 """The code of a pixel whose class is unknown."""
 
 CLASSES = (
-    PredictedClass(112, 1, "built-up land: EuroSAT Residential, Hațeg construction (villages and farms)"),
-    PredictedClass(121, 2, "industrial or commercial land: EuroSAT Industrial"),
+    PredictedClass(112, 2, "urban fabric, for 111 and 112: EuroSAT Residential"),
+    PredictedClass(
+        121, 2, "industrial, commercial and transport units, for 12x: EuroSAT Industrial, Hațeg construction"
+    ),
     PredictedClass(211, 2, "annual crops: EuroSAT AnnualCrop, Hațeg agriculture"),
     PredictedClass(222, 2, "permanent crops, for vineyards, orchards and olive groves: EuroSAT PermanentCrop"),
     PredictedClass(231, 3, "pasture: EuroSAT Pasture, Hațeg pasture"),
@@ -54,8 +56,9 @@ EUROSAT_CODES = {
 }
 """What a EuroSAT label says as a CORINE code; void where the label names no class that covers the patch."""
 
-HATEG_CODES = {"agriculture": 211, "construction": 112, "forest": 313, "pasture": 231, "water": 512}
-"""What a label of the Hațeg polygons says as a CORINE code; `construction` are mostly village houses."""
+HATEG_CODES = {"agriculture": 211, "construction": 121, "forest": 313, "pasture": 231, "water": 512}
+"""What a label of the Hațeg polygons says as a CORINE code. Seen in the image, `construction` are large halls and
+    two stretches of motorway and main road: level-2 class 12."""
 
 _EUROSAT_BANDS = (2, 3, 4, 5, 6, 7, 8, 13, 11, 12)  # B8A is the last of the 13 (phelber/EuroSAT issue 7)
 

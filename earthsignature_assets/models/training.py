@@ -90,17 +90,18 @@ def train(
     steps = math.ceil(recipe.epochs * len(samples) / recipe.batch)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.15)
-    loss_of = nn.CrossEntropyLoss(ignore_index=-1, label_smoothing=0.05)
+    loss_of = nn.CrossEntropyLoss(ignore_index=-1, label_smoothing=0.05, reduction="none")
     task = progress.add_task(title, total=steps)
     average = math.nan
     # One worker makes the next batch while the network learns: the order of draws stays fixed.
     with ThreadPoolExecutor(1) as worker:
         upcoming = worker.submit(_batch, maker, recipe.batch)
         for _ in range(steps):
-            images, targets = upcoming.result()
+            images, targets, weights = upcoming.result()
             upcoming = worker.submit(_batch, maker, recipe.batch)
             optimiser.zero_grad(set_to_none=True)
-            loss = loss_of(network(images.to(memory_format=torch.channels_last)), targets)
+            losses = loss_of(network(images.to(memory_format=torch.channels_last)), targets)
+            loss = (losses * weights).sum() / (weights * (targets >= 0)).sum()
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
@@ -116,15 +117,19 @@ def train(
     return network
 
 
-def _batch(maker: TileMaker, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (size, 10, side, side) float32 reflectance and (size, side, side) int64 class positions, void = -1."""
+def _batch(maker: TileMaker, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return (size, 10, side, side) float32 reflectance, and (size, side, side) class positions and weights.
+
+    Class positions are int64 with void = -1, weights are float32.
+    """
     position = np.full(1000, -1, np.int64)
     for index, entry in enumerate(CLASSES):
         position[entry.code] = index
     tiles = [maker.tile() for _ in range(size)]
-    images = np.stack([reflectance for reflectance, _ in tiles])
-    targets = np.stack([position[codes] for _, codes in tiles])
-    return torch.from_numpy(images), torch.from_numpy(targets)
+    images = np.stack([reflectance for reflectance, _, _ in tiles])
+    targets = np.stack([position[codes] for _, codes, _ in tiles])
+    weights = np.stack([weight for _, _, weight in tiles])
+    return torch.from_numpy(images), torch.from_numpy(targets), torch.from_numpy(weights)
 
 
 def _statistics(maker: TileMaker, tiles: int = 64) -> tuple[list[float], list[float]]:

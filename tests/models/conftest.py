@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def _folder(name: str) -> Path:
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"{path} is absent: this test needs the real data")
+    return path
+
+
+@pytest.fixture(scope="session")
+def hateg_folder() -> Path:
+    return _folder("s2_hateg_34TFR_20181016")
+
+
+@pytest.fixture(scope="session")
+def eurosat_folder() -> Path:
+    return _folder("eurosat_ms_geotorchai")
+
+
+@pytest.fixture(scope="session")
+def dynamic_world() -> Path:
+    return _folder("dynamicworld/dynamicworld_forward_opset18.onnx")

@@ -1,0 +1,160 @@
+"""The shipped `corine-unet` version 1, as the chain meets it: without PyTorch."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.augmentation import PATH_RADIANCE
+from earthsignature_assets.models.card import card
+from earthsignature_assets.models.evaluation import judge_polygons
+from earthsignature_assets.models.graph import Graph
+from earthsignature_assets.models.ground_truth import CLASSES, read_hateg, split_polygons
+from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, shipped_repository
+from earthsignature_assets.models.triton import triton_configuration
+
+V1 = ModelVersion("corine-unet", 1)
+FOLDER = shipped_repository().folder(V1)
+
+
+@pytest.fixture(scope="module")
+def description() -> ModelDescription:
+    return shipped_repository().describe(V1)
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return Graph(shipped_repository().graph(V1))
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> dict:
+    return json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))
+
+
+def reflectance(*shape: int, seed: int = 0) -> np.ndarray:
+    """Random patches with structure at several scales, so that many classes occur."""
+    generator = np.random.default_rng(seed)
+    n, bands, height, width = shape
+    coarse = generator.integers(0, 4000, (n, bands, -(-height // 32), -(-width // 32)))
+    image = coarse.repeat(32, axis=2).repeat(32, axis=3)[:, :, :height, :width]
+    return (image + generator.integers(1, 600, shape)).astype(np.uint16)
+
+
+def test_the_description_fits_the_chain(description: ModelDescription) -> None:
+    assert description.bands == S2_BANDS
+    assert description.level == "L2A"
+    assert description.classes == CLASSES
+
+
+def test_the_graph_s_inputs_and_outputs_are_the_contract_s(graph: Graph) -> None:
+    (given,) = graph.session.get_inputs()
+    assert (given.name, given.type, given.shape[1]) == ("reflectance", "tensor(uint16)", len(S2_BANDS))
+    assert [(out.name, out.type) for out in graph.session.get_outputs()] == [
+        ("class_index", "tensor(uint8)"),
+        ("confidence", "tensor(uint8)"),
+    ]
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 64, 96), (3, 128, 72)])
+def test_any_size_on_the_stride_and_any_batch(graph: Graph, shape: tuple[int, int, int]) -> None:
+    class_index, confidence = graph.run(reflectance(shape[0], 10, *shape[1:]))
+    assert class_index.shape == confidence.shape == shape
+    assert class_index.dtype == confidence.dtype == np.uint8
+    assert class_index.min() >= 1
+    assert class_index.max() <= len(CLASSES)
+    assert 100 // len(CLASSES) <= confidence.min() <= confidence.max() <= 100
+
+
+def test_several_classes_are_told_apart(graph: Graph) -> None:
+    assert len(np.unique(graph.run(reflectance(2, 10, 256, 256))[0])) >= 4
+
+
+@pytest.mark.parametrize("value", [0, 1, 65535])
+def test_no_data_and_saturation_give_an_answer(graph: Graph, value: int) -> None:
+    class_index, confidence = graph.run(np.full((1, 10, 64, 64), value, np.uint16))
+    assert 1 <= class_index.min() <= class_index.max() <= len(CLASSES)
+    assert 1 <= confidence.min() <= confidence.max() <= 100
+
+
+@pytest.mark.parametrize(("row", "column"), [(64, 64), (72, 120), (48, 88)])
+def test_a_patch_with_its_halo_equals_the_whole_bit_by_bit(
+    graph: Graph, description: ModelDescription, row: int, column: int
+) -> None:
+    whole = reflectance(1, 10, 256, 256, seed=7)
+    halo, side = description.halo, 80
+    assert row % description.stride == column % description.stride == 0
+    window = whole[:, :, row - halo : row + side + halo, column - halo : column + side + halo]
+    for all_of_it, part in zip(graph.run(whole), graph.run(window), strict=True):
+        inner = part[:, halo : halo + side, halo : halo + side]
+        np.testing.assert_array_equal(inner, all_of_it[:, row : row + side, column : column + side])
+
+
+def test_the_receptive_field_is_what_an_output_depends_on(graph: Graph, description: ModelDescription) -> None:
+    """Everything beyond the receptive field changes, nothing at the centre does; a change next to it does."""
+    image = reflectance(1, 10, 192, 192, seed=3)
+    centre, reach = 96, description.receptive_field // 2
+    block = slice(centre, centre + 1)
+    beyond = reflectance(1, 10, 192, 192, seed=4)
+    inner = slice(centre - reach, centre + reach + 1)
+    beyond[:, :, inner, inner] = image[:, :, inner, inner]
+    for before, after in zip(graph.run(image), graph.run(beyond), strict=True):
+        np.testing.assert_array_equal(before[:, block, block], after[:, block, block])
+    touched = image.copy()
+    touched[:, :, centre - 4 : centre + 4, centre - 4 : centre + 4] = 9000
+    assert (graph.run(touched)[1] != graph.run(image)[1]).any()
+
+
+def test_the_files_are_small_and_name_no_machine() -> None:
+    assert (FOLDER / "model.onnx").stat().st_size <= 5_000_000
+    assert (FOLDER / "evaluation.png").stat().st_size <= 300_000
+    content = (FOLDER / "model.onnx").read_bytes()
+    assert b"site-packages" not in content
+    assert b".py" not in content
+
+
+def test_card_and_triton_configuration_are_those_of_the_description(
+    description: ModelDescription, evaluation: dict
+) -> None:
+    assert (FOLDER / "card.md").read_text(encoding="utf-8") == card(description, evaluation)
+    configuration = (FOLDER.parent / "config.pbtxt").read_text(encoding="utf-8")
+    assert configuration == triton_configuration(description)
+
+
+def test_the_card_says_what_must_be_said(description: ModelDescription) -> None:
+    text = (FOLDER / "card.md").read_text(encoding="utf-8")
+    for needed in (
+        "Dynamic World Project by Google in partnership with National Geographic",
+        "© 2023 Patrick Helber",
+        "contains modified Copernicus Sentinel data",
+        description.sha256,
+        *(f"| {entry.code} |" for entry in CLASSES),
+    ):
+        assert needed in " ".join(text.split()), needed
+
+
+def test_the_held_out_polygons_are_as_accurate_as_the_card_says(
+    graph: Graph, description: ModelDescription, evaluation: dict, hateg_folder: Path
+) -> None:
+    scene = read_hateg(hateg_folder)
+    _, held_out = split_polygons(scene.labels)
+    assert evaluation["hateg"]["held_out_polygons"] == list(held_out)
+    predicted = description.code_table[graph.run_scene(scene.reflectance, description.stride)]
+    figures = judge_polygons(scene, held_out, predicted, description.class_codes)
+    for key in ("pixels", "pixels_grouped", "polygons_grouped"):
+        expected = evaluation["hateg"][key]["overall_accuracy"]
+        assert figures[key]["overall_accuracy"] == pytest.approx(expected, abs=0.005)
+    assert figures["pixels_grouped"]["overall_accuracy"] >= 0.75
+
+
+@pytest.mark.parametrize(("gain", "haze"), [(0.9, 0.0), (1.1, 0.0), (1.0, 0.3), (1.0, -0.2)])
+def test_a_shift_of_level_leaves_most_of_the_map(
+    graph: Graph, description: ModelDescription, hateg_folder: Path, gain: float, haze: float
+) -> None:
+    region = read_hateg(hateg_folder).reflectance[:, 200:600, 200:600]
+    shifted = np.maximum(region * np.float32(gain) + np.float32(haze) * PATH_RADIANCE[:, None, None], 1)
+    before = graph.run_scene(region, description.stride)
+    after = graph.run_scene(shifted.astype(np.uint16), description.stride)
+    assert (before == after).mean() >= 0.8
