@@ -5,7 +5,8 @@ that its own darkest pixels allow; then every tile, of either level, gets random
 enough that both levels lie inside what the network has seen. Random numbers come from one generator alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -28,6 +29,22 @@ With these values added, Dynamic World, which expects level-1C, agrees with the 
 _REGIONS = (1, 1, 2, 3, 3, 4, 5)
 _HIGHEST_WEIGHT = 8.0
 _SWATH_EDGE_SHARE = 0.08
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One training tile of `side` × `side` pixels.
+
+    `reflectance` is (10, side, side) float32 × 10000. `codes` and `also` are (side, side) uint16: a pixel's code, and
+    the second code that its label may mean, 0 where there is none. `weights`, (side, side) float32, make up for a
+    region's void pixels, up to `_HIGHEST_WEIGHT` times: a polygon of a hundred pixels says as much about its class
+    as a patch that is labelled all over.
+    """
+
+    reflectance: Reflectance
+    codes: Codes
+    also: Codes
+    weights: Weights
 
 
 class TileMaker:
@@ -56,22 +73,20 @@ class TileMaker:
         if not self._by_class:
             raise GroundTruthError("no sample has a labelled pixel: nothing to train on")
 
-    def tile(self) -> tuple[Reflectance, Codes, Weights]:
-        """Return one tile: (10, side, side) float32 reflectance × 10000, (side, side) uint16 codes, float32 weights.
-
-        A region's weights make up for its void pixels, up to `_HIGHEST_WEIGHT` times: a polygon of a hundred pixels
-        says as much about its class as a patch that is labelled all over.
-        """
+    def tile(self) -> Tile:
+        """Return the next tile."""
         generator = self._generator
         regions = self._regions(int(generator.choice(_REGIONS)))
         reflectance = np.empty((len(PATH_RADIANCE), self._side, self._side), np.float32)
-        codes = np.empty((self._side, self._side), np.uint16)
+        codes, also = np.zeros((2, self._side, self._side), np.uint16)
         weights = np.zeros((self._side, self._side), np.float32)
         for region in range(int(regions.max()) + 1):
             inside = regions == region
-            texture, labels = self._texture()
+            texture, labels, second = self._texture()
             reflectance[:, inside] = texture[:, inside]
             codes[inside] = labels[inside]
+            for code, other in second.items():
+                also[inside & (codes == code)] = other
             labelled = max(1, int(np.count_nonzero(codes[inside] != VOID)))
             weights[inside] = min(_HIGHEST_WEIGHT, int(np.count_nonzero(inside)) / labelled)
         observed = reflectance.max(axis=0) > 0
@@ -79,10 +94,10 @@ class TileMaker:
         if generator.random() < _SWATH_EDGE_SHARE:
             observed &= ~self._beyond_swath()
         reflectance[:, ~observed] = 0
-        codes[~observed] = VOID
-        return reflectance, codes, weights
+        codes[~observed] = also[~observed] = VOID
+        return Tile(reflectance, codes, also, weights)
 
-    def _texture(self) -> tuple[Reflectance, Codes]:
+    def _texture(self) -> tuple[Reflectance, Codes, Mapping[int, int]]:
         """A tile filled from one sample, turned, cropped or mirrored outward to the side."""
         generator = self._generator
         code = int(generator.choice(sorted(self._by_class)))
@@ -97,11 +112,11 @@ class TileMaker:
             reflectance, codes = reflectance[:, :, ::-1], codes[:, ::-1]
         rows, columns = np.nonzero(codes == code)
         pixel = int(generator.integers(len(rows)))
-        picks = [
+        down, across = (
             _positions(self._side, length, int(centre), generator)
             for length, centre in zip(codes.shape, (rows[pixel], columns[pixel]), strict=True)
-        ]
-        return reflectance[:, picks[0][:, None], picks[1]], codes[picks[0][:, None], picks[1]]
+        )
+        return reflectance[:, down[:, None], across], codes[down[:, None], across], sample.also
 
     def _regions(self, count: int) -> npt.NDArray[np.int64]:
         """Regions 0…count-1 of natural shape: Voronoi cells whose borders are bent by smooth noise."""
@@ -127,19 +142,24 @@ class TileMaker:
 def as_surface(sample: Sample, generator: np.random.Generator) -> Reflectance:
     """Return a sample as rough surface reflectance × 10000, (10, height, width) float32, at least 1 where observed.
 
-    A level-2A sample stays as it is. A level-1C one loses between 60 and 130 % of `PATH_RADIANCE`, the bluer bands
-    by an own share, never more than its darkest pixels hold, and is divided by a random transmittance.
+    A level-1C sample loses between 60 and 130 % of `PATH_RADIANCE`, each band an own share, never more than its
+    darkest pixels hold, and is divided by a random transmittance. A level-2A sample goes the same way half of the
+    time, after a typical atmosphere was put on it, so that no trace of the correction tells the levels apart.
     """
     reflectance = sample.reflectance.astype(np.float32)
     if sample.level == "L2A":
-        return reflectance
+        if generator.random() < 0.5:
+            return reflectance
+        through = reflectance * np.linspace(0.85, 0.97, len(PATH_RADIANCE))[:, None, None]
+        reflectance = np.where(reflectance > 0, through + PATH_RADIANCE[:, None, None], 0).astype(np.float32)
+    observed = reflectance.max(axis=0) > 0
     haze = PATH_RADIANCE * generator.uniform(0.6, 1.3) * generator.uniform(0.9, 1.1, len(PATH_RADIANCE))
-    darkest = np.percentile(reflectance.reshape(len(PATH_RADIANCE), -1), 0.5, axis=1)
+    darkest = np.percentile(reflectance[:, observed], 0.5, axis=1)
     haze = np.minimum(haze, 0.9 * darkest).astype(np.float32)
-    # Two-way transmittance rises from about 0.8 in the blue to about 0.95 in the short-wave infrared.
+    # Transmittance rises from about 0.8 in the blue to about 0.95 in the short-wave infrared.
     clarity = np.linspace(generator.uniform(0.78, 0.95), generator.uniform(0.92, 1.0), len(PATH_RADIANCE))
-    surface = (reflectance - haze[:, None, None]) / clarity[:, None, None]
-    return np.where(reflectance > 0, np.maximum(surface, 1), 0).astype(np.float32)
+    surface = np.maximum((reflectance - haze[:, None, None]) / clarity[:, None, None], 1)
+    return np.where(observed, surface, 0).astype(np.float32)
 
 
 def as_typical_surface(sample: Sample) -> npt.NDArray[np.uint16]:
@@ -150,16 +170,17 @@ def as_typical_surface(sample: Sample) -> npt.NDArray[np.uint16]:
     if sample.level == "L2A":
         return sample.reflectance
     reflectance = sample.reflectance.astype(np.float32)
-    darkest = np.percentile(reflectance.reshape(len(PATH_RADIANCE), -1), 0.5, axis=1)
+    observed = reflectance.max(axis=0) > 0
+    darkest = np.percentile(reflectance[:, observed], 0.5, axis=1)
     surface = reflectance - np.minimum(PATH_RADIANCE, 0.9 * darkest)[:, None, None]
-    return np.where(sample.reflectance > 0, np.maximum(surface, 1), 0).astype(np.uint16)
+    return np.where(observed, np.maximum(surface, 1), 0).astype(np.uint16)
 
 
 def under_another_atmosphere(reflectance: Reflectance, generator: np.random.Generator) -> Reflectance:
     """Return (10, height, width) reflectance under random gains, offsets and noise, one draw for the whole tile."""
     bands = len(reflectance)
-    gain = np.exp(generator.normal(0, 0.10) + generator.normal(0, 0.05, bands))
-    haze = PATH_RADIANCE * generator.normal(0, 0.20) + generator.normal(0, 25, bands)
+    gain = np.exp(generator.normal(0, 0.14) + generator.normal(0, 0.06, bands))
+    haze = PATH_RADIANCE * generator.normal(0, 0.25) + generator.normal(0, 25, bands)
     noise = generator.normal(0, 1, reflectance.shape).astype(np.float32) * (8 + 0.015 * reflectance)
     shifted: Reflectance = (
         reflectance * gain.astype(np.float32)[:, None, None] + haze.astype(np.float32)[:, None, None] + noise

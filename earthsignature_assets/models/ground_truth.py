@@ -5,8 +5,8 @@ Two sources: EuroSAT patches (one label a patch, level-1C) and the labelled poly
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,13 @@ HATEG_CODES = {"agriculture": 211, "construction": 121, "forest": 313, "pasture"
 """What a label of the Hațeg polygons says as a CORINE code. Seen in the image, `construction` are large halls and
     two stretches of motorway and main road: level-2 class 12."""
 
+HATEG_ALSO = {121: 112, 231: 321}
+"""What a code of the Hațeg labels may mean as well, so that training is right with either.
+
+The labels say built or pasture, not the level-2 class of CORINE; and Hațeg, the only level-2A scene, must not teach
+that level-2A means industry and never housing. Both codes are one class wherever the Hațeg labels judge.
+"""
+
 _EUROSAT_BANDS = (2, 3, 4, 5, 6, 7, 8, 13, 11, 12)  # B8A is the last of the 13 (phelber/EuroSAT issue 7)
 
 
@@ -69,7 +76,7 @@ class Sample:
 
     `reflectance` is (10, height, width) uint16, × 10000, bands in the order of `S2_BANDS`, 0 = no data;
     `codes` is (height, width) uint16, CORINE level-3 codes, 0 = void. `level` is "L1C" (top of atmosphere) or
-    "L2A" (surface). `label` is the source's own word.
+    "L2A" (surface). `label` is the source's own word. `also` gives, for a code, a second one that the label may mean.
     """
 
     name: str
@@ -80,6 +87,7 @@ class Sample:
     codes: npt.NDArray[np.uint16]
     longitude: float
     latitude: float
+    also: Mapping[int, int] = field(default_factory=dict)
 
     def with_codes(self, codes: npt.NDArray[np.uint16]) -> "Sample":
         """The same image with other labels."""
@@ -269,6 +277,7 @@ def polygon_samples(scene: LabelledScene, training: Sequence[int], margin: int =
                 codes=codes[window],
                 longitude=scene.longitude,
                 latitude=scene.latitude,
+                also=HATEG_ALSO,
             )
         )
     return samples

@@ -90,18 +90,16 @@ def train(
     steps = math.ceil(recipe.epochs * len(samples) / recipe.batch)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.15)
-    loss_of = nn.CrossEntropyLoss(ignore_index=-1, label_smoothing=0.05, reduction="none")
     task = progress.add_task(title, total=steps)
     average = math.nan
     # One worker makes the next batch while the network learns: the order of draws stays fixed.
     with ThreadPoolExecutor(1) as worker:
         upcoming = worker.submit(_batch, maker, recipe.batch)
         for _ in range(steps):
-            images, targets, weights = upcoming.result()
+            images, allowed, weights = upcoming.result()
             upcoming = worker.submit(_batch, maker, recipe.batch)
             optimiser.zero_grad(set_to_none=True)
-            losses = loss_of(network(images.to(memory_format=torch.channels_last)), targets)
-            loss = (losses * weights).sum() / (weights * (targets >= 0)).sum()
+            loss = masked_loss(network(images.to(memory_format=torch.channels_last)), allowed, weights)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
@@ -117,24 +115,41 @@ def train(
     return network
 
 
-def _batch(maker: TileMaker, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return (size, 10, side, side) float32 reflectance, and (size, side, side) class positions and weights.
+def masked_loss(
+    logits: torch.Tensor, allowed: torch.Tensor, weights: torch.Tensor, smoothing: float = 0.05
+) -> torch.Tensor:
+    """Return the weighted cross-entropy of pixels against sets of classes.
 
-    Class positions are int64 with void = -1, weights are float32.
+    A pixel costs minus the logarithm of the probability of all its allowed classes together, and a share of the
+    mean over all classes (label smoothing, so that 200 patches do not make the network sure of itself).
+
+    Args:
+        logits: (n, classes, height, width).
+        allowed: the same shape, bool; a pixel without any allowed class is void and costs nothing.
+        weights: (n, height, width).
+        smoothing: the share of the mean over all classes.
     """
-    position = np.full(1000, -1, np.int64)
-    for index, entry in enumerate(CLASSES):
-        position[entry.code] = index
+    logarithms = torch.log_softmax(logits, dim=1)
+    known = allowed.any(dim=1)
+    # A void pixel is allowed everything: it costs nothing, without a logarithm of nothing.
+    right = torch.logsumexp(logarithms.masked_fill(~(allowed | ~known[:, None]), -1e4), dim=1)
+    costs = -(1 - smoothing) * right - smoothing * logarithms.mean(dim=1)
+    effective = weights * known
+    return (costs * effective).sum() / effective.sum().clamp(min=1)
+
+
+def _batch(maker: TileMaker, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return reflectance (size, 10, side, side) float32, allowed classes bool, and weights, as in `masked_loss`."""
     tiles = [maker.tile() for _ in range(size)]
-    images = np.stack([reflectance for reflectance, _, _ in tiles])
-    targets = np.stack([position[codes] for _, codes, _ in tiles])
-    weights = np.stack([weight for _, _, weight in tiles])
-    return torch.from_numpy(images), torch.from_numpy(targets), torch.from_numpy(weights)
+    codes, also = np.stack([tile.codes for tile in tiles]), np.stack([tile.also for tile in tiles])
+    allowed = np.stack([(codes == code) | (also == code) for code in _codes()], axis=1)
+    images, weights = np.stack([tile.reflectance for tile in tiles]), np.stack([tile.weights for tile in tiles])
+    return torch.from_numpy(images), torch.from_numpy(allowed), torch.from_numpy(weights)
 
 
 def _statistics(maker: TileMaker, tiles: int = 64) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of every band's logarithm over augmented tiles, no data left out."""
-    images = np.stack([maker.tile()[0] for _ in range(tiles)])
+    images = np.stack([maker.tile().reflectance for _ in range(tiles)])
     observed = images.max(axis=1) > 0
     logarithms = np.log(np.moveaxis(images, 1, 0)[:, observed] + LOG_SCALE)
     return [float(value) for value in logarithms.mean(axis=1)], [float(value) for value in logarithms.std(axis=1)]
@@ -237,7 +252,7 @@ def _code_table() -> npt.NDArray[np.uint16]:
     default=Recipe.epochs,
     help="Epochs of the final training; one is as many tiles as there are samples.",
 )
-@click.option("--fold-epochs", type=click.IntRange(1), default=30, help="Epochs of every cross-validation training.")
+@click.option("--fold-epochs", type=click.IntRange(1), default=16, help="Epochs of every cross-validation training.")
 @click.option("--folds", type=click.IntRange(2), default=4, help="Cross-validation folds over EuroSAT.")
 @click.option("--width", type=click.IntRange(4), default=Architecture.width, help="Channels at the full resolution.")
 @click.option("--depth", type=click.IntRange(1, 5), default=Architecture.depth, help="Halvings of the resolution.")
