@@ -79,9 +79,9 @@ def segment_scene(
     counts = np.zeros(256, np.int64)
     confidence_sum = windows = skipped = 0
     with (
+        create_segmentation_store(path, patches.grid.shape) as writer,
         ThreadPoolExecutor(1, "reader") as reader,
         ThreadPoolExecutor(1, "writer") as writer_pool,
-        create_segmentation_store(path, patches.grid.shape) as writer,
     ):
         next_strip = reader.submit(_read_strip, patches, all_rows[0], all_columns)
         written: list[Future[None]] = []

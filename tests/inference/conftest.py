@@ -1,0 +1,29 @@
+"""Engines and patches for the inference tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.imagery.patch_store import PatchStore, create_patch_store
+from earthsignature_assets.models.repository import S2_BANDS
+
+
+@pytest.fixture
+def make_patches(tmp_path: Path) -> Callable[..., PatchStore]:
+    def make(shape: tuple[int, int], valid: npt.NDArray[np.bool_] | None = None, seed: int = 0) -> PatchStore:
+        grid = PixelGrid(32632, 600000.0, 5000040.0, 10.0, shape[1], shape[0])
+        no_data = np.zeros(shape, bool) if valid is None else ~valid
+        stack = np.random.default_rng(seed).integers(1, 4000, (len(S2_BANDS), *shape), np.uint16)
+        stack[:, no_data] = 0
+        path = tmp_path / f"{shape}_{seed}.zarr"
+        with create_patch_store(path, grid, S2_BANDS, 64) as writer:
+            for row in range(0, shape[0], 64):
+                rows = slice(row, min(row + 64, shape[0]))
+                writer.write(rows, stack[:, rows], no_data[rows], np.zeros_like(no_data[rows]))
+        return PatchStore(path)
+
+    return make

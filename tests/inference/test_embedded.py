@@ -1,0 +1,81 @@
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earthsignature_assets.errors import ModelError
+from earthsignature_assets.inference.embedded import EmbeddedEngine
+from earthsignature_assets.inference.engine import Segments, check_segments
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.repository import ModelRepository, shipped_repository
+
+MODEL = ModelVersion("corine-unet", 1)
+
+
+@pytest.fixture(scope="module")
+def engine() -> EmbeddedEngine:
+    return EmbeddedEngine(shipped_repository(), MODEL)
+
+
+def stack(*shape: int, dtype: type = np.uint16) -> np.ndarray:
+    return np.random.default_rng(1).integers(1, 5000, shape).astype(dtype)
+
+
+def test_the_shipped_model_answers_as_described(engine: EmbeddedEngine) -> None:
+    segments = engine.segment(stack(2, 10, 64, 96))
+    assert segments.class_index.shape == segments.confidence.shape == (2, 64, 96)
+    assert segments.class_index.min() >= 1
+    assert segments.class_index.max() <= len(engine.description.classes)
+    assert segments.confidence.max() <= 100
+
+
+@pytest.mark.parametrize(
+    ("reflectance", "named"),
+    [
+        (stack(1, 9, 64, 64), "10, height, width"),
+        (stack(10, 64, 64), "10, height, width"),
+        (stack(1, 10, 64, 64, dtype=np.float32), "float32"),
+        (stack(1, 10, 63, 64), "multiples"),
+    ],
+)
+def test_an_array_that_does_not_fit_is_refused(engine: EmbeddedEngine, reflectance: np.ndarray, named: str) -> None:
+    with pytest.raises(ModelError, match=named):
+        engine.segment(reflectance)
+
+
+def test_an_absent_version_names_those_that_are_there() -> None:
+    with pytest.raises(ModelError, match=r"corine-unet-v99 is not in the model repository.*corine-unet-v1"):
+        EmbeddedEngine(shipped_repository(), ModelVersion("corine-unet", 99))
+
+
+def damaged_copy(folder: Path, content: bytes, honest: bool) -> ModelRepository:
+    shutil.copytree(shipped_repository().folder(MODEL), folder / "corine-unet" / "1")
+    (folder / "corine-unet" / "1" / "model.onnx").write_bytes(content)
+    if honest:
+        path = folder / "corine-unet" / "1" / "model.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"sha256": hashlib.sha256(content).hexdigest()}))
+    return ModelRepository(folder)
+
+
+@pytest.mark.parametrize(("honest", "named"), [(False, "damaged"), (True, "cannot be loaded")])
+def test_a_damaged_graph_is_refused(tmp_path: Path, honest: bool, named: str) -> None:
+    with pytest.raises(ModelError, match=named):
+        EmbeddedEngine(damaged_copy(tmp_path, b"no graph", honest), MODEL)
+
+
+@pytest.mark.parametrize(
+    ("index", "named"),
+    [
+        (np.zeros((1, 8, 8), np.uint8), "class indices 0"),
+        (np.full((1, 8, 8), 200, np.uint8), "200"),
+        (np.ones((1, 8, 8), np.int64), "int64"),
+        (np.ones((1, 4, 8), np.uint8), r"\(1, 4, 8\)"),
+        (np.zeros(0, np.uint8), r"\(0,\)"),
+    ],
+)
+def test_an_answer_that_is_not_as_described_is_refused(engine: EmbeddedEngine, index: np.ndarray, named: str) -> None:
+    with pytest.raises(ModelError, match=named):
+        check_segments(engine.description, stack(1, 10, 8, 8), Segments(index, np.ones((1, 8, 8), np.uint8)))

@@ -1,0 +1,135 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from earthsignature_assets.errors import ModelError
+from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.inference.engine import Segments
+from earthsignature_assets.inference.segmentation import segment_scene
+from earthsignature_assets.inference.segmentation_store import SegmentationStore
+from earthsignature_assets.inference.tiling import pad
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, PredictedClass
+
+MakePatches = Callable[..., PatchStore]
+
+
+class BlockEngine:
+    """A stand-in for a network with a known receptive field: two-level pooling of a box, exact in integers.
+
+    Each output depends on the (2 · reach + stride) pixels around its stride cell, and on nothing else.
+    """
+
+    def __init__(self, stride: int = 4, reach: int = 8) -> None:
+        self.stride, self.reach, self.calls = stride, reach, 0
+        self.description = ModelDescription(
+            model=ModelVersion("block", 1),
+            bands=S2_BANDS,
+            level="L2A",
+            resolution_m=10.0,
+            stride=stride,
+            receptive_field=2 * reach + stride,
+            halo=-(-(reach + stride) // stride) * stride,
+            classes=tuple(PredictedClass(code, 3, "test") for code in (112, 211, 312, 512)),
+            sha256="",
+        )
+
+    def segment(self, reflectance: npt.NDArray[np.uint16]) -> Segments:
+        self.calls += 1
+        total = reflectance.sum(axis=1, dtype=np.int64)
+        n, height, width = total.shape
+        cells = total.reshape(n, height // self.stride, self.stride, width // self.stride, self.stride).sum(axis=(2, 4))
+        reach = self.reach // self.stride
+        padded = np.pad(cells, [(0, 0), (reach, reach), (reach, reach)])
+        box = sum(
+            padded[:, y : y + cells.shape[1], x : x + cells.shape[2]]
+            for y in range(2 * reach + 1)
+            for x in range(2 * reach + 1)
+        )
+        index = (box % 4 + 1).astype(np.uint8).repeat(self.stride, axis=1).repeat(self.stride, axis=2)
+        return Segments(index, (total % 101).astype(np.uint8))
+
+
+def whole_array(engine: BlockEngine, patches: PatchStore) -> np.ndarray:
+    """What the engine says of the whole scene at once, surrounded by no data."""
+    halo, stride = engine.description.halo, engine.stride
+    height, width = patches.grid.shape
+    sides = [(halo, halo + -length % stride) for length in (height, width)]
+    everything = pad(patches.reflectance(slice(None)), sides[0], sides[1])
+    index = engine.segment(everything[np.newaxis]).class_index[0, halo : halo + height, halo : halo + width]
+    return np.where(patches.no_data(), 0, index)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    height=st.integers(1, 200),
+    width=st.integers(1, 200),
+    core=st.sampled_from([32, 44, 64, 128, 256]),
+    stride=st.sampled_from([1, 4]),
+    edge=st.floats(0, 0.9),
+)
+def test_the_tiled_result_equals_the_whole_array_bit_for_bit(
+    make_patches: MakePatches, tmp_path: Path, height: int, width: int, core: int, stride: int, edge: float
+) -> None:
+    valid = np.ones((height, width), bool)
+    valid[:, : int(edge * width)] = False
+    patches = make_patches((height, width), valid, seed=height)
+    engine = BlockEngine(stride, reach=2 * stride)
+    segment_scene(patches, engine, tmp_path / "tiled.zarr", core=core)
+    tiled = SegmentationStore(tmp_path / "tiled.zarr")
+    assert np.array_equal(tiled.class_index, whole_array(engine, patches))
+
+
+def test_windows_without_a_valid_pixel_are_never_sent(make_patches: MakePatches, tmp_path: Path) -> None:
+    valid = np.zeros((256, 256), bool)
+    valid[10:20, 200:210] = True
+    engine = BlockEngine()
+    summary = segment_scene(make_patches((256, 256), valid), engine, tmp_path / "s.zarr", core=64)
+    assert engine.calls == 1
+    assert (summary.windows, summary.windows_skipped, summary.valid_pixels) == (16, 15, 100)
+    assert sum(summary.pixels_by_code.values()) == 100
+
+
+def test_a_scene_without_a_valid_pixel_gives_an_empty_segmentation(make_patches: MakePatches, tmp_path: Path) -> None:
+    engine = BlockEngine()
+    summary = segment_scene(make_patches((100, 80), np.zeros((100, 80), bool)), engine, tmp_path / "s.zarr", core=64)
+    assert engine.calls == 0
+    assert summary.pixels_by_code == {}
+    assert not SegmentationStore(tmp_path / "s.zarr").class_index.any()
+
+
+def test_outside_the_swath_class_and_confidence_are_zero(make_patches: MakePatches, tmp_path: Path) -> None:
+    valid = np.random.default_rng(4).random((150, 170)) < 0.5
+    patches = make_patches((150, 170), valid)
+    summary = segment_scene(patches, BlockEngine(), tmp_path / "s.zarr", core=64)
+    store = SegmentationStore(tmp_path / "s.zarr")
+    assert np.array_equal(store.class_index > 0, valid)
+    assert not store.confidence[~valid].any()
+    assert summary.mean_confidence_percent == pytest.approx(store.confidence[valid].mean())
+
+
+def test_progress_ends_at_all_windows(make_patches: MakePatches, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    segment_scene(
+        make_patches((130, 130)), BlockEngine(), tmp_path / "s.zarr", core=64, progress=lambda *at: seen.append(at)
+    )
+    assert seen[-1] == (9, 9)
+
+
+def test_a_failing_engine_leaves_nothing_behind(make_patches: MakePatches, tmp_path: Path) -> None:
+    class Failing(BlockEngine):
+        def segment(self, reflectance: np.ndarray) -> object:
+            if self.calls == 2:
+                raise ModelError("out of order")
+            return super().segment(reflectance)
+
+    with pytest.raises(ModelError, match="out of order"):
+        segment_scene(make_patches((200, 200)), Failing(), tmp_path / "s.zarr", core=64)
+    assert [path.name for path in tmp_path.iterdir() if "s.zarr" in path.name] == []
+    with pytest.raises(ModelError, match="materialise `segmentation`"):
+        SegmentationStore(tmp_path / "s.zarr")
