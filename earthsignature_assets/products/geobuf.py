@@ -108,7 +108,7 @@ def _geometries(geometries: npt.NDArray[np.object_]) -> list[bytes]:
     rings, ring_owner = shapely.get_rings(parts, return_index=True)
     coordinates, owner = shapely.get_coordinates(rings, return_index=True)
     vertices_of_ring = np.bincount(owner, minlength=len(rings))
-    starts = np.concatenate([[0], np.cumsum(vertices_of_ring)[:-1]]).astype(np.int64)
+    starts = np.cumsum(vertices_of_ring) - vertices_of_ring
     whole = np.round(coordinates * 10**PRECISION).astype(np.int64)
     steps = np.diff(whole, axis=0, prepend=np.zeros((1, 2), np.int64))
     steps[starts] = whole[starts]

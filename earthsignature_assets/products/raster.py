@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio._err import CPLE_BaseError  # what `copy` raises; rasterio has no public name for it
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as copy_raster
@@ -135,5 +136,5 @@ def _write(
                 dataset.set_band_description(1, description)
                 dataset.update_tags(1, **names)
             copy_raster(memory.name, path, OVERVIEW_RESAMPLING=overviews, **_COG)
-    except (RasterioError, OSError) as error:
+    except (RasterioError, CPLE_BaseError, OSError) as error:
         raise StoreUnavailableError(f"{path} cannot be written: {error}") from error

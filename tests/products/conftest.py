@@ -94,3 +94,21 @@ def finished_drafts(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., D
         return made[model, seed]
 
     return make
+
+
+@pytest.fixture
+def new_draft() -> Callable[..., Draft]:
+    """Make a draft of one's own in a folder."""
+    return make_draft
+
+
+@pytest.fixture(scope="session")
+def swath_codes() -> Callable[..., npt.NDArray[np.uint16]]:
+    """Make a land-cover raster with a slanted no-data edge, (height, width)."""
+    return swath
+
+
+@pytest.fixture(scope="session")
+def part_of_tile() -> Callable[..., PixelGrid]:
+    """Make the grid of a tile's upper-left corner, of so many rows and columns."""
+    return tile_part

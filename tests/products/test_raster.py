@@ -1,0 +1,124 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+
+from earthsignature_assets.errors import ProductError, StoreUnavailableError, UnknownClassError
+from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.nomenclature import CLASSES
+from earthsignature_assets.products.raster import class_areas, write_cloud_mask, write_confidence, write_land_cover
+from earthsignature_assets.products.thumbnail import write_thumbnail
+
+Swath = Callable[..., np.ndarray]
+Part = Callable[..., PixelGrid]
+
+
+@pytest.fixture
+def land_cover(tmp_path: Path, swath_codes: Swath, part_of_tile: Part) -> Path:
+    write_land_cover(tmp_path / "land_cover.tif", swath_codes(700, 601), part_of_tile(700, 601))
+    return tmp_path / "land_cover.tif"
+
+
+def test_land_cover_is_a_cog_on_its_grid(land_cover: Path, swath_codes: Swath, part_of_tile: Part) -> None:
+    grid = part_of_tile(700, 601)
+    with rasterio.open(land_cover) as raster:
+        assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert raster.profile["compress"] == "deflate"
+        assert (raster.dtypes, raster.nodata, raster.crs.to_epsg()) == (("uint16",), 0, grid.epsg)
+        assert raster.transform == grid.transform
+        assert np.array_equal(raster.read(1), swath_codes(700, 601))
+        assert raster.overviews(1) == [2]
+
+
+def test_overviews_take_classes_and_never_mix_them(land_cover: Path, swath_codes: Swath) -> None:
+    with rasterio.open(land_cover, overview_level=0) as overview:
+        assert set(np.unique(overview.read(1))) <= set(np.unique(swath_codes(700, 601)))
+
+
+def test_names_and_colours_travel_with_the_file(land_cover: Path) -> None:
+    with rasterio.open(land_cover) as raster:
+        tags = raster.tags(1)
+    assert tags["312"] == "Coniferous forest #00a600"
+    assert len([tag for tag in tags if tag.isdigit()]) == len(CLASSES)
+
+
+def test_readers_without_gdal_open_it(land_cover: Path, swath_codes: Swath) -> None:
+    with Image.open(land_cover) as picture:
+        assert np.array_equal(np.asarray(picture), swath_codes(700, 601))
+    assert np.array_equal(cv2.imread(str(land_cover), cv2.IMREAD_UNCHANGED), swath_codes(700, 601))
+
+
+def test_the_same_pixels_give_the_same_bytes(land_cover: Path, swath_codes: Swath, part_of_tile: Part) -> None:
+    again = land_cover.with_name("again.tif")
+    write_land_cover(again, swath_codes(700, 601), part_of_tile(700, 601))
+    assert again.read_bytes() == land_cover.read_bytes()
+
+
+@pytest.mark.parametrize("code", [1, 110, 600, 65535])
+def test_codes_outside_the_nomenclature_are_refused(tmp_path: Path, part_of_tile: Part, code: int) -> None:
+    codes = np.full((4, 4), 311, np.uint16)
+    codes[2, 1] = code
+    with pytest.raises(UnknownClassError, match=str(code)):
+        write_land_cover(tmp_path / "bad.tif", codes, part_of_tile(4, 4))
+    assert not (tmp_path / "bad.tif").exists()
+
+
+@pytest.mark.parametrize("codes", [np.zeros((4, 5), np.uint16), np.zeros((4, 4), np.uint8)])
+def test_rasters_off_the_grid_are_refused(tmp_path: Path, part_of_tile: Part, codes: np.ndarray) -> None:
+    with pytest.raises(ProductError, match=r"expected uint16 \(4, 4\)"):
+        write_land_cover(tmp_path / "bad.tif", codes, part_of_tile(4, 4))
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path, part_of_tile: Part) -> None:
+    with pytest.raises(StoreUnavailableError, match="absent"):
+        write_land_cover(tmp_path / "absent" / "a.tif", np.zeros((4, 4), np.uint16), part_of_tile(4, 4))
+
+
+def test_confidence_is_no_data_where_no_class_is(tmp_path: Path, part_of_tile: Part) -> None:
+    percent = np.array([[0, 100], [37, 0]], np.uint8)
+    valid = np.array([[True, True], [True, False]])
+    write_confidence(tmp_path / "confidence.tif", percent, valid, part_of_tile(2, 2))
+    with rasterio.open(tmp_path / "confidence.tif") as raster:
+        assert raster.nodata == 255
+        assert raster.read(1).tolist() == [[0, 100], [37, 255]]
+    with pytest.raises(ProductError, match="above 100"):
+        write_confidence(tmp_path / "bad.tif", percent + np.uint8(1), valid, part_of_tile(2, 2))
+
+
+def test_cloud_mask_at_20_m_keeps_every_cloud(tmp_path: Path, part_of_tile: Part) -> None:
+    cloud = np.zeros((5, 7), bool)
+    cloud[0, 1] = cloud[4, 6] = True
+    grid = part_of_tile(5, 7)
+    write_cloud_mask(tmp_path / "mask.tif", cloud, grid)
+    with rasterio.open(tmp_path / "mask.tif") as raster:
+        assert raster.read(1).tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+        assert (raster.dtypes[0], raster.res) == ("uint8", (20.0, 20.0))
+        assert (raster.transform.c, raster.transform.f) == (grid.left_m, grid.top_m)
+
+
+def test_cloud_mask_takes_20_m_as_it_is(tmp_path: Path, part_of_tile: Part) -> None:
+    cloud = np.eye(3, dtype=bool)
+    write_cloud_mask(tmp_path / "mask.tif", cloud, part_of_tile(6, 6))
+    with rasterio.open(tmp_path / "mask.tif") as raster:
+        assert np.array_equal(raster.read(1), cloud)
+    with pytest.raises(ProductError, match="cloud mask"):
+        write_cloud_mask(tmp_path / "mask.tif", np.zeros((4, 6), bool), part_of_tile(6, 6))
+
+
+def test_areas_leave_no_data_out(part_of_tile: Part) -> None:
+    codes = np.array([[0, 311, 311], [0, 0, 523]], np.uint16)
+    assert class_areas(codes, part_of_tile(2, 3)) == {311: 200.0, 523: 100.0}
+
+
+def test_thumbnail_is_a_small_picture_in_official_colours(tmp_path: Path, swath_codes: Swath) -> None:
+    codes = swath_codes(700, 601)
+    write_thumbnail(tmp_path / "thumbnail.png", codes)
+    with Image.open(tmp_path / "thumbnail.png") as picture:
+        assert max(picture.size) == 512
+        colours = {colour for _, colour in picture.getcolors()}
+    official = {entry.rgb for entry in CLASSES if entry.code in codes}
+    assert colours == official | {(255, 255, 255)}
