@@ -142,7 +142,8 @@ _TRAINING_DATA = """\
 - Hațeg, Romania, 2018-10-16, level-2A (sen2cor 02.09): two thirds of 59 hand-drawn polygons of
   github valentinitnelav/satellite-image-classification-r (Zenodo 10.5281/zenodo.7155593). The repository states no
   licence for the polygons: they were used to train and to evaluate and are not redistributed. `construction` was
-  taken as 121: seen in the image, these polygons are large halls and two stretches of road.
+  taken as 121: seen in the image, these polygons are large halls and two stretches of road. In training 112
+  counts as right there as well, and 321 on pasture: the labels do not say which.
 - All imagery: contains modified Copernicus Sentinel data."""
 
 _LIMITS = """\

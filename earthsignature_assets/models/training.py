@@ -24,15 +24,14 @@ from torch import nn
 
 from earthsignature_assets.errors import EarthSignatureError, GroundTruthError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.augmentation import PATH_RADIANCE, TileMaker, as_typical_surface
+from earthsignature_assets.models.augmentation import TileMaker, as_typical_surface
 from earthsignature_assets.models.card import card
-from earthsignature_assets.models.evaluation import judge_patches, judge_polygons
+from earthsignature_assets.models.evaluation import judge_patches
 from earthsignature_assets.models.export import export
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.ground_truth import (
     CLASSES,
     EUROSAT_CODES,
-    LabelledScene,
     Sample,
     polygon_samples,
     read_eurosat,
@@ -40,13 +39,12 @@ from earthsignature_assets.models.ground_truth import (
     spatial_folds,
     split_polygons,
 )
+from earthsignature_assets.models.measurement import codes_of_scene, judge_scene, measure_speed, picture
 from earthsignature_assets.models.network import LOG_SCALE, Architecture, UNet, predict
-from earthsignature_assets.models.repository import ModelDescription, ModelRepository
+from earthsignature_assets.models.repository import ModelRepository
 from earthsignature_assets.models.teacher import DynamicWorld, refine
-from earthsignature_assets.pictures import Panel, land_cover, png, side_by_side, true_colour
 
 _APART_KM = 50.0
-_TILE_PIXELS = 10980
 
 
 @dataclass(frozen=True)
@@ -177,50 +175,6 @@ def cross_validate(
     return {"folds": folds, "apart_km": _APART_KM, "epochs": recipe.epochs, **figures}
 
 
-def judge_scene(graph: Graph, stride: int, scene: LabelledScene, held_out: Sequence[int]) -> dict[str, Any]:
-    """Judge the exported graph by polygons that it has not seen, as the scene is and with its level shifted."""
-    predicted = _code_table()[graph.run_scene(scene.reflectance, stride)]
-    shifts: list[dict[str, Any]] = []
-    for gain, haze in ((1.0, 0.0), (0.9, 0.0), (1.1, 0.0), (1.0, -0.3), (1.0, 0.3), (1.0, 1.0)):
-        shifted = scene.reflectance * np.float32(gain) + np.float32(haze) * PATH_RADIANCE[:, None, None]
-        answer = _code_table()[graph.run_scene(np.maximum(shifted, 1).astype(np.uint16), stride)]
-        grouped = judge_polygons(scene, held_out, answer, _codes())["pixels_grouped"]
-        shift = f"× {gain:g}, path radiance {haze:+.0%}"
-        shifts.append({"shift": shift, "overall_accuracy": grouped["overall_accuracy"]})
-    return {**judge_polygons(scene, held_out, predicted, _codes()), "level_shifts": shifts}
-
-
-def measure_speed(graph: Graph, description: ModelDescription, threads: int) -> dict[str, Any]:
-    """Time 1024 × 1024 pixels of random reflectance (best of three), and reckon a full tile with the halo."""
-    side = 1024
-    patch = np.random.default_rng(0).integers(1, 6000, (1, len(description.bands), side, side)).astype(np.uint16)
-    seconds = math.inf
-    for _ in range(4):
-        start = time.perf_counter()
-        graph.run(patch)
-        seconds = min(seconds, time.perf_counter() - start)
-    with_halo = (side + 2 * description.halo) ** 2 / side**2
-    minutes = seconds * (_TILE_PIXELS / side) ** 2 * with_halo / 60
-    return {
-        "threads": threads,
-        "seconds_per_1024": round(seconds, 3),
-        "minutes_per_tile_with_halo": round(minutes, 2),
-    }
-
-
-def picture(scene: LabelledScene, predicted: npt.NDArray[np.uint16], title: str) -> bytes:
-    """Return a PNG of input, labelled polygons and prediction, with the legend of the classes."""
-    every = range(1, len(scene.labels) + 1)
-    # Sixteen steps a channel keep the noise of a true-colour picture from filling the file.
-    colours = true_colour(scene.reflectance[2], scene.reflectance[1], scene.reflectance[0]) // 16 * 17
-    panels = [
-        Panel("Sentinel-2, true colour", colours),
-        Panel("labelled polygons", land_cover(scene.codes(every))),
-        Panel("prediction", land_cover(predicted)),
-    ]
-    return png(side_by_side(panels, legend=_codes(), title=title, panel_height=440))
-
-
 def _codes() -> list[int]:
     return [entry.code for entry in CLASSES]
 
@@ -314,7 +268,7 @@ def main(
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
                 "seconds": round(seconds),
             },
-            "hateg": judge_scene(graph, description.stride, scene, held_out),
+            "hateg": judge_scene(graph, description, scene, held_out),
             "eurosat": eurosat,
             "speed": measure_speed(graph, description, threads),
         }
@@ -324,8 +278,9 @@ def main(
         json.dumps(evaluation, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     (folder / "card.md").write_text(card(description, evaluation), encoding="utf-8")
-    predicted = _code_table()[graph.run_scene(scene.reflectance, description.stride)]
-    (folder / "evaluation.png").write_bytes(picture(scene, predicted, f"{model} on Hațeg, 2018-10-16"))
+    predicted = codes_of_scene(graph, description, scene.reflectance)
+    title = f"{model} on a scene of level 2A: Hunedoara, Romania, 2018-10-16"
+    (folder / "evaluation.png").write_bytes(picture(scene, predicted, description.class_codes, title))
     accuracy = evaluation["hateg"]["pixels_grouped"]["overall_accuracy"]
     console.print(
         f"{model} written to {folder}: Hațeg held-out pixels {accuracy:.1%} over five classes, "

@@ -16,7 +16,7 @@ from earthsignature_assets.models.export import export
 from earthsignature_assets.models.ground_truth import CLASSES, Sample
 from earthsignature_assets.models.network import Architecture, UNet, measured_reach, predict
 from earthsignature_assets.models.repository import ModelRepository
-from earthsignature_assets.models.training import Recipe, train
+from earthsignature_assets.models.training import Recipe, masked_loss, train
 
 TINY = Architecture(classes=len(CLASSES), width=4, depth=2)
 
@@ -61,3 +61,20 @@ def test_the_exported_graph_says_what_the_network_says(tmp_path: Path) -> None:
     assert repository.describe(model) == description
     assert repository.graph(model).stat().st_size < 200_000
     assert 'name: "tiny"' in (tmp_path / "tiny" / "config.pbtxt").read_text(encoding="utf-8")
+
+
+def test_a_pixel_that_may_be_either_costs_nothing_more_than_their_sum() -> None:
+    logits = torch.log(torch.tensor([0.5, 0.3, 0.2]))[None, :, None, None].repeat(1, 1, 1, 3)
+    allowed = torch.tensor([[True, False, False], [True, True, False], [False, False, False]]).T[None, :, None]
+    weights = torch.tensor([[[2.0, 1.0, 9.0]]])
+    loss = masked_loss(logits, allowed, weights, smoothing=0.0)
+    expected = -(2 * np.log(0.5) + np.log(0.8)) / 3
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_void_pixels_cost_nothing() -> None:
+    logits = torch.randn(1, 3, 2, 2, requires_grad=True)
+    loss = masked_loss(logits, torch.zeros(1, 3, 2, 2, dtype=torch.bool), torch.ones(1, 2, 2))
+    loss.backward()
+    assert float(loss) == 0.0
+    assert not logits.grad.any()

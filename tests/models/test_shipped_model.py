@@ -12,6 +12,7 @@ from earthsignature_assets.models.card import card
 from earthsignature_assets.models.evaluation import judge_polygons
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.ground_truth import CLASSES, read_hateg, split_polygons
+from earthsignature_assets.models.measurement import codes_of_scene
 from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, shipped_repository
 from earthsignature_assets.models.triton import triton_configuration
 
@@ -141,7 +142,7 @@ def test_the_held_out_polygons_are_as_accurate_as_the_card_says(
     scene = read_hateg(hateg_folder)
     _, held_out = split_polygons(scene.labels)
     assert evaluation["hateg"]["held_out_polygons"] == list(held_out)
-    predicted = description.code_table[graph.run_scene(scene.reflectance, description.stride)]
+    predicted = codes_of_scene(graph, description, scene.reflectance)
     figures = judge_polygons(scene, held_out, predicted, description.class_codes)
     for key in ("pixels", "pixels_grouped", "polygons_grouped"):
         expected = evaluation["hateg"][key]["overall_accuracy"]

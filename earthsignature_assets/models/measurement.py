@@ -1,0 +1,77 @@
+"""What an exported graph does: how well on a scene it has not seen, how fast, and the picture of it."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from earthsignature_assets.models.augmentation import PATH_RADIANCE
+from earthsignature_assets.models.evaluation import judge_polygons
+from earthsignature_assets.models.graph import Graph
+from earthsignature_assets.models.ground_truth import LabelledScene
+from earthsignature_assets.models.repository import ModelDescription
+from earthsignature_assets.pictures import Panel, land_cover, png, side_by_side, true_colour
+
+_TILE_PIXELS = 10980
+_SHIFTS = ((1.0, 0.0), (0.9, 0.0), (1.1, 0.0), (1.0, -0.3), (1.0, 0.3), (1.0, 1.0))
+
+
+def codes_of_scene(
+    graph: Graph, description: ModelDescription, reflectance: npt.NDArray[np.uint16]
+) -> npt.NDArray[np.uint16]:
+    """Return the predicted codes, (height, width) uint16, of one image, (10, height, width) uint16."""
+    return description.code_table[graph.run_scene(reflectance, description.stride)]
+
+
+def judge_scene(
+    graph: Graph, description: ModelDescription, scene: LabelledScene, held_out: Sequence[int]
+) -> dict[str, Any]:
+    """Judge a graph by polygons that it has not seen: `judge_polygons`, and accuracy with the level shifted.
+
+    `level_shifts` are the accuracies over the five classes with gains on all bands, and with path radiance taken
+    off or put on, as an atmospheric correction that is off would.
+    """
+    codes = description.class_codes
+    shifts: list[dict[str, Any]] = []
+    for gain, haze in _SHIFTS:
+        shifted = scene.reflectance * np.float32(gain) + np.float32(haze) * PATH_RADIANCE[:, None, None]
+        answer = codes_of_scene(graph, description, np.maximum(shifted, 1).astype(np.uint16))
+        grouped = judge_polygons(scene, held_out, answer, codes)["pixels_grouped"]
+        shift = f"gain {gain:g}, path radiance {haze:+.0%}"
+        shifts.append({"shift": shift, "overall_accuracy": grouped["overall_accuracy"]})
+    predicted = codes_of_scene(graph, description, scene.reflectance)
+    return {**judge_polygons(scene, held_out, predicted, codes), "level_shifts": shifts}
+
+
+def measure_speed(graph: Graph, description: ModelDescription, threads: int, repeats: int = 5) -> dict[str, Any]:
+    """Time 1024 × 1024 pixels of random reflectance (the best of `repeats`), and reckon a full tile with the halo."""
+    side = 1024
+    patch = np.random.default_rng(0).integers(1, 6000, (1, len(description.bands), side, side)).astype(np.uint16)
+    seconds = math.inf
+    for _ in range(repeats):
+        start = time.perf_counter()
+        graph.run(patch)
+        seconds = min(seconds, time.perf_counter() - start)
+    with_halo = (side + 2 * description.halo) ** 2 / side**2
+    minutes = seconds * (_TILE_PIXELS / side) ** 2 * with_halo / 60
+    return {
+        "threads": threads,
+        "seconds_per_1024": round(seconds, 3),
+        "minutes_per_tile_with_halo": round(minutes, 2),
+    }
+
+
+def picture(scene: LabelledScene, predicted: npt.NDArray[np.uint16], legend: Sequence[int], title: str) -> bytes:
+    """Return a PNG of input, labelled polygons and prediction, with the legend of the classes."""
+    every = range(1, len(scene.labels) + 1)
+    # Sixteen steps a channel keep the noise of a true-colour picture from filling the file.
+    colours = true_colour(scene.reflectance[2], scene.reflectance[1], scene.reflectance[0]) // 16 * 17
+    panels = [
+        Panel("Sentinel-2, true colour", colours),
+        Panel("labelled polygons", land_cover(scene.codes(every))),
+        Panel("prediction", land_cover(predicted)),
+    ]
+    return png(side_by_side(panels, legend=legend, title=title, panel_height=440))

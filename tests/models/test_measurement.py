@@ -1,0 +1,55 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.graph import Graph
+from earthsignature_assets.models.ground_truth import LabelledScene
+from earthsignature_assets.models.measurement import codes_of_scene, judge_scene, measure_speed, picture
+from earthsignature_assets.models.repository import ModelDescription, shipped_repository
+
+V1 = ModelVersion("corine-unet", 1)
+
+
+@pytest.fixture(scope="module")
+def description() -> ModelDescription:
+    return shipped_repository().describe(V1)
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return Graph(shipped_repository().graph(V1))
+
+
+def _scene() -> LabelledScene:
+    polygons = np.zeros((64, 72), np.uint16)
+    polygons[10:20, 10:20] = 1
+    polygons[40:50, 40:60] = 2
+    reflectance = np.random.default_rng(1).integers(200, 3000, (10, 64, 72)).astype(np.uint16)
+    return LabelledScene("scene", reflectance, polygons, ("forest", "water"), (313, 512), 23.0, 46.0)
+
+
+def test_a_scene_is_judged_as_it_is_and_shifted(graph: Graph, description: ModelDescription) -> None:
+    scene = _scene()
+    figures = judge_scene(graph, description, scene, (1, 2))
+    predicted = codes_of_scene(graph, description, scene.reflectance)
+    right = (predicted == scene.codes((1, 2)))[scene.polygons > 0].mean()
+    assert figures["pixels"]["overall_accuracy"] == pytest.approx(right, abs=1e-4)
+    assert figures["pixels"]["total"] == 300
+    assert figures["level_shifts"][0]["overall_accuracy"] == figures["pixels_grouped"]["overall_accuracy"]
+    assert len(figures["level_shifts"]) == 6
+
+
+def test_speed_reckons_the_halo(graph: Graph, description: ModelDescription) -> None:
+    speed = measure_speed(graph, description, threads=2, repeats=1)
+    pixels = (10980 / 1024) ** 2 * ((1024 + 2 * description.halo) / 1024) ** 2
+    assert speed["minutes_per_tile_with_halo"] == pytest.approx(speed["seconds_per_1024"] * pixels / 60, abs=0.02)
+
+
+def test_the_picture_shows_three_panels(description: ModelDescription) -> None:
+    scene = _scene()
+    image = Image.open(io.BytesIO(picture(scene, scene.codes((1, 2)), description.class_codes, "title")))
+    assert image.format == "PNG"
+    assert image.width > 3 * 440 * 72 / 64
