@@ -6,17 +6,16 @@ baselines 00.01 to 05.09).
 
 import datetime as dt
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pyproj import Transformer
-from shapely import orient_polygons
-from shapely.geometry import mapping
+from shapely import orient_polygons, to_geojson, transform
 from shapely.geometry.base import BaseGeometry
-from shapely.geometry.polygon import Polygon, orient
-from shapely.ops import transform
 
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.keys import SceneKey
@@ -219,8 +218,8 @@ def build_item(
         raster_offset: `offset` of the bands' `raster:bands`.
     """
     collection, key = acquisition.collection, acquisition.key
-    to_degrees = Transformer.from_crs(grid.epsg, 4326, always_xy=True).transform
-    footprint = orient_polygons(transform(to_degrees, observation.outline))
+    project = Transformer.from_crs(grid.epsg, 4326, always_xy=True).transform
+    footprint = orient_polygons(transform(observation.outline, lambda xy: np.column_stack(project(xy[:, 0], xy[:, 1]))))
     sensed = acquisition.datatake_start + dt.timedelta(seconds=360 + 16 * (55 - footprint.centroid.y))
     published = _timestamp(acquisition.generation_time + dt.timedelta(hours=2, minutes=34), milliseconds=True)
     share = observation.class_percentages
@@ -270,7 +269,7 @@ def build_item(
         "stac_version": "1.0.0",
         "id": acquisition.item_id,
         "properties": properties,
-        "geometry": mapping(footprint),
+        "geometry": json.loads(to_geojson(footprint)),
         "links": [],
         "assets": assets,
         "bbox": list(footprint.bounds),

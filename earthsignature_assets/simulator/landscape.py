@@ -20,8 +20,10 @@ CODES = (112, 121, 211, 222, 231, 313, 321, 512)
 _TOWN, _INDUSTRY, _ARABLE, _ORCHARD, _PASTURE, _FOREST, _GRASS, _WATER = range(8)
 _SPECTRA = 6
 _TOWN_SPACING = 330.0
+_TOWN_REACH = 210.0
 _BLOCK_SPACING = 74.0
 _RIVER_SPACING = 900.0
+_ROAD_SPACING = 420.0
 
 
 @dataclass(frozen=True)
@@ -86,41 +88,34 @@ def fill_land(land: Land, seed: int, season: float, sun_azimuth: float, first_ro
 
 
 @kernel
-def _relief(seed: int, x: float, y: float) -> float:
-    """Height of the land, 0…1, mean 0.5."""
-    return fractal_noise(seed + 11, x / 420.0, y / 420.0, 5)
-
-
-@kernel
-def _river_distance(seed: int, x: float, y: float) -> float:
-    """Distance in pixels to the nearest river's middle; rivers run roughly along one direction of the tile."""
-    angle = uniform(seed + 21, 0, 0) * 3.14159
-    along = x * np.cos(angle) + y * np.sin(angle)
-    across = -x * np.sin(angle) + y * np.cos(angle)
-    across += 90.0 * (value_noise(seed + 22, along / 150.0, across / 900.0) - 0.5)
-    across += 40.0 * (value_noise(seed + 23, along / 52.0, across / 300.0) - 0.5)
+def _line_distance(seed: int, along: float, across: float, spacing: float, winding: float) -> float:
+    """Distance in pixels to the nearest of a family of winding lines; the arguments turn with the family."""
+    across += 90.0 * winding * (value_noise(seed + 1, along / 150.0, across / 900.0) - 0.5)
+    across += 40.0 * winding * (value_noise(seed + 2, along / 52.0, across / 300.0) - 0.5)
     nearest = 1e9
-    middle = int(np.floor(across / _RIVER_SPACING))
+    middle = int(np.floor(across / spacing))
     for k in range(middle - 1, middle + 2):
-        bed = (k + 0.25 + 0.5 * uniform(seed + 24, k, 0)) * _RIVER_SPACING
-        bed += 260.0 * (value_noise(seed + 25 + k * 13, along / 520.0, 0.5) - 0.5)
+        bed = (k + 0.25 + 0.5 * uniform(seed + 3, k, 0)) * spacing
+        bed += 0.3 * spacing * (value_noise(seed + 4 + k * 13, along / 520.0, 0.5) - 0.5)
         nearest = min(nearest, abs(across - bed))
     return nearest
 
 
 @kernel
-def _town(seed: int, x: float, y: float) -> tuple[float, float, float, int]:
-    """Nearest town: how deep inside it (1 middle … 0 edge … negative outside), angle, industry depth, its hash."""
+def _town(seed: int, x: float, y: float) -> tuple[float, float, float]:
+    """Nearest town: how deep inside it (1 middle … 0 edge … negative outside), its angle, depth inside industry."""
     column, row = int(np.floor(x / _TOWN_SPACING)), int(np.floor(y / _TOWN_SPACING))
-    depth, angle, industry, name = -9.0, 0.0, -9.0, 0
+    depth, angle, industry = -9.0, 0.0, -9.0
     for i in range(column - 1, column + 2):
         for j in range(row - 1, row + 2):
             centre_x = (i + 0.15 + 0.7 * uniform(seed + 31, i, j)) * _TOWN_SPACING
             centre_y = (j + 0.15 + 0.7 * uniform(seed + 32, i, j)) * _TOWN_SPACING
-            size = uniform(seed + 33, i, j)
-            radius = 14.0 + 66.0 * size * size
-            turn = uniform(seed + 34, i, j) * 3.14159
             dx, dy = x - centre_x, y - centre_y
+            if dx * dx + dy * dy > _TOWN_REACH * _TOWN_REACH:
+                continue
+            size = uniform(seed + 33, i, j)
+            radius = 16.0 + 74.0 * size * size
+            turn = uniform(seed + 34, i, j) * 3.14159
             u = dx * np.cos(turn) + dy * np.sin(turn)
             v = -dx * np.sin(turn) + dy * np.cos(turn)
             # Villages are ribbons along a road, towns are rounder.
@@ -128,7 +123,7 @@ def _town(seed: int, x: float, y: float) -> tuple[float, float, float, int]:
             distance = np.sqrt(u * u / stretch + v * v * stretch)
             here = 1.0 - distance / radius
             if here > depth:
-                depth, angle, name = here, turn, i * 7919 + j
+                depth, angle = here, turn
             if size > 0.42:
                 side = 1.0 if uniform(seed + 35, i, j) > 0.5 else -1.0
                 along = abs(u - side * radius * 0.25)
@@ -139,7 +134,7 @@ def _town(seed: int, x: float, y: float) -> tuple[float, float, float, int]:
                     industry = inside
                     if inside > 0.0:
                         angle = turn
-    return depth, angle, industry, name
+    return depth, angle, industry
 
 
 @kernel
@@ -190,9 +185,16 @@ def _fill(
     row_0: int,
 ) -> None:
     rows, columns = truth.shape
-    for r in range(rows):
-        y = float(r + row_0)
+    heading = uniform(seed + 21, 0, 0) * 3.14159
+    river_x, river_y = np.cos(heading), np.sin(heading)
+    heading = uniform(seed + 26, 0, 0) * 3.14159
+    road_x, road_y = np.cos(heading), np.sin(heading)
+    above = np.zeros(columns)
+    # One row earlier, for the slopes of the first.
+    for r in range(-1, rows):
         row = r + row_0
+        y = float(row)
+        west = 0.0
         for column in range(columns):
             x = float(column)
             # Natural borders are warped, those of fields are straight.
@@ -200,16 +202,32 @@ def _fill(
             wide_y = 34.0 * (value_noise(seed + 2, x / 95.0, y / 95.0) - 0.5)
             wx = x + wide_x + 9.0 * (value_noise(seed + 3, x / 13.0, y / 13.0) - 0.5)
             wy = y + wide_y + 9.0 * (value_noise(seed + 4, x / 13.0, y / 13.0) - 0.5)
-            relief = _relief(seed, wx, wy)
-            slope = (_relief(seed, wx + 3.0 * sun_x, wy + 3.0 * sun_y) - relief) * 30.0
-            river = _river_distance(seed, x + 0.6 * wide_x, y + 0.6 * wide_y)
+            # Height of the land, 0…1, mean 0.5.
+            relief = fractal_noise(seed + 11, wx / 420.0, wy / 420.0, 5)
+            slope = 90.0 * (sun_x * (relief - west) + sun_y * (relief - above[column])) if column else 0.0
+            slope = min(max(slope, -0.5), 0.5)
+            west = relief
+            above[column] = relief
+            if r < 0:
+                continue
+            u, v = x + 0.6 * wide_x, y + 0.6 * wide_y
+            river = _line_distance(seed + 21, u * river_x + v * river_y, v * river_x - u * river_y, _RIVER_SPACING, 1.0)
+            # Two families of roads cross.
+            road = _line_distance(seed + 26, x * road_x + y * road_y, y * road_x - x * road_y, _ROAD_SPACING, 0.5)
+            road = min(
+                road, _line_distance(seed + 27, x * road_y - y * road_x, x * road_x + y * road_y, _ROAD_SPACING, 0.6)
+            )
             valley = min(river / 130.0, 1.0)
             height = relief * (0.72 + 0.28 * valley)
-            moist = fractal_noise(seed + 61, wx / 230.0, wy / 230.0, 4)
+            moist = fractal_noise(seed + 61, wx / 230.0, wy / 230.0, 3)
             width = 3.0 + 4.0 * value_noise(seed + 62, x / 300.0, y / 300.0)
-            lake = fractal_noise(seed + 63, wx / 150.0, wy / 150.0, 3)
-            depth, turn, industry, town = _town(seed, x + 0.35 * wide_x, y + 0.35 * wide_y)
-            depth += 0.5 * (fractal_noise(seed + 64, x / 26.0, y / 26.0, 2) - 0.5)
+            depth, turn, industry = _town(seed, x + 0.35 * wide_x, y + 0.35 * wide_y)
+            ragged = 0.0
+            if depth > -1.2 or industry > -0.6:
+                ragged = fractal_noise(seed + 64, x / 40.0, y / 40.0, 4) - 0.5
+            # Towns grow along roads and thin out toward their edge.
+            depth += 1.5 * ragged + 0.25 * max(0.0, 1.0 - road / 18.0) - 0.05
+            industry += 0.9 * ragged
             wood = 0.52 * height + 0.48 * moist
             # Slow variation inside a class, and the pixel's own.
             slow = value_noise(seed + 71, x / 11.0, y / 11.0) + value_noise(seed + 72, x / 5.0, y / 5.0) - 1.0
@@ -217,7 +235,7 @@ def _fill(
             g1, g2 = 2.0 * slow + 1.2 * fine_1, 1.4 * fine_2
             shine = 1.0
             a, b, w = 0, 0, 0.0
-            if river < width or (lake > 0.735 and height < 0.56):
+            if river < width or (height < 0.56 and fractal_noise(seed + 63, wx / 150.0, wy / 150.0, 3) > 0.735):
                 kind = _WATER
                 turbid = 5.0 * value_noise(seed + 91, x / 700.0, y / 700.0)
                 if river < width:
@@ -228,58 +246,70 @@ def _fill(
                 kind = _INDUSTRY
                 u = x * np.cos(turn) + y * np.sin(turn)
                 v = -x * np.sin(turn) + y * np.cos(turn)
-                i, j = int(np.floor(u / 15.0)), int(np.floor(v / 12.0))
-                h = uniform(seed + 101, i, j)
-                pu, pv = u - i * 15.0, v - j * 12.0
+                # Plots of several sizes: the quarter decides.
+                quarter = uniform(seed + 101, int(np.floor(u / 48.0)), int(np.floor(v / 40.0)))
+                deep, broad = 7.0 + 17.0 * quarter, 6.0 + 12.0 * quarter
+                i, j = int(np.floor(u / deep)), int(np.floor(v / broad))
+                pu, pv = u / deep - i, v / broad - j
+                h = uniform(seed + 102, i, j)
                 roof = (
-                    pu > 1.5 + 3.0 * uniform(seed + 102, i, j)
-                    and pu < 14.0 - 4.0 * uniform(seed + 103, i, j)
-                    and pv > 2.0
-                    and pv < 10.5 - 4.0 * uniform(seed + 104, i, j)
+                    pu > 0.1 + 0.25 * uniform(seed + 103, i, j)
+                    and pu < 0.95 - 0.3 * uniform(seed + 104, i, j)
+                    and pv > 0.15
+                    and pv < 0.95 - 0.4 * uniform(seed + 105, i, j)
                 )
-                if h > 0.82:
-                    a, b, w = 4, 5, uniform(seed + 105, column // 3, row // 3)
-                elif roof:
-                    tone = uniform(seed + 106, i, j)
-                    a = 0 if tone > 0.45 else 1
-                    b, w = 1, 0.7 * uniform(seed + 107, i, j)
-                elif pu < 1.5 or pv < 1.2:
-                    a, b, w = 3, 2, 0.6 * uniform(seed + 108, column, row)
+                if h > 0.78:
+                    a, b, w = 4, 5, uniform(seed + 106, column // 3, row // 3)
+                elif roof and h < 0.62:
+                    tone = uniform(seed + 107, i, j)
+                    a = 0 if tone > 0.5 else (1 if tone > 0.15 else 2)
+                    b, w = 1, 0.6 * uniform(seed + 108, i, j)
+                elif pu < 0.1 or pv < 0.1:
+                    a, b, w = 3, 2, 0.6 * uniform(seed + 109, column, row)
                 else:
-                    a, b, w = 2, (4 if uniform(seed + 109, column // 2, row // 2) > 0.7 else 3), 0.6
-                g1, g2 = 0.6 * g1, 0.6 * g2
+                    a, b = 2, (4 if uniform(seed + 110, column // 2, row // 2) > 0.65 else 3)
+                    w = 0.9 * uniform(seed + 161, column, row)
+                g1, g2 = 0.8 * g1, 0.8 * g2
             elif depth > 0.0:
                 kind = _TOWN
-                bend = turn + 0.5 * (uniform(seed + 111, town, int(np.floor(x / 60.0)) + 977) > 0.5)
+                # Each quarter has its own street directions.
+                quarter = uniform(seed + 111, int(np.floor((x + wide_x) / 34.0)), int(np.floor((y + wide_y) / 34.0)))
+                bend = turn + 0.9 * (quarter - 0.5)
                 u = x * np.cos(bend) + y * np.sin(bend)
                 v = -x * np.sin(bend) + y * np.cos(bend)
-                i, j = int(np.floor(u / 13.0)), int(np.floor(v / 8.0))
-                pu, pv = u - i * 13.0, v - j * 8.0
-                tone = uniform(seed + 112, column // 2, row // 2)
-                own = uniform(seed + 113, column, row)
-                built = 0.36 + 0.5 * depth
-                if pu < 1.1 or pv < 1.1:
-                    a, b, w = 2, 3, 0.45 * own
+                i, j = int(np.floor(u / (9.0 + 6.0 * quarter))), int(np.floor(v / 6.0))
+                pu, pv = u - i * (9.0 + 6.0 * quarter), v - j * 6.0
+                # A house with its yard is about two pixels wide.
+                house_u, house_v = int(np.floor(u / 2.3)), int(np.floor(v / 2.0))
+                tone = uniform(seed + 112, house_u, house_v)
+                own = uniform(seed + 113, house_u, house_v)
+                built = 0.42 + 0.35 * min(depth, 1.0) + 0.9 * ragged
+                if pu < 1.2 or pv < 1.2:
+                    a, b, w = 2, 3, 0.2
                 elif own < built:
-                    a = 0 if tone > 0.78 else (1 if tone > 0.3 else 2)
-                    b, w = 3, 0.5 * uniform(seed + 114, column, row)
+                    a = 0 if tone > 0.65 else (1 if tone > 0.25 else 2)
+                    b, w = 3, 0.25 * uniform(seed + 114, column, row)
                 else:
-                    a = 4 if tone > 0.55 else (5 if tone > 0.3 else 3)
-                    b, w = 3, 0.6 * uniform(seed + 115, column, row)
-                g1, g2 = 0.7 * g1, 0.7 * g2
-            elif wood > 0.535 + 0.04 * (value_noise(seed + 65, x / 4.0, y / 4.0) - 0.5):
+                    a = 5 if tone > 0.55 else (4 if tone > 0.25 else 3)
+                    b, w = 3, 0.3 * uniform(seed + 115, column, row)
+                g1, g2 = 1.4 * g1, 2.2 * g2
+            elif wood + 0.02 * (value_noise(seed + 65, x / 4.0, y / 4.0) - 0.5) > 0.535 or (
+                fractal_noise(seed + 66, wx / 38.0, wy / 38.0, 2) > 0.79
+            ):
                 kind = _FOREST
-                stand = 1.2 + 3.79 * fractal_noise(seed + 121, wx / 60.0, wy / 60.0, 3)
+                stand = 1.7 + 3.6 * fractal_noise(seed + 121, wx / 60.0, wy / 60.0, 3)
                 stand += 1.6 * (value_noise(seed + 122, wx / 210.0, wy / 210.0) - 0.5)
-                stand = min(max(stand, 1.0), 4.99)
+                # The first two spectra are of autumn leaves.
+                stand = min(max(stand, 2.0), 4.99) if season > -0.2 else min(max(stand - 1.4, 0.0), 4.99)
                 a = int(stand)
                 b, w = a + 1, stand - a
-                g1 = 1.3 * fine_1 + 0.9 * slow
-                shine = 1.0 + 0.25 * slope + 0.03 * fine_2
-            elif height > 0.545:
+                g1 = 3.0 * fine_1 + 2.0 * slow
+                shine = 1.0 + 0.5 * slope + 0.1 * fine_2
+            elif height > 0.52:
                 kind = _GRASS
-                cover = 3.4 * fractal_noise(seed + 131, wx / 34.0, wy / 34.0, 4)
+                cover = 1.3 + 6.5 * (fractal_noise(seed + 131, wx / 34.0, wy / 34.0, 4) - 0.5)
                 cover += 1.2 * value_noise(seed + 132, wx / 200.0, wy / 200.0) - 0.6
+                g1, g2 = 1.6 * g1, 2.0 * g2
                 step = min(max(cover, 0.0), 2.99)
                 # The third spectrum is of deep shade: left out.
                 a = 0 if step < 1.0 else (1 if step < 2.0 else 3)
@@ -287,7 +317,7 @@ def _fill(
                 w = step - int(step)
                 if uniform(seed + 133, column // 2, row // 2) > 0.955:
                     b, w = _FOREST * _SPECTRA + 3 - _GRASS * _SPECTRA, 0.5
-                shine = 1.0 + 0.22 * slope
+                shine = 1.0 + 0.4 * slope
             else:
                 fx, fy = x + 0.5 * wide_x, y + 0.5 * wide_y
                 block_i, block_j, site_x, site_y, border = _farm_block(seed, fx, fy)
@@ -310,11 +340,11 @@ def _fill(
                 if kind == _ARABLE:
                     # Winter crops are green early, summer crops late; the rest is soil or stubble.
                     green = 0.45 + 0.32 * season + 0.5 * (uniform(field + 145, i, j) - 0.5)
-                    stage = 5.0 * (0.62 * h + 0.38 * green) if h < 0.5 else 5.0 * (0.4 * h + 0.6 * green)
+                    stage = 5.0 * (0.7 * h + 0.3 * green) if h < 0.5 else 5.0 * (0.45 * h + 0.55 * green)
                     stage = min(max(stage, 0.0), 4.99)
                     a = int(stage)
                     # Between bare soil and crop there are few fields: hold the mixture near one of the two.
-                    b, w = a + 1, 0.25 + 0.3 * uniform(field + 146, i, j)
+                    b, w = a + 1, 0.05 + 0.3 * uniform(field + 146, i, j)
                     g1 = 0.9 * g1 + 1.2 * np.sin(v * 6.28318 / 2.7) * (uniform(field + 147, i, j) > 0.6)
                 elif kind == _ORCHARD:
                     stage = 4.99 * (0.25 * uniform(seed + 148, block_i, block_j) + 0.75 * h)
@@ -330,11 +360,13 @@ def _fill(
                     w = stage - int(stage)
                     if edge < 0.8 and uniform(field + 149, int(u / 4.0), int(v / 4.0)) > 0.35:
                         b, w = _FOREST * _SPECTRA + 3 - kind * _SPECTRA, 0.8
-                if border < 0.55 and uniform(seed + 150, block_i + block_j, 0) > 0.25:
-                    b, w = _ARABLE * _SPECTRA - kind * _SPECTRA, 0.55
+                if border < 0.5 and uniform(seed + 150, block_i + block_j, 0) > 0.45:
+                    b, w = _ARABLE * _SPECTRA - kind * _SPECTRA, 0.5
                 shine = 1.0 + 0.10 * slope
             if kind != _WATER and river < width + 3.5 and value_noise(seed + 151, x / 9.0, y / 9.0) > 0.35:
                 b, w = _FOREST * _SPECTRA + 4 - kind * _SPECTRA, 0.75
+            if road < 0.75 and kind != _WATER:
+                b, w = _TOWN * _SPECTRA + 1 - kind * _SPECTRA, 0.75
             truth[r, column] = codes[kind]
             first[r, column] = kind * _SPECTRA + a
             second[r, column] = kind * _SPECTRA + b

@@ -19,7 +19,8 @@ _K1 = np.uint64(0x9E3779B97F4A7C15)
 _K2 = np.uint64(0xBF58476D1CE4E5B9)
 _K3 = np.uint64(0x94D049BB133111EB)
 _K4 = np.uint64(0xD6E8FEB86659FD93)
-_S31, _S29, _S40 = np.uint64(31), np.uint64(29), np.uint64(40)
+_S16, _S29, _S31, _S32, _S40, _S48 = (np.uint64(bits) for bits in (16, 29, 31, 32, 40, 48))
+_LOW = np.uint64(0xFFFF)
 
 
 def kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -34,21 +35,25 @@ def seed_of(*parts: object) -> int:
 
 
 @kernel
+def _hash(seed: int, i: int, j: int) -> np.uint64:
+    h = np.uint64(seed) ^ (np.uint64(i) * _K1) ^ (np.uint64(j) * _K3)
+    h = (h ^ (h >> _S31)) * _K2
+    h = (h ^ (h >> _S29)) * _K4
+    return h ^ (h >> _S32)
+
+
+@kernel
 def uniform(seed: int, i: int, j: int) -> float:
     """Return the lattice value of cell (i, j), uniform in [0, 1)."""
-    h = np.uint64(seed) ^ (np.uint64(i) * _K1)
-    h = (h ^ (h >> _S31)) * _K2
-    h ^= np.uint64(j) * _K3
-    h = (h ^ (h >> _S29)) * _K4
-    h = (h ^ (h >> _S31)) * _K2
-    return float(h >> _S40) * (1.0 / 16777216.0)
+    return float(_hash(seed, i, j) >> _S40) * (1.0 / 16777216.0)
 
 
 @kernel
 def normal(seed: int, i: int, j: int) -> float:
     """Return a nearly Gaussian lattice value of cell (i, j): mean 0, standard deviation 1, within ±3.5."""
-    total = uniform(seed, i, j) + uniform(seed + 1, i, j) + uniform(seed + 2, i, j) + uniform(seed + 3, i, j)
-    return (total - 2.0) * 1.7320508
+    h = _hash(seed, i, j)
+    total = float(h & _LOW) + float((h >> _S16) & _LOW) + float((h >> _S32) & _LOW) + float(h >> _S48)
+    return (total * (1.0 / 65536.0) - 2.0) * 1.7320508
 
 
 @kernel

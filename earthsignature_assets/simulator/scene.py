@@ -149,7 +149,7 @@ def simulate_scene(recipe: SceneRecipe, folder: Path, base_href: str | None = No
     view = swath(cells, recipe.swath_edge, recipe.key.relative_orbit % 2 == 1, recipe.part)
     if not view.valid.any():
         raise SimulationError(f"{recipe.key}: {recipe.part} of the tile lies outside the swath: lower swath_edge")
-    sun = Sun.at_overpass(recipe.key.day, grid.footprint().centroid.y)
+    sun = Sun.at_overpass(recipe.key.day, tile_grid(recipe.key.tile).footprint().centroid.y)
     sky_seed = seed_of("sky", recipe.key, recipe.platform, recipe.seed)
     sky = Sky.over(view.valid, recipe.cloud_cover, sun, sky_seed)
     land = _land(recipe, sun)
