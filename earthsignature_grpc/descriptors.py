@@ -7,20 +7,28 @@ which also imports somebody's google-protobuf code for the same files does not c
 from functools import cache
 from importlib import resources
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory
 from google.protobuf.message import Message
+from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
+
+V1 = "snapearth.api.v1.DatabaseProductService"
+V2 = "snapearth.api.v2.DatabaseProductService"
+LEGACY = "snapearth.api.v1.database.DatabaseProductService"
+SERVICES = (V1, V2, LEGACY)
+"""Full names of the services that the contract declares; `LEGACY` is the older name of version 1."""
 
 
 @cache
 def wire_pool() -> descriptor_pool.DescriptorPool:
-    """Descriptors of every message and service that the server answers, health and reflection included."""
+    """Descriptors of all that the server speaks: the contract, health, reflection and the details of errors."""
     pool = descriptor_pool.DescriptorPool()
     content = resources.files("earthsignature_grpc.messages").joinpath("descriptors.binpb").read_bytes()
     for file in descriptor_pb2.FileDescriptorSet.FromString(content).file:
         pool.AddSerializedFile(file.SerializeToString())
-    for module in (health_pb2, reflection_pb2):
+    # The last two let a reflecting client show the details of an error instead of their bytes.
+    for module in (health_pb2, reflection_pb2, duration_pb2, error_details_pb2):
         pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
     return pool
 

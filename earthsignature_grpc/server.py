@@ -14,9 +14,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from earthsignature_assets.errors import ServiceUnavailableError
-from earthsignature_grpc.descriptors import wire_pool
+from earthsignature_grpc.descriptors import SERVICES, wire_pool
 from earthsignature_grpc.reading import READING_THREADS, ProductReader
-from earthsignature_grpc.services import SERVICES, service_handlers
+from earthsignature_grpc.services import service_handlers
 
 DEFAULT_LISTEN = "127.0.0.1:50051"
 

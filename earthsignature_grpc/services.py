@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from typing import TypeAlias
 
 import grpc
 
@@ -11,13 +12,11 @@ from earthsignature_assets.errors import CredentialError
 from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_grpc import v1, v2
 from earthsignature_grpc.calls import Answer, refusing_handler, streaming_handler
+from earthsignature_grpc.descriptors import LEGACY, V1, V2
 from earthsignature_grpc.errors import refusal_of, unimplemented_refusal
 from earthsignature_grpc.reading import ProductReader, Renderer, rendered
 
-V1 = "snapearth.api.v1.DatabaseProductService"
-V2 = "snapearth.api.v2.DatabaseProductService"
-LEGACY = "snapearth.api.v1.database.DatabaseProductService"
-SERVICES = (V1, V2, LEGACY)
+MethodHandler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
 # A product's files fill a message; names are small, and one hop to a thread serves many.
 _FILES_AT_ONCE = 1
@@ -49,7 +48,7 @@ def service_handlers(reader: ProductReader, threads: ThreadPoolExecutor) -> list
         "ListSegmentation": answer(v2.segmentation_query, v2.render_polygons, _FILES_AT_ONCE),
         "ListProductIds": answer(v2.product_ids_query, v2.render_product_feature, _NAMES_AT_ONCE),
     }
-    search = grpc.unary_stream_rpc_method_handler(
+    search: MethodHandler = grpc.unary_stream_rpc_method_handler(
         refusing_handler(f"{LEGACY}/SearchSegmentation", unimplemented_refusal(_SEARCH_REMEDY))
     )
     return [
@@ -59,9 +58,9 @@ def service_handlers(reader: ProductReader, threads: ThreadPoolExecutor) -> list
     ]
 
 
-def _service(name: str, answers: dict[str, Answer], **others: grpc.RpcMethodHandler) -> grpc.GenericRpcHandler:
+def _service(name: str, answers: dict[str, Answer], **others: MethodHandler) -> grpc.GenericRpcHandler:
     # Without serializers, requests arrive as bytes and responses leave as they are.
-    methods = {
+    methods: dict[str, MethodHandler] = {
         method: grpc.unary_stream_rpc_method_handler(streaming_handler(f"{name}/{method}", answer))
         for method, answer in answers.items()
     }

@@ -1,0 +1,123 @@
+"""The process: how it starts, drains, stops, and what it writes to its log."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from earthsignature_assets.errors import ServiceUnavailableError
+from earthsignature_grpc.server import Limits, running_server
+
+V1 = "/snapearth.api.v1.DatabaseProductService"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(start_server, facts, number) -> None:
+    with start_server(facts.root) as (address, process):
+        with grpc.insecure_channel(address) as channel:
+            assert len(list(channel.unary_stream(f"{V1}/ListSegmentation")(b"", timeout=10))) == 4
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=20)
+        assert process.returncode == 0
+    assert output == ""
+    assert "Traceback" not in errors
+    assert f"{V1[1:]}/ListSegmentation OK 4 messages" in errors
+
+
+def test_a_stream_under_way_is_finished_before_it_stops(start_server, facts, tmp_path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(facts.root, store)
+    for product in facts.products.values():
+        # Larger than all buffers on the way, so that the stream cannot be over before the signal.
+        (store / product.folder / "land_cover.tif").write_bytes(bytes(24 << 20))
+    options = [("grpc.max_receive_message_length", 1 << 30)]
+    with start_server(store) as (address, process), grpc.insecure_channel(address, options=options) as channel:
+        stream = channel.unary_stream(f"{V1}/ListSegmentation")(b"", timeout=30)
+        next(stream)
+        process.terminate()
+        with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as late:
+            assert _refused_within(late, seconds=10)
+        assert len(list(stream)) == 3
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+
+
+def _refused_within(channel: grpc.Channel, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            list(channel.unary_stream(f"{V1}/ListProductIds")(b"", timeout=5))
+        except grpc.RpcError as error:
+            return error.code() is grpc.StatusCode.UNAVAILABLE
+    return False
+
+
+def test_a_taken_port_is_refused(server, facts) -> None:
+    command = [sys.executable, "-m", "earthsignature_grpc", "--store", str(facts.root), "--listen", server]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603
+    assert result.returncode == 1
+    assert f"cannot listen on {server}" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+async def test_a_taken_port_raises(server, facts) -> None:
+    with pytest.raises(ServiceUnavailableError, match="choose another address"):
+        async with running_server(facts.root, server):
+            pass
+
+
+async def test_limits_are_those_given(facts) -> None:
+    async with (
+        running_server(facts.root, "127.0.0.1:0", Limits(request_bytes=100, calls=1)) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        call = channel.unary_stream(f"{V1}/ListProductIds")
+        assert len([answer async for answer in call(b"")]) == 4
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            [answer async for answer in call(b"\x0a\x7f" + b"x" * 127)]
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_too_many_calls_are_refused(facts) -> None:
+    async with (
+        running_server(facts.root, "127.0.0.1:0", Limits(calls=1)) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        await watch.read()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            [answer async for answer in channel.unary_stream(f"{V1}/ListProductIds")(b"")]
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        watch.cancel()
+
+
+async def test_health_answers_for_each_service(facts) -> None:
+    async with (
+        running_server(facts.root, "127.0.0.1:0") as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        stub = health_pb2_grpc.HealthStub(channel)
+        for service in ("", V1[1:]):
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_many_clients_at_once_get_whole_answers(server) -> None:
+    counts: list[int] = []
+
+    def read() -> None:
+        with grpc.insecure_channel(server, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            counts.append(len(list(channel.unary_stream(f"{V1}/ListSegmentation")(b"", timeout=30))))
+
+    threads = [threading.Thread(target=read) for _ in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counts == [4] * 24
