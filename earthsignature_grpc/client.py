@@ -187,6 +187,19 @@ class EarthSignatureClient:
         )
         return self._stream(f"/{V1}/ListProductIds", bytes(request), _product_name)
 
+    def product_features_v2(
+        self,
+        *,
+        area: BaseGeometry | str | None = None,
+        start: dt.date | None = None,
+        end: dt.date | None = None,
+        categories: Iterable[int | str] = (),
+        model: str | None = None,
+    ) -> Iterator[PolygonProduct]:
+        """The footprints of all products that match as Geobuf, one feature each, newest first."""
+        request = v2.ListProductIdsRequest(**_filters(area, start, end, model), categories=_codes(categories))
+        return self._stream(f"/{V2}/ListProductIds", bytes(request), _polygon_product)
+
     def _stream(self, method: str, request: bytes, read: Callable[[bytes], AnswerT]) -> Iterator[AnswerT]:
         send: grpc.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(method)
         call = send(request, timeout=self._timeout_s)

@@ -16,6 +16,7 @@ from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.imagery.cloud_mask import Verdict
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import model_versions, scene_model_key, scenes
+from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Product
 from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
@@ -48,13 +49,9 @@ class Chain:
         keys = self._instance.get_dynamic_partitions(str(scenes.name))
         return sorted(SceneKey.parse(key) for key in keys if key.startswith(day.isoformat()))
 
-    def verdict(self, scene: SceneKey) -> Verdict:
-        """The verdict on a scene.
-
-        Raises:
-            NoSuchSceneError: it has not been judged.
-        """
-        return self._workspace.days.verdict(scene)
+    def verdicts(self, day: dt.date) -> list[Verdict]:
+        """The verdicts on a day's scenes, in the order of their keys."""
+        return self._workspace.days.verdicts(day)
 
     def fetch(self, scene: SceneKey) -> None:
         """Materialise `patches` of a scene.
@@ -65,20 +62,20 @@ class Chain:
         self._instance.add_dynamic_partitions(str(scenes.name), [str(scene)])
         self._run(patches_job.name, str(scene))
 
-    def segment(self, scene: SceneKey, model: ModelVersion) -> Product | None:
+    def segment(self, scene: SceneKey, model: ModelVersion) -> Product:
         """Materialise everything from `segmentation` to `land_cover_product`; returns the published product.
 
         Raises:
-            RunFailedError: the run failed.
+            RunFailedError: the run failed, or published nothing.
         """
         self._instance.add_dynamic_partitions(str(model_versions.name), [str(model)])
         self._run(land_cover_job.name, scene_model_key(scene, model))
-        store = self._workspace.store
-        with store.open_catalogue(read_only=True) as catalogue:
-            found = [
-                product for product in catalogue.all_products() if (product.scene, product.model) == (scene, model)
-            ]
-        return found[0] if found else None
+        draft = Draft.load(self._workspace.draft(scene, model))
+        with self._workspace.store.open_catalogue(read_only=True) as catalogue:
+            product = catalogue.find(draft.product_id, model)
+        if product is None:
+            raise RunFailedError(f"{draft.product_id} is not in the catalogue although its run succeeded")
+        return product
 
     def _run(self, job: str, partition: str) -> None:
         try:

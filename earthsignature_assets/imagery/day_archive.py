@@ -8,6 +8,7 @@ Files are written aside and renamed: a reader sees a whole day or the one before
 
 import dataclasses
 import datetime as dt
+import math
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -84,19 +85,23 @@ class DayArchive:
         gpd.GeoDataFrame(rows, geometry="geometry", crs=4326).to_parquet(partial)
         partial.replace(path)
 
+    def verdicts(self, day: dt.date) -> list[Verdict]:
+        """The verdicts on a day's scenes, in the order of their keys; none where none is known."""
+        path = self._verdicts_path(day)
+        if not path.is_file():
+            return []
+        rows = gpd.read_parquet(path).drop(columns="geometry").to_dict("records")
+        return sorted((_verdict(row) for row in rows), key=lambda verdict: verdict.key)
+
     def verdict(self, key: SceneKey) -> Verdict:
         """The verdict on a scene.
 
         Raises:
             NoSuchSceneError: the scene has not been judged.
         """
-        path = self._verdicts_path(key.day)
-        if path.is_file():
-            table = gpd.read_parquet(path)
-            for row in table[table["key"] == str(key)].drop(columns="geometry").to_dict("records"):
-                percent = row["provider_cloud_percent"]
-                provider_percent = None if percent is None or percent != percent else float(percent)
-                return Verdict(**(row | {"key": key, "provider_cloud_percent": provider_percent}))
+        for verdict in self.verdicts(key.day):
+            if verdict.key == key:
+                return verdict
         raise NoSuchSceneError(f"scene {key} has no verdict: materialise `clear_scenes` for {key.day}")
 
     def _items_path(self, day: dt.date) -> Path:
@@ -108,6 +113,13 @@ class DayArchive:
 
 def _partial(path: Path) -> Path:
     return path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+
+
+def _verdict(row: dict[str, Any]) -> Verdict:
+    # Parquet has one empty value for numbers, which is read back as NaN.
+    percent = row["provider_cloud_percent"]
+    stated = None if percent is None or math.isnan(percent) else float(percent)
+    return Verdict(**(row | {"key": SceneKey.parse(row["key"]), "provider_cloud_percent": stated}))
 
 
 def _shows(item: dict[str, Any], key: SceneKey) -> bool:

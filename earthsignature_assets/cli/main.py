@@ -1,0 +1,174 @@
+"""`earthsignature`: the one console command."""
+
+import datetime as dt
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from earthsignature_assets.errors import EarthSignatureError
+from earthsignature_assets.imagery.provider import PROVIDERS
+from earthsignature_assets.resources.settings import Settings
+
+# What a command needs is imported when it runs: `--help` answers at once, and `get` needs no Dagster.
+
+
+def _reported(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn the project's errors into one line and exit code 1."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except EarthSignatureError as error:
+            raise click.ClickException(str(error)) from error
+
+    return run
+
+
+_home = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="EARTHSIGNATURE_HOME",
+    default=lambda: Path.home() / "earthsignature",
+    show_default="~/earthsignature",
+    help="Folder of everything that is written.",
+)
+_day = click.DateTime(formats=["%Y-%m-%d"])
+
+
+def _settings(home: Path, **changes: Any) -> Settings:
+    return replace(Settings.from_environment(), home=home.expanduser().resolve(), **changes)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="earthsignature")
+def main() -> None:
+    """CORINE land cover from every clear Sentinel-2 image: discover, segment, publish, serve.
+
+    Settings come from options or from environment variables that begin with EARTHSIGNATURE_.
+    """
+
+
+@main.command()
+@_home
+@click.option(
+    "--size",
+    type=click.IntRange(64, 10980),
+    default=1536,
+    show_default=True,
+    help="Rows and columns of each simulated scene, in pixels of 10 m (10980 is a full tile).",
+)
+@_reported
+def demo(home: Path, size: int) -> None:
+    """Run the whole chain on simulated scenes, from a STAC search to an answered gRPC call."""
+    from earthsignature_assets.cli.demo import run_demo
+
+    run_demo(_settings(home), size - size % 2, Console())
+
+
+@main.command()
+@_home
+@click.option("--tile", required=True, help="MGRS tile, such as 32TQM.")
+@click.option("--date", "day", required=True, type=_day, help="Day of acquisition (UTC), such as 2025-06-21.")
+@click.option("--provider", type=click.Choice(list(PROVIDERS)), default="earth-search", show_default=True)
+@click.option("--stac-api", default="", help="Another address of the provider's STAC API, for mirrors.")
+@click.option("--model", default="corine-unet-v1", show_default=True, help="Model version.")
+@click.option("--max-cloud", type=click.FloatRange(0, 100), help="Most cloud of the valid area, in percent.")
+@_reported
+def run(
+    home: Path, tile: str, day: dt.datetime, provider: str, stac_api: str, model: str, max_cloud: float | None
+) -> None:
+    """Discover, segment and publish one tile of one day."""
+    from earthsignature_assets.cli.run import run_tile
+    from earthsignature_assets.keys import ModelVersion, parse_tile
+
+    settings = _settings(home, provider=provider, area=parse_tile(tile))
+    if stac_api:
+        settings = replace(settings, stac_api=stac_api)
+    if max_cloud is not None:
+        settings = replace(settings, max_cloud_percent=max_cloud)
+    run_tile(settings, tile, day.date(), ModelVersion.parse(model), Console())
+
+
+@main.command()
+@_home
+@click.option("--listen", default="127.0.0.1:50051", show_default=True, help="host:port; port 0 for a free one.")
+@_reported
+def serve(home: Path, listen: str) -> None:
+    """Serve the published products over gRPC until interrupted."""
+    import asyncio
+    import logging
+
+    from earthsignature_grpc.server import serve as serve_store
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    asyncio.run(serve_store(home.expanduser().resolve() / "store", listen, announce=click.echo))
+
+
+@main.command()
+@_home
+@click.option("--port", type=click.IntRange(0, 65535), default=3000, show_default=True)
+@_reported
+def ui(home: Path, port: int) -> None:
+    """Open the Dagster UI (web server and daemon) on a home, on loopback."""
+    from earthsignature_assets.cli.chain import dagster_home
+
+    settings = _settings(home)
+    os.environ.update(settings.to_environment())
+    dagster_home(settings.home)
+    arguments = ["dagster", "dev", "-m", "earthsignature_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    os.execv(sys.executable, [sys.executable, "-m", *arguments])  # noqa: S606 - our own interpreter, no shell
+
+
+@main.command()
+@click.option("--target", default="localhost:50051", show_default=True, help="host:port of the service.")
+@click.option("--area", help="WKT polygon in EPSG:4326; products that intersect it.")
+@click.option("--start", type=_day, help="First day of acquisition.")
+@click.option("--end", type=_day, help="Last day of acquisition.")
+@click.option("--product", "products", multiple=True, help="Sentinel-2 product name; may be repeated.")
+@click.option("--category", "categories", multiple=True, help="CORINE code or class name; may be repeated.")
+@click.option("--model", help="Model version; by default the current one of each product.")
+@click.option("--limit", type=click.IntRange(1, 500), help="At most this many products.")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["geotiff", "geoparquet", "geojson", "ids"]),
+    default="geotiff",
+    show_default=True,
+    help="Rasters (API v1), polygons (API v2), or names only.",
+)
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Folder for the files; by default the current one.",
+)
+@_reported
+def get(target: str, form: str, folder: Path, **filters: Any) -> None:
+    """Fetch products from a service: rasters, polygons, or their names."""
+    from earthsignature_assets.cli.get import fetch_products
+
+    for line in fetch_products(target, form, folder, **filters):
+        click.echo(line)
+
+
+@main.command()
+@_home
+@_reported
+def models(home: Path) -> None:
+    """List the model versions that can be used, and what each can tell."""
+    from earthsignature_assets.cli.models import list_models
+
+    list_models(_settings(home), Console())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""`earthsignature run`: one real tile of one day through the chain."""
+
+import datetime as dt
+import time
+
+from rich.console import Console
+
+from earthsignature_assets.cli.chain import Chain, open_instance
+from earthsignature_assets.errors import NoSuchSceneError
+from earthsignature_assets.imagery.discovery import discover_tile
+from earthsignature_assets.imagery.provider import provider_named
+from earthsignature_assets.keys import ModelVersion, parse_tile
+from earthsignature_assets.resources.inference_engine import InferenceEngine
+from earthsignature_assets.resources.settings import Settings
+
+
+def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, console: Console) -> None:
+    """Discover, judge, fetch, segment and publish every scene of a tile on a day.
+
+    Raises:
+        NoSuchSceneError: the provider has no item, or no scene is clear enough.
+        RunFailedError: a run failed.
+        ModelError: the model version is not there.
+    """
+    InferenceEngine(models=settings.models).repository.describe(model)
+    provider = provider_named(settings.provider).at(settings.stac_api)
+    discover_tile(provider, day, tile)
+    with open_instance(settings.home) as instance:
+        chain = Chain(settings, instance)
+        with console.status(f"Discovering and judging {day}"):
+            chain.discover(day)
+        judged = [verdict for verdict in chain.verdicts(day) if verdict.key.tile == parse_tile(tile)]
+        for verdict in judged:
+            console.print(f"{verdict.key}: {'accepted' if verdict.accepted else 'refused'}, {verdict.reason}")
+        accepted = [verdict.key for verdict in judged if verdict.accepted]
+        if not accepted:
+            reasons = "; ".join(verdict.reason for verdict in judged) or "no usable item"
+            raise NoSuchSceneError(f"nothing to segment of {parse_tile(tile)} on {day}: {reasons}")
+        for scene in accepted:
+            began = time.monotonic()
+            with console.status(f"Fetching and splitting {scene}"):
+                chain.fetch(scene)
+            fetched = time.monotonic()
+            console.print(f"Fetched and split {scene} [dim]{fetched - began:.1f} s[/]")
+            with console.status(f"Segmenting {scene} by {model} and publishing"):
+                product = chain.segment(scene, model)
+            console.print(f"Segmented by {model} and published [dim]{time.monotonic() - fetched:.1f} s[/]")
+            console.print(f"Published [bold]{settings.home / 'store' / product.folder}[/]")
+    console.print(f"Serve it: [bold]earthsignature serve --home {settings.home}[/]")

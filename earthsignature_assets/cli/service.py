@@ -1,0 +1,60 @@
+"""The gRPC service in a process of its own, for as long as a block lasts."""
+
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from earthsignature_assets.errors import StoreUnavailableError
+
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 10.0
+
+
+@contextmanager
+def service_process(store: Path, log: Path, listen: str = "127.0.0.1:0") -> Iterator[str]:
+    """Serve a product store from another process; yields the address to connect to.
+
+    Args:
+        store: the product store.
+        log: file that the service's log is written to.
+        listen: `host:port`, port 0 for a free one.
+
+    Raises:
+        StoreUnavailableError: the service did not come up; the message carries the end of its log.
+    """
+    command = [sys.executable, "-m", "earthsignature_grpc", "--store", str(store), "--listen", listen]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("w", encoding="utf-8") as errors,
+        subprocess.Popen(  # noqa: S603 - our own module, no shell
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        try:
+            yield _address(process, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _address(process: subprocess.Popen[str], log: Path) -> str:
+    """The address in the first line that the service writes."""
+    lines: queue.Queue[str] = queue.Queue()
+    output = process.stdout
+    assert output is not None  # noqa: S101 - opened as a pipe
+    threading.Thread(target=lambda: lines.put(output.readline()), daemon=True).start()
+    try:
+        line = lines.get(timeout=_START_TIMEOUT_S)
+    except queue.Empty:
+        line = ""
+    if not line.strip():
+        end = log.read_text(encoding="utf-8")[-2000:].strip() or "nothing"
+        raise StoreUnavailableError(f"the gRPC service did not start; it wrote: {end}")
+    return line.split()[-1]
