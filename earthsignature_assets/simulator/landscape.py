@@ -21,7 +21,7 @@ _TOWN, _INDUSTRY, _ARABLE, _ORCHARD, _PASTURE, _FOREST, _GRASS, _WATER = range(8
 _SPECTRA = 6
 _TOWN_SPACING = 330.0
 _TOWN_REACH = 210.0
-_BLOCK_SPACING = 74.0
+_BLOCK_SPACING = 96.0
 _RIVER_SPACING = 900.0
 _ROAD_SPACING = 420.0
 
@@ -326,7 +326,7 @@ def _fill(
                 u = (fx - site_x) * np.cos(turn) + (fy - site_y) * np.sin(turn)
                 v = -(fx - site_x) * np.sin(turn) + (fy - site_y) * np.cos(turn)
                 grain = uniform(seed + 142, block_i, block_j)
-                long, broad = 22.0 + 50.0 * grain, 4.0 + 13.0 * grain * grain
+                long, broad = 30.0 + 60.0 * grain, 5.0 + 38.0 * grain
                 if kind == _PASTURE:
                     long, broad = 20.0 + 14.0 * grain, 14.0 + 14.0 * grain
                 elif kind == _ORCHARD:
@@ -343,9 +343,12 @@ def _fill(
                     stage = 5.0 * (0.7 * h + 0.3 * green) if h < 0.5 else 5.0 * (0.45 * h + 0.55 * green)
                     stage = min(max(stage, 0.0), 4.99)
                     a = int(stage)
-                    # Between bare soil and crop there are few fields: hold the mixture near one of the two.
+                    # Fields are bare or green; few are half covered, which is what the fourth spectrum shows.
+                    if a == 3 and uniform(field + 145, j, i) < 0.7:
+                        a = 4 if stage > 3.4 else 2
                     b, w = a + 1, 0.05 + 0.3 * uniform(field + 146, i, j)
-                    g1 = 0.9 * g1 + 1.2 * np.sin(v * 6.28318 / 2.7) * (uniform(field + 147, i, j) > 0.6)
+                    g1 = 0.55 * g1 + 0.6 * np.sin(v * 6.28318 / 2.7) * (uniform(field + 147, i, j) > 0.6)
+                    g2 = 0.6 * g2
                 elif kind == _ORCHARD:
                     stage = 4.99 * (0.25 * uniform(seed + 148, block_i, block_j) + 0.75 * h)
                     a = int(stage)
