@@ -340,11 +340,13 @@ class Catalogue:
         try:
             yield self._connection()
         except sqlite3.Error as error:
-            raise StoreUnavailableError(f"catalogue {self.path}: {error}; {_remedy(error, self.path)}") from error
+            raise StoreUnavailableError(
+                f"catalogue {self.path}: {error}; {_remedy(error, self.read_only and not self.path.exists())}"
+            ) from error
 
 
-def _remedy(error: sqlite3.Error, path: Path) -> str:
-    if not path.exists():
+def _remedy(error: sqlite3.Error, absent: bool) -> str:
+    if absent:
         return "it does not exist: check the store's location, or publish a first product"
     if "locked" in str(error) or "busy" in str(error):
         return "another program holds its write lock: try again"

@@ -109,38 +109,28 @@ class ProductStore:
             ProductError: the draft's files are not what they must be.
             StoreUnavailableError: the store or its disk cannot be written.
         """
-        with self.open_catalogue() as catalogue, self._staged(draft) as staging:
-            areas_m2 = validate_files(draft, staging)
-            files = _checksums(staging)
-            earlier = catalogue.find(draft.product_id, draft.model)
-            published_at = dt.datetime.now(dt.UTC).replace(microsecond=0) if earlier is None else earlier.published_at
-            item = build_item(draft, files, areas_m2, published_at)
-            folder = f"products/{draft.model}/{draft.scene}/{content_digest(item)}"
+        with self.open_catalogue() as catalogue:
             for _ in range(_ATTEMPTS):
-                item = self._place(staging, item, self.root / folder)
-                product = Product(
-                    product_id=draft.product_id,
-                    scene=draft.scene,
-                    model=draft.model,
-                    product_type=draft.product_type,
-                    sensed_at=draft.sensed_at,
-                    published_at=publication_of(item),
-                    footprint=draft.footprint,
-                    cloud_cover_percent=draft.cloud_cover_percent,
-                    class_codes=class_codes_of(item),
-                    folder=folder,
-                )
+                with self._staged(draft) as staging:
+                    product = self._placed(draft, staging, catalogue)
                 if self._record(catalogue, product):
                     recorded = catalogue.find(draft.product_id, draft.model)
                     assert recorded is not None  # noqa: S101 - recorded a moment ago; rows are never deleted
                     return recorded
-            raise StoreUnavailableError(f"{self.root / folder} vanished {_ATTEMPTS} times before it could be recorded")
+        raise StoreUnavailableError(
+            f"{self.root}: {product.folder} was swept {_ATTEMPTS} times before it could be recorded: sweep with a "
+            "longer grace"
+        )
 
     def verify(self, catalogue: Catalogue) -> Iterator[Damage]:
         """Re-check every file of every product against its checksum; yields what is damaged or missing."""
         for product in catalogue.all_products():
-            for asset, fault in _faults(self.root / product.folder):
+            folder = self.root / product.folder
+            faults = list(_faults(folder))
+            for asset, fault in faults:
                 yield Damage(product, asset, fault)
+            if not faults and publication_of(_read_item(folder)) != product.published_at:
+                yield Damage(product, Asset.ITEM, f"has changed: it was published at {product.published_at}")
 
     def sweep(self, older_than: dt.timedelta) -> list[str]:
         """Remove what no reader can need: staging, and folders that no row names, untouched for `older_than`.
@@ -184,6 +174,27 @@ class ProductStore:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
+    def _placed(self, draft: Draft, staging: Path, catalogue: Catalogue) -> Product:
+        """Check and checksum what is staged and bring it to its folder, where nobody sees it yet."""
+        areas_m2 = validate_files(draft, staging)
+        files = _checksums(staging)
+        earlier = catalogue.find(draft.product_id, draft.model)
+        item = build_item(draft, files, areas_m2, _now() if earlier is None else earlier.published_at)
+        folder = f"products/{draft.model}/{draft.scene}/{content_digest(item)}"
+        item = self._place(staging, item, self.root / folder)
+        return Product(
+            product_id=draft.product_id,
+            scene=draft.scene,
+            model=draft.model,
+            product_type=draft.product_type,
+            sensed_at=draft.sensed_at,
+            published_at=publication_of(item),
+            footprint=draft.footprint,
+            cloud_cover_percent=draft.cloud_cover_percent,
+            class_codes=class_codes_of(item),
+            folder=folder,
+        )
+
     def _place(self, staging: Path, item: dict[str, Any], target: Path) -> dict[str, Any]:
         """Rename the staged product to its folder, or take the same one that is there; returns its item."""
         with _translated(target):
@@ -224,6 +235,10 @@ class ProductStore:
         return aside
 
 
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC).replace(microsecond=0)
+
+
 def _checksums(folder: Path) -> dict[Asset, tuple[str, int]]:
     files: dict[Asset, tuple[str, int]] = {}
     for asset in Asset:
@@ -241,7 +256,8 @@ def _read_item(folder: Path) -> dict[str, Any]:
 
 def _faults(folder: Path) -> Iterator[tuple[Asset, str]]:
     try:
-        item = _read_item(folder)
+        content = (folder / Asset.ITEM.value).read_bytes()
+        item = json.loads(content)
         digest, expected = content_digest(item), asset_checksums(item)
         publication_of(item)
     except FileNotFoundError:
@@ -250,8 +266,8 @@ def _faults(folder: Path) -> Iterator[tuple[Asset, str]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         yield Asset.ITEM, f"cannot be read: {error!r}"
         return
-    if digest != folder.name:
-        yield Asset.ITEM, f"has changed: its digest is {digest}, its folder's name {folder.name}"
+    if digest != folder.name or content != item_bytes(item):
+        yield Asset.ITEM, "has changed: its digest is not its folder's name"
     for asset, (checksum, size) in expected.items():
         try:
             content = (folder / asset.value).read_bytes()

@@ -1,0 +1,213 @@
+import datetime as dt
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from earthsignature_assets.errors import ProductError, StoreUnavailableError
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.products import store as publication
+from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
+from earthsignature_assets.products.draft import Draft
+from earthsignature_assets.products.item import item_bytes
+from earthsignature_assets.products.product import Asset, Product
+from earthsignature_assets.products.store import ProductStore
+
+MakeDraft = Callable[..., Draft]
+SECOND = ModelVersion("corine-unet", 2)
+LAST_YEAR = dt.datetime(2025, 5, 2, 8, tzinfo=dt.UTC)
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ProductStore:
+    return ProductStore(tmp_path / "store")
+
+
+@pytest.fixture
+def catalogue(store: ProductStore) -> Iterator[Catalogue]:
+    with store.open_catalogue() as opened:
+        yield opened
+
+
+def folders(store: ProductStore) -> list[str]:
+    return sorted(path.relative_to(store.root).as_posix() for path in store.root.glob("products/*/*/*"))
+
+
+def age(path: Path, by: dt.timedelta) -> None:
+    then = path.stat().st_mtime - by.total_seconds()
+    os.utime(path, (then, then))
+
+
+def test_a_published_product_is_found_and_read(store: ProductStore, finished_drafts: MakeDraft) -> None:
+    draft = finished_drafts()
+    before = dt.datetime.now(dt.UTC)
+    published = store.publish(draft)
+    with store.open_catalogue(read_only=True) as catalogue:
+        assert list(catalogue.search(ProductQuery())) == [published]
+    assert published.current
+    assert published.folder.startswith("products/corine-unet-v1/2026-05-01_R065_T32TQM/")
+    assert before - dt.timedelta(seconds=1) <= published.published_at <= dt.datetime.now(dt.UTC)
+    assert published.class_codes <= {111, 211, 311, 312, 512}
+    for asset in Asset:
+        if asset is not Asset.ITEM:
+            assert store.read(published, asset) == draft.path(asset).read_bytes()
+    assert json.loads(store.read(published, Asset.ITEM))["properties"]["earthsignature:scene"] == str(draft.scene)
+    assert not list(store.root.glob(".staging/*"))
+
+
+def test_the_same_again_is_the_same_product(
+    store: ProductStore, finished_drafts: MakeDraft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:
+        then.setattr(publication, "_now", lambda: LAST_YEAR)
+        first = store.publish(finished_drafts())
+    assert first.published_at == LAST_YEAR
+    item = store.read(first, Asset.ITEM)
+    modified = store.path(first, Asset.ITEM).stat().st_mtime_ns
+    assert store.publish(finished_drafts()) == first
+    assert store.read(first, Asset.ITEM) == item
+    assert store.path(first, Asset.ITEM).stat().st_mtime_ns == modified
+    assert folders(store) == [first.folder]
+
+
+def test_a_draft_made_again_elsewhere_is_the_same_product(
+    store: ProductStore, tmp_path: Path, new_draft: MakeDraft
+) -> None:
+    first = store.publish(new_draft(tmp_path / "one"))
+    assert store.publish(new_draft(tmp_path / "two")) == first
+
+
+def test_changed_content_supersedes_and_keeps_the_publication(
+    store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:
+        then.setattr(publication, "_now", lambda: LAST_YEAR)
+        first = store.publish(finished_drafts())
+    second = store.publish(finished_drafts(seed=1))
+    assert second.folder != first.folder
+    assert second.published_at == LAST_YEAR
+    assert list(catalogue.search(ProductQuery())) == [second]
+    assert store.read(first, Asset.LAND_COVER) == finished_drafts().path(Asset.LAND_COVER).read_bytes()
+
+
+def test_verify_compares_the_time_of_publication(
+    store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft
+) -> None:
+    published = store.publish(finished_drafts())
+    item = json.loads(store.read(published, Asset.ITEM))
+    item["properties"]["created"] = "2001-01-01T00:00:00Z"
+    store.path(published, Asset.ITEM).write_bytes(item_bytes(item))
+    assert [damage.asset for damage in store.verify(catalogue)] == [Asset.ITEM]
+
+
+def test_a_superseded_product_outlives_its_grace_and_no_more(store: ProductStore, finished_drafts: MakeDraft) -> None:
+    first = store.publish(finished_drafts())
+    age(store.root / first.folder, 100 * HOUR)  # published long ago
+    second = store.publish(finished_drafts(seed=1))  # superseded now: the grace starts here
+    assert store.sweep(HOUR) == []
+    assert folders(store) == sorted([first.folder, second.folder])
+    age(store.root / first.folder, 2 * HOUR)
+    age(store.root / second.folder, 1000 * HOUR)
+    assert store.sweep(HOUR) == [first.folder]
+    assert folders(store) == [second.folder]
+    with pytest.raises(ProductError, match="search again"):
+        store.read(first, Asset.LAND_COVER)
+
+
+def test_content_that_returns_is_served_again(store: ProductStore, finished_drafts: MakeDraft) -> None:
+    first = store.publish(finished_drafts())
+    store.publish(finished_drafts(seed=1))
+    assert store.publish(finished_drafts()) == first
+
+
+def test_models_live_side_by_side(store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft) -> None:
+    first, second = store.publish(finished_drafts()), store.publish(finished_drafts(SECOND))
+    assert list(catalogue.search(ProductQuery())) == [first]
+    catalogue.promote(SECOND, "test")
+    assert list(catalogue.search(ProductQuery())) == [replace(second, current=True)]
+    assert len(folders(store)) == 2
+
+
+def test_a_bad_draft_leaves_nothing(store: ProductStore, tmp_path: Path, finished_drafts: MakeDraft) -> None:
+    shutil.copytree(finished_drafts().folder, tmp_path / "draft")
+    draft = Draft.load(tmp_path / "draft")
+    content = draft.path(Asset.LAND_COVER).read_bytes()
+    draft.path(Asset.LAND_COVER).write_bytes(content[: len(content) * 3 // 4])
+    with pytest.raises(ProductError, match=r"land_cover\.tif"):
+        store.publish(draft)
+    draft.path(Asset.LAND_COVER).unlink()
+    with pytest.raises(ProductError, match=r"land_cover\.tif is missing from the draft"):
+        store.publish(draft)
+    with store.open_catalogue(read_only=True) as catalogue:
+        assert catalogue.count() == 0
+    assert not folders(store)
+    assert not list(store.root.glob(".staging/*"))
+
+
+@pytest.mark.parametrize("asset", list(Asset))
+@pytest.mark.parametrize("spoil", ["flip", "cut", "remove"])
+def test_verify_names_what_is_damaged_and_a_new_publication_repairs_it(
+    store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft, asset: Asset, spoil: str
+) -> None:
+    published = store.publish(finished_drafts())
+    assert not list(store.verify(catalogue))
+    path = store.path(published, asset)
+    content = bytearray(path.read_bytes())
+    if spoil == "remove":
+        path.unlink()
+    else:
+        position = content.index(b"corine") if asset is Asset.ITEM else len(content) // 2
+        content[position] ^= 1
+        path.write_bytes(content if spoil == "flip" else content[:-1] if asset is not Asset.ITEM else content[:-9])
+    damages = list(store.verify(catalogue))
+    assert [(damage.product, damage.asset) for damage in damages] == [(published, asset)]
+    assert store.publish(finished_drafts()) == published
+    assert not list(store.verify(catalogue))
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "../outside",
+        "/etc",
+        "products/../../etc/x",
+        "products/a/b/..",
+        "products/a/b",
+        ".staging/a/b/c",
+        "",
+        "products/linked/x/y",
+    ],
+)
+def test_a_folder_outside_the_store_is_refused(
+    store: ProductStore, tmp_path: Path, finished_drafts: MakeDraft, folder: str
+) -> None:
+    published = store.publish(finished_drafts())
+    (tmp_path / "elsewhere/x/y").mkdir(parents=True)
+    (tmp_path / "elsewhere/x/y/item.json").write_text("secret")
+    (store.root / "products/linked").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ProductError, match="store"):
+        store.read(replace(published, folder=folder), Asset.ITEM)
+
+
+def test_a_store_that_is_not_there(tmp_path: Path, finished_drafts: MakeDraft) -> None:
+    published = ProductStore(tmp_path / "store").publish(finished_drafts())
+    with pytest.raises(StoreUnavailableError, match="is not there"):
+        ProductStore(tmp_path / "unmounted").read(published, Asset.ITEM)
+    with pytest.raises(StoreUnavailableError, match="does not exist"):
+        ProductStore(tmp_path / "unmounted").open_catalogue(read_only=True)
+
+
+def test_damage_of_one_product_names_that_product(
+    store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft
+) -> None:
+    store.publish(finished_drafts())
+    second = store.publish(finished_drafts(SECOND))
+    shutil.rmtree(store.root / second.folder)
+    assert [(damage.product.model, damage.fault) for damage in store.verify(catalogue)] == [(SECOND, "is missing")]
+    found: Product | None = catalogue.find(second.product_id, SECOND)
+    assert found == second
