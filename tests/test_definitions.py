@@ -1,0 +1,49 @@
+"""What the UI and the operators hold on to: names of assets, jobs and partitions. A change here is a migration."""
+
+import dagster as dg
+
+from earthsignature_assets.definitions import defs
+
+DAY, SCENE, SCENE_MODEL = "day", "scene", "scene × model"
+
+
+def test_assets_partitions_and_order_are_as_published() -> None:
+    graph = defs.resolve_asset_graph()
+    names = {
+        dg.DailyPartitionsDefinition: DAY,
+        dg.DynamicPartitionsDefinition: SCENE,
+        dg.MultiPartitionsDefinition: SCENE_MODEL,
+    }
+    found = {
+        key.to_user_string(): (
+            names[type(graph.get(key).partitions_def)],
+            sorted(parent.to_user_string() for parent in graph.get(key).parent_keys),
+        )
+        for key in graph.get_all_asset_keys()
+    }
+    assert found == {
+        "discovered_items": (DAY, []),
+        "clear_scenes": (DAY, ["discovered_items"]),
+        "patches": (SCENE, ["clear_scenes"]),
+        "segmentation": (SCENE_MODEL, ["patches"]),
+        "land_cover_raster": (SCENE_MODEL, ["segmentation"]),
+        "land_cover_polygons": (SCENE_MODEL, ["land_cover_raster"]),
+        "land_cover_product": (SCENE_MODEL, ["land_cover_polygons", "land_cover_raster"]),
+    }
+
+
+def test_every_asset_says_what_it_is() -> None:
+    graph = defs.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        assert graph.get(key).description
+        assert graph.get(key).group_name in ("imagery", "land_cover")
+
+
+def test_jobs_schedules_and_sensors_are_as_published() -> None:
+    assert {"discovery", "scene_patches", "land_cover"} <= {job.name for job in defs.resolve_all_job_defs()}
+    assert defs.resolve_schedule_def("daily_discovery").cron_schedule == "0 6 * * *"
+    assert {job.name for job in defs.resolve_sensor_def("accepted_scenes").jobs} == {"scene_patches", "land_cover"}
+
+
+def test_definitions_load_as_the_web_server_loads_them() -> None:
+    dg.Definitions.validate_loadable(defs)
