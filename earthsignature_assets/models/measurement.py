@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from earthsignature_assets.models.augmentation import PATH_RADIANCE
 from earthsignature_assets.models.evaluation import judge_polygons
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.ground_truth import LabelledScene
 from earthsignature_assets.models.repository import ModelDescription
-from earthsignature_assets.pictures import Panel, land_cover, png, side_by_side, true_colour
+from earthsignature_assets.pictures import Panel, land_cover, overview, png, side_by_side, true_colour
 
 _TILE_PIXELS = 10980
+_PANEL_HEIGHT = 400
 _SHIFTS = ((1.0, 0.0), (0.9, 0.0), (1.1, 0.0), (1.0, -0.3), (1.0, 0.3), (1.0, 1.0))
 
 
@@ -65,13 +67,15 @@ def measure_speed(graph: Graph, description: ModelDescription, threads: int, rep
 
 
 def picture(scene: LabelledScene, predicted: npt.NDArray[np.uint16], legend: Sequence[int], title: str) -> bytes:
-    """Return a PNG of input, labelled polygons and prediction, with the legend of the classes."""
+    """Return a PNG of input, labelled polygons and prediction, with the legend of the classes.
+
+    The true-colour panel is reduced to 32 colours: its noise would make the file three times as large.
+    """
     every = range(1, len(scene.labels) + 1)
-    # Sixteen steps a channel keep the noise of a true-colour picture from filling the file.
-    colours = true_colour(scene.reflectance[2], scene.reflectance[1], scene.reflectance[0]) // 16 * 17
+    colours = overview(true_colour(*scene.reflectance[[2, 1, 0]]), _PANEL_HEIGHT)
     panels = [
-        Panel("Sentinel-2, true colour", colours),
-        Panel("labelled polygons", land_cover(scene.codes(every))),
-        Panel("prediction", land_cover(predicted)),
+        Panel("Sentinel-2, true colour", np.asarray(Image.fromarray(colours).quantize(32).convert("RGB"))),
+        Panel("labelled polygons", land_cover(overview(scene.codes(every), _PANEL_HEIGHT, categorical=True))),
+        Panel("prediction", land_cover(overview(predicted, _PANEL_HEIGHT, categorical=True))),
     ]
-    return png(side_by_side(panels, legend=legend, title=title, panel_height=440))
+    return png(side_by_side(panels, legend=legend, title=title, panel_height=panels[0].image.shape[0]))
