@@ -16,6 +16,8 @@ from earthsignature_assets.products.store import ProductStore
 READING_THREADS = 8
 """Reads that run at once for all clients together; more wait their turn."""
 
+_FIRST_PORTION = 8
+
 
 class ProductReader:
     """Reads one product store for every call of a server; its methods block, so they run in threads.
@@ -72,19 +74,20 @@ async def rendered(
 ) -> AsyncGenerator[bytes, None]:
     """One message for each product that matches, in order.
 
-    Portions of `at_once` messages are made in a thread; the next portion is made while one is being sent, and no
+    Portions of `at_once` messages are made in a thread, the first one smaller so that the client soon has something;
+    the next portion is made while one is being sent, and no
     further one before that, so a slow client holds two portions in memory and no thread.
     """
     loop = asyncio.get_running_loop()
     found = await loop.run_in_executor(threads, reader.search, query)
 
-    def portion() -> list[bytes]:
-        return [_render(reader, product, renderer) for product in islice(found, at_once)]
+    def portion(size: int) -> list[bytes]:
+        return [_render(reader, product, renderer) for product in islice(found, size)]
 
-    upcoming = loop.run_in_executor(threads, portion)
+    upcoming = loop.run_in_executor(threads, portion, min(at_once, _FIRST_PORTION))
     try:
         while messages := await upcoming:
-            upcoming = loop.run_in_executor(threads, portion)
+            upcoming = loop.run_in_executor(threads, portion, at_once)
             for message in messages:
                 yield message
     finally:

@@ -5,16 +5,13 @@ import datetime as dt
 from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_grpc.areas import format_footprint
-from earthsignature_grpc.messages.snapearth.api.v1 import (
-    ListProductIdsRequest,
-    ListSegmentationRequest,
-    ProductId,
-    SegmentationResponse,
-)
+from earthsignature_grpc.messages.snapearth.api.v1 import ListProductIdsRequest, ListSegmentationRequest
 from earthsignature_grpc.queries import parse_class_names, parse_result_limit, product_query
 from earthsignature_grpc.reading import ProductReader
-from earthsignature_grpc.wire import decode_request, length_delimited
+from earthsignature_grpc.wire import decode_request, encode, length_delimited
 
+_SEGMENTATION_RESPONSE = "snapearth.api.v1.SegmentationResponse"
+_PRODUCT_ID = "snapearth.api.v1.ProductId"
 _SEGMENTATION_FIELD = 2
 _CLOUD_MASK_FIELD = 3
 
@@ -55,9 +52,11 @@ def product_ids_query(content: bytes) -> ProductQuery:
 
 def render_segmentation(reader: ProductReader, product: Product) -> bytes:
     """A `SegmentationResponse`: the stored rasters byte for byte, around them the facts, in one join."""
-    day = acquisition_day(product)
-    # Three pieces, so that fields stand in the order of their numbers, as every encoder writes them.
-    facts = SegmentationResponse(
+    day = _timestamp(acquisition_day(product))
+    # Two heads, so that fields stand in the order of their numbers, as every encoder writes them.
+    before = encode(_SEGMENTATION_RESPONSE, wkt=format_footprint(product.footprint))
+    after = encode(
+        _SEGMENTATION_RESPONSE,
         product_id=product.product_id,
         product_type=product.product_type,
         publication_date=day,
@@ -65,30 +64,28 @@ def render_segmentation(reader: ProductReader, product: Product) -> bytes:
         cloud_cover=product.cloud_cover_percent,
         model=str(product.model),
     )
-    return b"".join(
-        (
-            bytes(SegmentationResponse(wkt=format_footprint(product.footprint))),
-            *length_delimited(_SEGMENTATION_FIELD, reader.read(product, Asset.LAND_COVER)),
-            *length_delimited(_CLOUD_MASK_FIELD, reader.read(product, Asset.CLOUD_MASK)),
-            bytes(facts),
-        )
-    )
+    land_cover = length_delimited(_SEGMENTATION_FIELD, reader.read(product, Asset.LAND_COVER))
+    cloud_mask = length_delimited(_CLOUD_MASK_FIELD, reader.read(product, Asset.CLOUD_MASK))
+    return b"".join((before, *land_cover, *cloud_mask, after))
 
 
 def render_product_id(_: ProductReader, product: Product) -> bytes:
     """A `ProductId`."""
-    day = acquisition_day(product)
-    return bytes(
-        ProductId(
-            wkt=format_footprint(product.footprint),
-            product_id=product.product_id,
-            publication_date=day,
-            creation_date=day,
-            model=str(product.model),
-        )
+    day = _timestamp(acquisition_day(product))
+    return encode(
+        _PRODUCT_ID,
+        wkt=format_footprint(product.footprint),
+        product_id=product.product_id,
+        publication_date=day,
+        creation_date=day,
+        model=str(product.model),
     )
 
 
 def acquisition_day(product: Product) -> dt.datetime:
     """Midnight UTC of the acquisition day: what the service has published as both dates since 2022."""
     return product.sensed_at.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _timestamp(moment: dt.datetime) -> dict[str, int]:
+    return {"seconds": int(moment.timestamp())}
