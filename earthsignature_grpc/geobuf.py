@@ -25,7 +25,7 @@ def read_frame(content: bytes) -> gpd.GeoDataFrame:
         A frame in EPSG:4326, indexed by the features' ids.
 
     Raises:
-        ServiceAnswerError: the bytes are no such message, or hold geometries other than polygons.
+        ServiceAnswerError: the bytes are no such message, contradict themselves, or hold other than polygons.
     """
     data: Any = wire_class("geobufproto.Data")()
     try:
@@ -35,6 +35,13 @@ def read_frame(content: bytes) -> gpd.GeoDataFrame:
     kind = data.WhichOneof("data_type")
     if kind not in ("feature_collection", "feature"):
         raise ServiceAnswerError(f"geobuf holds {kind or 'nothing'}; expected a feature collection or a feature")
+    try:
+        return _frame(data, kind)
+    except (IndexError, ValueError, TypeError, shapely.errors.ShapelyError) as error:
+        raise ServiceAnswerError(f"geobuf contradicts itself: {error!r}") from error
+
+
+def _frame(data: Any, kind: str) -> gpd.GeoDataFrame:
     features = [data.feature] if kind == "feature" else data.feature_collection.features
     scale = 10.0**data.precision
     frame = gpd.GeoDataFrame(

