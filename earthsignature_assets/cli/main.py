@@ -123,8 +123,10 @@ def ui(home: Path, port: int) -> None:
     settings = _settings(home)
     os.environ.update(settings.to_environment())
     dagster_home(settings.home)
+    # This is the command that starts web server and daemon together; its announced successor is another package.
+    python = [sys.executable, "-W", "ignore:Function `dev_command` is superseded"]
     arguments = ["dagster", "dev", "-m", "earthsignature_assets.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    os.execv(sys.executable, [sys.executable, "-m", *arguments])  # noqa: S606 - our own interpreter, no shell
+    os.execv(sys.executable, [*python, "-m", *arguments])  # noqa: S606 - our own interpreter, no shell
 
 
 @main.command()
