@@ -5,13 +5,13 @@
 Needs PyTorch (the extra `train`). Fixed seeds: two runs on one machine with as many threads give one model.
 """
 
-import json
 import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -25,10 +25,8 @@ from torch import nn
 from earthsignature_assets.errors import EarthSignatureError, GroundTruthError
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.augmentation import TileMaker, as_typical_surface
-from earthsignature_assets.models.card import card
 from earthsignature_assets.models.evaluation import judge_patches
 from earthsignature_assets.models.export import export
-from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.ground_truth import (
     CLASSES,
     EUROSAT_CODES,
@@ -39,7 +37,7 @@ from earthsignature_assets.models.ground_truth import (
     spatial_folds,
     split_polygons,
 )
-from earthsignature_assets.models.measurement import codes_of_scene, judge_scene, measure_speed, picture
+from earthsignature_assets.models.measurement import describe_version
 from earthsignature_assets.models.network import LOG_SCALE, Architecture, UNet, predict
 from earthsignature_assets.models.repository import ModelRepository
 from earthsignature_assets.models.teacher import DynamicWorld, refine
@@ -249,15 +247,12 @@ def main(
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=console) as progress:
+            fold_recipe = replace(recipe, epochs=fold_epochs)
+            eurosat = cross_validate(patches, polygons, fold_recipe, architecture, folds, progress)
             start = time.perf_counter()
             network = train([*patches, *polygons], recipe, architecture, progress, str(model))
             seconds = time.perf_counter() - start
-            folder = ModelRepository(repository).folder(model)
-            description = export(network, model, folder)
-            fold_recipe = replace(recipe, epochs=fold_epochs)
-            eurosat = cross_validate(patches, polygons, fold_recipe, architecture, folds, progress)
-        graph = Graph(folder / "model.onnx", threads)
-        evaluation: dict[str, Any] = {
+        figures: dict[str, Any] = {
             "model": str(model),
             "training": {
                 "samples": len(patches) + len(polygons),
@@ -268,24 +263,31 @@ def main(
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
                 "seconds": round(seconds),
             },
-            "hateg": judge_scene(graph, description, scene, held_out),
             "eurosat": eurosat,
-            "speed": measure_speed(graph, description, threads),
         }
+        repository.mkdir(parents=True, exist_ok=True)
+        # Staged in the same file system, then moved: the repository never holds half a version.
+        with TemporaryDirectory(prefix=".staged-", dir=repository) as staged:
+            folder = ModelRepository(Path(staged)).folder(model)
+            description = export(network, model, folder)
+            accuracy = describe_version(folder, description, scene, held_out, figures, threads)
+            _publish(Path(staged), repository, model)
     except EarthSignatureError as error:
         raise click.ClickException(str(error)) from error
-    (folder / "evaluation.json").write_text(
-        json.dumps(evaluation, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    (folder / "card.md").write_text(card(description, evaluation), encoding="utf-8")
-    predicted = codes_of_scene(graph, description, scene.reflectance)
-    title = f"{model} on a scene of level 2A: Hunedoara, Romania, 2018-10-16"
-    (folder / "evaluation.png").write_bytes(picture(scene, predicted, description.class_codes, title))
-    accuracy = evaluation["hateg"]["pixels_grouped"]["overall_accuracy"]
     console.print(
-        f"{model} written to {folder}: Hațeg held-out pixels {accuracy:.1%} over five classes, "
-        f"EuroSAT held-out patches {eurosat['patches']['overall_accuracy']:.1%}."
+        f"{model} written to {ModelRepository(repository).folder(model)}: Hațeg held-out pixels {accuracy:.1%} over "
+        f"five classes, EuroSAT held-out patches {eurosat['patches']['overall_accuracy']:.1%}."
     )
+
+
+def _publish(staged: Path, repository: Path, model: ModelVersion) -> None:
+    """Move a staged version into the repository; one that is there is moved out of the way first."""
+    target = ModelRepository(repository).folder(model)
+    target.parent.mkdir(exist_ok=True)
+    if target.exists():
+        target.rename(staged / "replaced")
+    ModelRepository(staged).folder(model).rename(target)
+    (staged / model.name / "config.pbtxt").replace(target.parent / "config.pbtxt")
 
 
 if __name__ == "__main__":
