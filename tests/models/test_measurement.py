@@ -9,6 +9,7 @@ from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.ground_truth import LabelledScene
 from earthsignature_assets.models.measurement import codes_of_scene, judge_scene, measure_speed, picture
 from earthsignature_assets.models.repository import ModelDescription, shipped_repository
+from earthsignature_assets.nomenclature import class_of
 
 V1 = ModelVersion("corine-unet", 1)
 
@@ -52,4 +53,6 @@ def test_the_picture_shows_three_panels(description: ModelDescription) -> None:
     scene = _scene()
     image = Image.open(io.BytesIO(picture(scene, scene.codes((1, 2)), description.class_codes, "title")))
     assert image.format == "PNG"
-    assert image.width > 3 * 440 * 72 / 64
+    colours = set(map(tuple, np.asarray(image).reshape(-1, 3).tolist()))
+    assert {class_of(entry.code).rgb for entry in description.classes} <= colours
+    assert image.width > 3 * 72
