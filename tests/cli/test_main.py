@@ -1,0 +1,104 @@
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pytest
+import rasterio
+from click.testing import CliRunner
+
+from earthsignature_assets.cli.main import main
+from earthsignature_assets.cli.service import service_process
+
+
+def invoke(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, arguments, env={"COLUMNS": "200"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("command", ["demo", "run", "serve", "ui", "get", "models"])
+def test_every_command_explains_itself(command: str) -> None:
+    code, output = invoke(command, "--help")
+    assert code == 0
+    assert len(output.splitlines()) > 5
+    assert command in invoke("--help")[1]
+
+
+def test_models_lists_what_each_version_tells() -> None:
+    code, output = invoke("models")
+    assert code == 0
+    assert "corine-unet-v1" in output
+    assert "512 Water bodies" in " ".join(output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tile", "99XYZ", "--date", "2026-05-01"), "99XYZ"),
+        (("--tile", "32TQM", "--date", "first of May"), "first of May"),
+        (("--tile", "32TQM", "--date", "2026-05-01", "--provider", "moon"), "moon"),
+        (("--tile", "32TQM", "--date", "2026-05-01", "--model", "corine|unet"), "corine|unet"),
+        (("--tile", "32TQM", "--date", "2026-05-01", "--model", "corine-unet-v9"), "corine-unet-v9"),
+    ],
+)
+def test_run_refuses_what_it_cannot_run(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    code, output = invoke("run", "--home", str(tmp_path), "--stac-api", "http://127.0.0.1:9", *arguments)
+    assert code != 0
+    assert message in output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_says_when_a_date_has_no_items(deployment: Any, tmp_path: Path) -> None:
+    code, output = invoke(
+        "run", "--home", str(tmp_path), "--stac-api", deployment.settings.stac_api, "--tile", "31TGJ",
+        "--date", "2026-05-01",
+    )  # fmt: skip
+    assert code == 1
+    assert "has no item of tile 31TGJ on 2026-05-01" in output
+
+
+def test_run_says_why_a_scene_is_not_segmented(deployment: Any, tmp_path: Path) -> None:
+    code, output = invoke(
+        "run", "--home", str(tmp_path), "--stac-api", deployment.settings.stac_api, "--tile", "33TUG",
+        "--date", "2026-05-01",
+    )  # fmt: skip
+    assert code == 1
+    assert "nothing to segment of 33TUG" in output
+    assert "cloud covers" in output
+
+
+def test_run_publishes_a_tile_and_get_fetches_it(deployment: Any, tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "fetched"
+    code, output = invoke(
+        "run", "--home", str(home), "--stac-api", deployment.settings.stac_api, "--tile", "32TQM",
+        "--date", "2026-05-01",
+    )  # fmt: skip
+    assert code == 0, output
+    assert "Published" in output
+    with service_process(home / "store", home / "service.log") as address:
+        code, output = invoke("get", "--target", address, "--as", "ids")
+        assert code == 0
+        product_id = output.split()[0]
+        assert product_id == deployment.product.product_id
+        assert invoke("get", "--target", address, "--to", str(folder), "--category", "Rice fields") == (0, "")
+        assert invoke("get", "--target", address, "--to", str(folder), "--product", product_id)[0] == 0
+        for form in ("geoparquet", "geojson"):
+            assert invoke("get", "--target", address, "--to", str(folder), "--as", form)[0] == 0
+        code, output = invoke("get", "--target", address, "--area", "POLYGON ((")
+        assert code == 1
+        assert "wkt" in output
+    with rasterio.open(folder / f"{product_id}_land_cover.tif") as dataset:
+        assert (dataset.width, dataset.nodata, dataset.dtypes) == (320, 0, ("uint16",))
+    with rasterio.open(folder / f"{product_id}_cloud_mask.tif") as dataset:
+        assert dataset.width == 160
+    from_parquet = gpd.read_parquet(folder / f"{product_id}.parquet")
+    from_geojson = gpd.read_file(folder / f"{product_id}.geojson")
+    assert len(from_parquet) == len(from_geojson) > 5
+    assert {"code", "name"} <= set(from_parquet.columns)
+
+
+def test_get_says_when_nobody_answers(tmp_path: Path) -> None:
+    code, output = invoke("get", "--target", "127.0.0.1:9", "--to", str(tmp_path))
+    assert code == 1
+    assert "127.0.0.1:9" in output

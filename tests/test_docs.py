@@ -1,0 +1,50 @@
+"""Every example in the guides runs."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from earthsignature_assets.cli.service import service_process
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+BLOCKS = [
+    pytest.param(kind, code, id=f"{guide.name}-{number}-{kind}")
+    for guide in GUIDES
+    for number, (kind, code) in enumerate(re.findall(r"^```(sh|python)\n(.*?)^```", guide.read_text(), re.M | re.S))
+]
+
+
+@pytest.fixture(scope="module")
+def address(deployment: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("docs") / "service.log"
+    with service_process(deployment.workspace.store.root, log) as address:
+        yield address
+
+
+@pytest.mark.parametrize(("kind", "code"), BLOCKS)
+def test_an_example_runs(kind: str, code: str, address: str, deployment: Any, tmp_path: Path) -> None:
+    code = code.replace("localhost:50051", address).replace("build/demo/store", str(deployment.workspace.store.root))
+    command = [sys.executable, "-c", code] if kind == "python" else ["bash", "-euo", "pipefail", "-c", code]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() or "promote" in code
+
+
+def test_there_are_examples() -> None:
+    assert len(BLOCKS) > 8
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    for guide in GUIDES:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", guide.read_text()):
+            assert (guide.parent / target).exists(), f"{guide.name} links to {target}"

@@ -1,0 +1,67 @@
+"""An installed wheel works outside the checkout."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+PROBE = """
+import sys
+from pathlib import Path
+import earthsignature_assets
+assert str(Path(earthsignature_assets.__file__)).startswith(sys.argv[1]), earthsignature_assets.__file__
+from earthsignature_assets.inference.embedded import EmbeddedEngine
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.repository import shipped_repository
+from earthsignature_assets.cli.chain import dagster_home
+from earthsignature_grpc.descriptors import wire_pool
+EmbeddedEngine(shipped_repository(), ModelVersion("corine-unet", 1))
+assert (dagster_home(Path(sys.argv[2])) / "dagster.yaml").read_text()
+assert wire_pool().FindServiceByName("snapearth.api.v2.DatabaseProductService")
+from earthsignature_assets.definitions import defs
+print(len(defs.resolve_asset_graph().get_all_asset_keys()))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_model_the_messages_and_the_configuration(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    for needed in (
+        "earthsignature_assets/models/shipped/corine-unet/1/model.onnx",
+        "earthsignature_assets/models/shipped/corine-unet/1/model.json",
+        "earthsignature_assets/models/shipped/corine-unet/1/card.md",
+        "earthsignature_assets/cli/dagster.yaml",
+        "earthsignature_assets/py.typed",
+        "earthsignature_grpc/messages/descriptors.binpb",
+    ):
+        assert needed in names
+    assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
+
+
+def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    # The dependencies are this environment's, the project is the wheel's: it comes first on the path.
+    probe = f"import sys; sys.path.insert(0, {str(installed)!r})\n{PROBE}"
+    done = subprocess.run(
+        [sys.executable, "-c", probe, str(installed), str(tmp_path / "home")],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "7"
