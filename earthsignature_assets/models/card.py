@@ -150,8 +150,8 @@ _LIMITS = """\
 - Little data: 200 patches and one scene. The figures have wide margins, above all a class's 20 patches and the three
   water polygons, of which one is held out. Held-out Hațeg polygons lie in the scene that training saw.
 - Most training data are level-1C, operation is level-2A; the shift is modelled, not observed, except in Hațeg.
-- One date a place: no season is known. Bare fields, fallow and dry grass look alike; 211, 231 and 321 are confused,
-  and so are 222 and 211 where rows of trees are not resolved.
+- One date a place: no season is known. Bare fields, fallow and dry grass look alike, rows of trees are hardly
+  resolved: 211, 222, 231 and 321 are the weak part at places that training has not seen, as the folds show.
 - Classes that the ground truth lacks are given to the nearest one: bare rock, sand, snow, wetland, roads, quarries.
   Clouds and shadows are not a class: mask them.
 - EuroSAT labels are land use of 640 m squares: Residential and Industrial include gardens, yards and roads."""

@@ -58,7 +58,8 @@ EUROSAT_CODES = {
 
 HATEG_CODES = {"agriculture": 211, "construction": 121, "forest": 313, "pasture": 231, "water": 512}
 """What a label of the Hațeg polygons says as a CORINE code. Seen in the image, `construction` are large halls and
-    two stretches of motorway and main road: level-2 class 12."""
+two stretches of motorway and main road: level-2 class 12.
+"""
 
 HATEG_ALSO = {121: 112, 231: 321}
 """What a code of the Hațeg labels may mean as well, so that training is right with either.

@@ -128,8 +128,8 @@ class PackagedUNet(nn.Module):  # type: ignore[misc]  # see UNet
 def measured_reach(network: UNet) -> int:
     """Measure how far an output sees: perturb one pixel, and find the farthest output that changes.
 
-    Every position of the pixel within the stride is tried, with weights made positive in a copy's place so that
-    no contribution cancels or dies in a ReLU.
+    Every position of the pixel within the stride is tried, on a twin whose weights are all positive, so that no
+    contribution cancels or dies in a ReLU.
     """
     architecture = network.architecture
     probe = UNet(architecture, [0.0] * architecture.bands, [1.0] * architecture.bands).eval().double()

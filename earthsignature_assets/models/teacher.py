@@ -82,7 +82,7 @@ class DynamicWorld:
         """Return the probability of each cover, (9, height, width) float32, of a level-1C image.
 
         Args:
-            reflectance: (10, height, width) uint16 × 10000, bands as `S2_BANDS`, each side above 64 / 2 pixels.
+            reflectance: (10, height, width) uint16 × 10000, bands as `S2_BANDS`.
         """
         margin = min(_MARGIN, min(reflectance.shape[1:]) - 1)
         image = np.pad(reflectance[_BANDS].astype(np.float32), ((0, 0), (margin, margin), (margin, margin)), "reflect")

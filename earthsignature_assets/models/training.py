@@ -204,7 +204,7 @@ def _code_table() -> npt.NDArray[np.uint16]:
     default=Recipe.epochs,
     help="Epochs of the final training; one is as many tiles as there are samples.",
 )
-@click.option("--fold-epochs", type=click.IntRange(1), default=16, help="Epochs of every cross-validation training.")
+@click.option("--fold-epochs", type=click.IntRange(1), default=32, help="Epochs of every cross-validation training.")
 @click.option("--folds", type=click.IntRange(2), default=4, help="Cross-validation folds over EuroSAT.")
 @click.option("--width", type=click.IntRange(4), default=Architecture.width, help="Channels at the full resolution.")
 @click.option("--depth", type=click.IntRange(1, 5), default=Architecture.depth, help="Halvings of the resolution.")
