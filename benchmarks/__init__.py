@@ -1,0 +1,9 @@
+"""What EarthSignature costs, each row beside its peers in one run: `make bench`, `make bench ONLY=name`.
+
+row.py        what a row is: its own contender, its peers, its target
+registry.py   the rows
+worker.py     the process in which one contender runs
+measure.py    interleaved repetitions, medians, peak memory
+results.py    build/bench.json and the table
+imagery.py inference.py products.py service.py    the rows of each room
+"""

@@ -1,0 +1,135 @@
+"""Measure a row: contenders take turns, each in a process of its own, and medians are compared."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from statistics import median
+from types import TracebackType
+from typing import Self
+
+from benchmarks.row import BenchmarkError, Options, Row
+
+Progress = Callable[[str], None]
+
+_PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a row came to: medians, in its unit; peak memory of its own process in MiB."""
+
+    name: str
+    value: float
+    unit: str
+    target: str | None
+    met: bool | None
+    peers: Mapping[str, float]
+    peak_mb: float
+
+
+class Worker:
+    """One contender in its own process."""
+
+    def __init__(self, row: Row, role: str, options: Options) -> None:
+        self._what = f"row {row.name}, {role}"
+        command = [sys.executable, "-m", "benchmarks.worker", row.module, row.name, role]
+        self._process = subprocess.Popen(
+            [*command, json.dumps(options.to_json())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run_once(self) -> float:
+        """Let the contender work once; returns its value.
+
+        Raises:
+            BenchmarkError: it failed; what it said is on standard error.
+        """
+        assert self._process.stdin
+        with suppress(BrokenPipeError):  # it is gone: reading tells
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        return self._answer()
+
+    def finish(self) -> float:
+        """Let the process end; returns its peak memory in MiB.
+
+        Raises:
+            BenchmarkError: it failed.
+        """
+        assert self._process.stdin
+        self._process.stdin.close()
+        peak_mb = self._answer()
+        self._process.wait()
+        return peak_mb
+
+    def _answer(self) -> float:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise BenchmarkError(f"{self._what} failed with exit code {self._process.wait()}: see above")
+        return float(json.loads(line))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        # The end of its input lets the worker stop what it started; killed, it would leave a server behind.
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+
+def measure(row: Row, options: Options, progress: Progress = lambda _: None) -> Result:
+    """Measure a row and its peers.
+
+    Every contender runs once uncounted (imports, compilation, caches), then they take turns, so that a disturbance
+    of the machine hits all of them.
+
+    Raises:
+        BenchmarkError: a contender failed.
+    """
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if row.prepare:
+        progress("preparing")
+        with Worker(row, "prepare", options) as worker:
+            worker.finish()
+    roles = {"own": row.name, **{f"peer:{name}": name for name in row.peers}}
+    values: dict[str, list[float]] = {role: [] for role in roles}
+    with ExitStack() as stack:
+        workers = {role: stack.enter_context(Worker(row, role, options)) for role in roles}
+        for role, worker in workers.items():
+            progress(f"warming up {roles[role]}")
+            worker.run_once()
+        for repetition in range(1, row.repetitions + 1):
+            for role, worker in workers.items():
+                values[role].append(worker.run_once())
+            latest = ", ".join(f"{roles[role]} {taken[-1]:.4g}" for role, taken in values.items())
+            progress(f"{repetition} of {row.repetitions}: {latest} {row.unit}")
+        peak_mb = workers["own"].finish()
+    return result_of(row, values, peak_mb)
+
+
+def result_of(row: Row, values: Mapping[str, list[float]], peak_mb: float) -> Result:
+    """Condense the values of `own` and of each `peer:…` to medians."""
+    value = median(values["own"])
+    peers = {name: median(values[f"peer:{name}"]) for name in row.peers}
+    return Result(
+        name=row.name,
+        value=value,
+        unit=row.unit,
+        target=row.target.text if row.target else None,
+        met=row.target.met(value, peers) if row.target else None,
+        peers=peers,
+        peak_mb=round(peak_mb, 1),
+    )

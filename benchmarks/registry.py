@@ -1,0 +1,18 @@
+"""The rows, in the order of the chain."""
+
+from benchmarks import imagery, inference, products, service
+from benchmarks.row import BenchmarkError, Row
+
+ROWS: tuple[Row, ...] = (*imagery.ROWS, *inference.ROWS, *products.ROWS, *service.ROWS)
+
+
+def row_named(name: str) -> Row:
+    """The row of that name.
+
+    Raises:
+        BenchmarkError: there is none.
+    """
+    for row in ROWS:
+        if row.name == name:
+            return row
+    raise BenchmarkError(f"there is no row {name!r}; the rows are {', '.join(row.name for row in ROWS)}")

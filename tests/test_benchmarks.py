@@ -1,0 +1,150 @@
+"""The machinery of `make bench`; what it measures is never asserted here."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import __main__ as command
+from benchmarks.measure import Result, measure, result_of
+from benchmarks.registry import ROWS
+from benchmarks.results import read_results, write_results
+from benchmarks.row import BenchmarkError, Options, Row, Target
+from benchmarks.worker import contender_of
+
+_FAKE_ROOM = """
+from contextlib import contextmanager
+from benchmarks.row import Row, Target
+
+@contextmanager
+def ours(options):
+    print("what the work prints must not be taken for an answer")
+    marker = options.folder / "prepared"
+    runs = iter([100.0, 3.0, 1.0, 2.0])  # the first is the warm-up
+    ballast = bytearray(64 << 20)
+    yield lambda: next(runs) + len(marker.read_text()) - len("ready")
+
+@contextmanager
+def theirs(options):
+    runs = iter([0.0, 4.0, 100.0, 8.0])
+    yield lambda: next(runs)
+
+@contextmanager
+def broken(options):
+    yield lambda: 1 / 0
+
+def prepare(options):
+    (options.folder / "prepared").write_text("ready")
+
+target = Target("at least 4× theirs", lambda value, peers: peers["theirs"] >= 4 * value)
+ROWS = (
+    Row("fake", "a fake", "s", ours, {"theirs": theirs}, target, prepare, repetitions=3),
+    Row("bare", "no peers, no target", "s", theirs, repetitions=1),
+    Row("broken", "fails", "s", broken),
+)
+"""
+
+
+@pytest.fixture
+def fake_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Row, ...]:
+    """Rows of a module that worker processes can import, in place of the real ones."""
+    (tmp_path / "fake_room.py").write_text(_FAKE_ROOM, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "fake_room", raising=False)
+    rows: tuple[Row, ...] = __import__("fake_room").ROWS
+    monkeypatch.setattr(command, "ROWS", rows)
+    monkeypatch.setattr("benchmarks.registry.ROWS", rows)
+    return rows
+
+
+def result(name: str, value: float = 1.0) -> Result:
+    return Result(name, value, "s", None, None, {}, 10.0)
+
+
+def test_rows_have_names_of_their_own_and_workers_find_them() -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS) >= 5
+    for row in ROWS:
+        assert row in __import__(row.module, fromlist=["ROWS"]).ROWS
+        assert contender_of(row, "own") is row.own
+        assert all(contender_of(row, f"peer:{name}") is peer for name, peer in row.peers.items())
+        assert row.title.format(**Options().to_json()) != ""
+
+
+def test_medians_and_not_means_are_kept() -> None:
+    target = Target("≤ 5 s", lambda value, _: value <= 5)
+    row = Row("x", "x", "s", lambda _: pytest.fail("not run"), {"peer": lambda _: pytest.fail("not run")}, target)
+    condensed = result_of(row, {"own": [100.0, 1.0, 5.0], "peer:peer": [1.0, 2.0, 4.0, 100.0]}, 12.34)
+    assert (condensed.value, condensed.peers, condensed.met, condensed.peak_mb) == (5.0, {"peer": 3.0}, True, 12.3)
+
+
+def test_a_ratio_above_one_is_ahead_of_the_peer() -> None:
+    costs = Row("x", "x", "s", lambda _: pytest.fail("not run"))
+    rates = Row("x", "x", "MB/s", lambda _: pytest.fail("not run"), higher_is_better=True)
+    assert costs.ratio(2.0, 8.0) == 4.0
+    assert rates.ratio(8.0, 2.0) == 4.0
+
+
+def test_a_row_runs_in_processes_of_its_own(fake_rows: tuple[Row, ...], tmp_path: Path) -> None:
+    said: list[str] = []
+    measured = measure(fake_rows[0], Options(folder=tmp_path), said.append)
+    assert (measured.value, measured.peers, measured.met) == (2.0, {"theirs": 8.0}, True)
+    assert 64 < measured.peak_mb < 200
+    assert [line for line in said if line.startswith("3 of 3")]
+
+
+def test_a_contender_that_fails_is_named(fake_rows: tuple[Row, ...], tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="row broken, own failed with exit code 1"):
+        measure(fake_rows[2], Options(folder=tmp_path))
+
+
+def test_only_updates_one_row_and_keeps_the_others(
+    fake_rows: tuple[Row, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "build" / "bench.json"
+    write_results({"fake": result("fake", 9.0), "bare": result("bare", 7.0)}, fake_rows, output)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(command.__file__).parents[1]}")
+    answer = CliRunner().invoke(command.main, ["--only", "fake"])
+    assert answer.exit_code == 0, answer.output
+    fake, bare = json.loads(output.read_text(encoding="utf-8"))
+    assert set(fake) == {"name", "value", "unit", "target", "met", "peers", "peak_mb"}
+    assert (fake["name"], fake["value"], fake["target"], fake["met"]) == ("fake", 2.0, "at least 4× theirs", True)
+    assert fake["peers"] == {"theirs": 8.0}
+    assert (bare["name"], bare["value"], bare["target"], bare["met"]) == ("bare", 7.0, None, None)
+    assert "4.00×" in answer.output
+    assert "preparing" in answer.output
+
+
+def test_a_whole_run_starts_afresh_and_a_failure_stops_no_other_row(
+    fake_rows: tuple[Row, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(command.__file__).parents[1]}")
+    monkeypatch.setattr(command, "ROWS", fake_rows[:0:-1])
+    output = tmp_path / "results.json"
+    write_results({"bare": result("bare", 7.0), "broken": result("broken")}, fake_rows, output)
+    answer = CliRunner().invoke(command.main, ["--output", str(output)])
+    assert answer.exit_code == 1
+    assert "these rows failed: broken" in answer.output
+    assert [(row["name"], row["value"]) for row in json.loads(output.read_text(encoding="utf-8"))] == [("bare", 4.0)]
+
+
+def test_an_unknown_row_is_refused_with_the_names_there_are() -> None:
+    answer = CliRunner().invoke(command.main, ["--only", "patchez"])
+    assert answer.exit_code == 1
+    assert "there is no row 'patchez'; the rows are patches, segmentation" in answer.output
+
+
+def test_rows_are_listed() -> None:
+    answer = CliRunner().invoke(command.main, ["--list"])
+    assert answer.exit_code == 0
+    assert [line.split()[0] for line in answer.output.splitlines() if "  " in line] == [row.name for row in ROWS]
+
+
+def test_damaged_results_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text('[{"name": "patches"}]', encoding="utf-8")
+    with pytest.raises(BenchmarkError, match="delete it"):
+        read_results(path)
