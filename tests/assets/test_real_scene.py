@@ -89,9 +89,7 @@ def write_classification(bands: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def answers(
-    real_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, RasterProduct, PolygonProduct]:
+def answers(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RasterProduct, PolygonProduct]:
     home = tmp_path_factory.mktemp("hateg")
     bands = home / "bands"
     shutil.copytree(real_data / "s2_hateg_34TFR_20181016" / "bands", bands)
