@@ -5,7 +5,7 @@ import datetime as dt
 import dagster as dg
 
 from earthsignature_assets.assets.discovered_items import discovered_items
-from earthsignature_assets.assets.faults import RETRIES, step_faults
+from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import picture, table
 from earthsignature_assets.imagery.day_map import draw_day
 from earthsignature_assets.imagery.verdicts import judge_day
@@ -21,13 +21,12 @@ from earthsignature_assets.resources.workspace import Workspace
     group_name="imagery",
     kinds={"rasterio"},
     pool="stac_provider",
-    retry_policy=RETRIES,
 )
 def clear_scenes(
     context: dg.AssetExecutionContext, imagery: ImagerySource, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """The true cloud cover of each scene and a verdict with its reason; accepted scenes become partitions."""
-    with step_faults():
+    with step_faults(context):
         day = dt.date.fromisoformat(context.partition_key)
         verdicts = judge_day(workspace.days.items(day), imagery.provider, S2_BANDS, imagery.policy)
         workspace.days.write_verdicts(day, verdicts.scenes)

@@ -5,18 +5,18 @@ from collections import Counter
 
 import dagster as dg
 
-from earthsignature_assets.assets.faults import RETRIES, step_faults
+from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.partitions import days
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.workspace import Workspace
 
 
-@dg.asset(partitions_def=days, group_name="imagery", kinds={"stac"}, pool="stac_provider", retry_policy=RETRIES)
+@dg.asset(partitions_def=days, group_name="imagery", kinds={"stac"}, pool="stac_provider")
 def discovered_items(
     context: dg.AssetExecutionContext, imagery: ImagerySource, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Every Sentinel-2 item of the day over the area of interest, as stac-geoparquet."""
-    with step_faults():
+    with step_faults(context):
         day = dt.date.fromisoformat(context.partition_key)
         items = imagery.discover(day)
         added = workspace.days.add_items(day, items)

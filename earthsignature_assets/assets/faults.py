@@ -1,4 +1,7 @@
-"""How an error of the project becomes a failure of a step: retried where that can help, terminal where not."""
+"""How an error of the project becomes a failure of a step: tried again where that can help, terminal where not.
+
+Not by a retry policy: that would try programming errors again as well.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,18 +10,25 @@ import dagster as dg
 
 from earthsignature_assets.errors import EarthSignatureError
 
-RETRIES = dg.RetryPolicy(max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""For faults that pass: 30 s, 1 min, 2 min."""
+MAX_RETRIES = 3
+_FIRST_PAUSE_S = 30.0
 
 
 @contextmanager
-def step_faults() -> Iterator[None]:
-    """Fail the step with the error's own message; only retryable errors are retried."""
+def step_faults(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Fail the step with the error's own message; a retryable one only after three more tries.
+
+    The pauses are 30 s, 1 min and 2 min. Errors that are not the project's pass through and fail the step at once.
+    """
     try:
         yield
     except EarthSignatureError as error:
+        attempt = context.retry_number
+        if error.retryable and attempt < MAX_RETRIES:
+            context.log.warning("trying again, because this can pass: %s", error)
+            raise dg.RetryRequested(MAX_RETRIES, _FIRST_PAUSE_S * 2**attempt) from error
         raise dg.Failure(
             description=str(error),
-            metadata={"error": type(error).__name__, "retryable": error.retryable},
-            allow_retries=error.retryable,
+            metadata={"error": type(error).__name__, "retryable": error.retryable, "tries": attempt + 1},
+            allow_retries=False,
         ) from error

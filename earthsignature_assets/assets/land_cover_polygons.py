@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from earthsignature_assets.assets.faults import RETRIES, step_faults
+from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.land_cover_raster import land_cover_raster
 from earthsignature_assets.assets.metadata import table
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
@@ -22,13 +22,12 @@ from earthsignature_assets.resources.workspace import Workspace
     deps=[land_cover_raster],
     group_name="land_cover",
     kinds={"parquet"},
-    retry_policy=RETRIES,
 )
 def land_cover_polygons(
     context: dg.AssetExecutionContext, engine: InferenceEngine, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Sieved, traced and simplified as one coverage: GeoParquet, and the geobuf message that v2 serves."""
-    with step_faults():
+    with step_faults(context):
         key, model = scene_and_model(context.partition_key)
         draft = Draft.load(workspace.draft(key, model))
         segments = SegmentationStore(workspace.segmentation(key, model))

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from earthsignature_assets.assets.faults import RETRIES, step_faults
+from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.land_cover_polygons import land_cover_polygons
 from earthsignature_assets.assets.land_cover_raster import land_cover_raster
 from earthsignature_assets.assets.metadata import table
@@ -17,11 +17,10 @@ from earthsignature_assets.resources.workspace import Workspace
     deps=[land_cover_raster, land_cover_polygons],
     group_name="land_cover",
     kinds={"stac", "sqlite"},
-    retry_policy=RETRIES,
 )
 def land_cover_product(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[None]:
     """Validated, checksummed and published at once: the files, the STAC item, the catalogue row."""
-    with step_faults():
+    with step_faults(context):
         key, model = scene_and_model(context.partition_key)
         store = workspace.store
         product = store.publish(Draft.load(workspace.draft(key, model)))

@@ -3,7 +3,7 @@
 import dagster as dg
 import numpy as np
 
-from earthsignature_assets.assets.faults import RETRIES, step_faults
+from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import class_table, picture
 from earthsignature_assets.assets.segmentation import segmentation
 from earthsignature_assets.imagery.patch_store import PatchStore
@@ -26,13 +26,12 @@ _THUMBNAIL_PIXELS = 512
     deps=[segmentation],
     group_name="land_cover",
     kinds={"geotiff"},
-    retry_policy=RETRIES,
 )
 def land_cover_raster(
     context: dg.AssetExecutionContext, imagery: ImagerySource, engine: InferenceEngine, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Cloud-optimised GeoTIFFs of CORINE codes, confidence and cloud mask, and a picture in official colours."""
-    with step_faults():
+    with step_faults(context):
         key, model = scene_and_model(context.partition_key)
         scene = workspace.days.scene(key, imagery.provider, S2_BANDS)
         patches = PatchStore(workspace.patches(key))

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from earthsignature_assets.assets.clear_scenes import clear_scenes
-from earthsignature_assets.assets.faults import RETRIES, step_faults
+from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import picture
 from earthsignature_assets.imagery.patch_store import PatchStore
 from earthsignature_assets.imagery.patches import write_patches
@@ -25,13 +25,12 @@ _ANY_DAY = dg.AssetDep(clear_scenes, partition_mapping=dg.SpecificPartitionsPart
     group_name="imagery",
     kinds={"zarr"},
     pool="stac_provider",
-    retry_policy=RETRIES,
 )
 def patches(
     context: dg.AssetExecutionContext, imagery: ImagerySource, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Ten bands of surface reflectance × 10000 with cloud and no-data masks: a Zarr store, one chunk a patch."""
-    with step_faults():
+    with step_faults(context):
         key = SceneKey.parse(context.partition_key)
         scene = workspace.days.scene(key, imagery.provider, S2_BANDS)
         verdict = workspace.days.verdict(key)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from earthsignature_assets.assets.faults import RETRIES, step_faults
+from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import class_table
 from earthsignature_assets.assets.patches import patches
 from earthsignature_assets.imagery.patch_store import PatchStore
@@ -18,13 +18,12 @@ from earthsignature_assets.resources.workspace import Workspace
     group_name="land_cover",
     kinds={"onnx", "zarr"},
     pool="inference",
-    retry_policy=RETRIES,
 )
 def segmentation(
     context: dg.AssetExecutionContext, engine: InferenceEngine, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Class index and confidence per pixel: windows with halo through the model, only where there is data."""
-    with step_faults():
+    with step_faults(context):
         scene, model = scene_and_model(context.partition_key)
         store = PatchStore(workspace.patches(scene))
         summary = segment_scene(

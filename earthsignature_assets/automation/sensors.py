@@ -1,14 +1,18 @@
 """The sensors: what follows when scenes are accepted."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import dagster as dg
 
 from earthsignature_assets.assets.land_cover_product import land_cover_product
 from earthsignature_assets.assets.patches import patches
 from earthsignature_assets.automation.jobs import land_cover_job, patches_job
+from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import model_versions, scene_model_key, scenes
+
+KeyT = TypeVar("KeyT", SceneKey, ModelVersion)
 
 _BATCH = 100
 """Most runs that one tick asks for; the next tick goes on."""
@@ -26,16 +30,16 @@ def accepted_scenes(context: dg.SensorEvaluationContext) -> Iterator[dg.RunReque
     twice.
     """
     instance = context.instance
-    keys = sorted(instance.get_dynamic_partitions(str(scenes.name)), reverse=True)
-    models = sorted(instance.get_dynamic_partitions(str(model_versions.name)))
+    keys = _parsed(context, SceneKey.parse, instance.get_dynamic_partitions(str(scenes.name)))
+    models = _parsed(context, ModelVersion.parse, instance.get_dynamic_partitions(str(model_versions.name)))
     with_patches = instance.get_materialized_partitions(patches.key)
     published = instance.get_materialized_partitions(land_cover_product.key)
     requested = 0
-    for key in keys:
-        wanted = {model: scene_model_key(SceneKey.parse(key), ModelVersion.parse(model)) for model in models}
+    for key in reversed(keys):
+        wanted = {model: scene_model_key(key, model) for model in models}
         missing = {model: partition for model, partition in wanted.items() if str(partition) not in published}
-        if missing and key not in with_patches:
-            yield dg.RunRequest(run_key=f"patches {key}", job_name=patches_job.name, partition_key=key)
+        if missing and str(key) not in with_patches:
+            yield dg.RunRequest(run_key=f"patches {key}", job_name=patches_job.name, partition_key=str(key))
             requested += 1
         elif missing:
             for model, partition in missing.items():
@@ -47,3 +51,14 @@ def accepted_scenes(context: dg.SensorEvaluationContext) -> Iterator[dg.RunReque
             return
     if not requested:
         yield dg.SkipReason(f"every product of {len(keys)} scenes and {len(models)} model versions is there")
+
+
+def _parsed(context: dg.SensorEvaluationContext, parse: Callable[[str], KeyT], texts: Sequence[str]) -> list[KeyT]:
+    """The keys in order; one that was added by hand and does not parse is named in the log and passed over."""
+    keys = []
+    for text in texts:
+        try:
+            keys.append(parse(text))
+        except InvalidKeyError as error:
+            context.log.warning("partition %r is passed over: %s", text, error)
+    return sorted(keys)

@@ -2,14 +2,17 @@
 
 import datetime as dt
 import time
+from typing import Any
 
 from rich.console import Console
 
 from earthsignature_assets.cli.chain import Chain, open_instance
-from earthsignature_assets.errors import NoSuchSceneError
+from earthsignature_assets.errors import ItemError, NoSuchSceneError
 from earthsignature_assets.imagery.discovery import discover_tile
-from earthsignature_assets.imagery.provider import provider_named
+from earthsignature_assets.imagery.provider import Provider, provider_named
+from earthsignature_assets.imagery.scene import scene_item
 from earthsignature_assets.keys import ModelVersion, parse_tile
+from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.settings import Settings
 
@@ -19,12 +22,13 @@ def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, c
 
     Raises:
         NoSuchSceneError: the provider has no item, or no scene is clear enough.
+        ItemError: no item of the tile can be used; the message says why.
         RunFailedError: a run failed.
         ModelError: the model version is not there.
     """
     InferenceEngine(models=settings.models).repository.describe(model)
     provider = provider_named(settings.provider).at(settings.stac_api)
-    discover_tile(provider, day, tile)
+    _check_usable(discover_tile(provider, day, tile), provider)
     with open_instance(settings.home) as instance:
         chain = Chain(settings, instance)
         with console.status(f"Discovering and judging {day}"):
@@ -47,3 +51,15 @@ def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, c
             console.print(f"Segmented by {model} and published [dim]{time.monotonic() - fetched:.1f} s[/]")
             console.print(f"Published [bold]{settings.home / 'store' / product.folder}[/]")
     console.print(f"Serve it: [bold]earthsignature serve --home {settings.home}[/]")
+
+
+def _check_usable(items: list[dict[str, Any]], provider: Provider) -> None:
+    """Raise the first item's fault if every item has one."""
+    faults = []
+    for item in items:
+        try:
+            scene_item(item, provider, S2_BANDS)
+        except ItemError as fault:
+            faults.append(fault)
+    if len(faults) == len(items):
+        raise faults[0]

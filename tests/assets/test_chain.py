@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 import rasterio
 
 from earthsignature_assets.cli.chain import Chain, RunFailedError
+from earthsignature_assets.definitions import definitions
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import ModelRepository, shipped_repository
 from earthsignature_assets.nomenclature import known_codes
-from earthsignature_assets.products.catalogue import ProductQuery
+from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_assets.products.store import ProductStore
 
@@ -163,6 +165,39 @@ def test_a_scene_key_without_an_item_fails_with_the_remedy(deployment: Any, key:
     with pytest.raises(RunFailedError, match=message):
         deployment.chain.fetch(key)
     deployment.instance.delete_dynamic_partition("scene", str(key))
+
+
+def test_a_scene_key_that_does_not_parse_fails_by_name(deployment: Any) -> None:
+    deployment.instance.add_dynamic_partitions("scene", ["2026-05-01_T32TQM"])
+    job = definitions(deployment.settings).resolve_job_def("scene_patches")
+    with pytest.raises(dg.Failure, match="'2026-05-01_T32TQM' is no scene key") as failure:
+        job.execute_in_process(instance=deployment.instance, partition_key="2026-05-01_T32TQM")
+    assert failure.value.allow_retries is False
+    deployment.instance.delete_dynamic_partition("scene", "2026-05-01_T32TQM")
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_crash_before_publication_leaves_nothing_that_readers_see(
+    deployment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(deployment.settings.home, home, ignore=shutil.ignore_patterns("simulated", "dagster", "store"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        chain = Chain(dataclasses.replace(deployment.settings, home=home), instance)
+        instance.add_dynamic_partitions("scene", [str(CLEAR)])
+        with monkeypatch.context() as crash:
+            crash.setattr(Catalogue, "record", raising(RuntimeError("killed between rename and row")))
+            with pytest.raises(RuntimeError, match="killed"):
+                chain.segment(CLEAR, MODEL)
+        assert published(ProductStore(home / "store")) == []
+        assert chain.segment(CLEAR, MODEL).scene == CLEAR
+    assert len(published(ProductStore(home / "store"))) == 1
 
 
 def test_an_absent_model_version_fails_by_name(deployment: Any) -> None:

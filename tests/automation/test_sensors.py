@@ -40,6 +40,13 @@ def test_a_tick_asks_for_a_bounded_batch_and_nothing_twice() -> None:
         assert len({request.run_key for request in requests}) == 100
 
 
+def test_a_key_added_by_hand_that_does_not_parse_costs_nobody_else() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("scene", ["nonsense", *SCENES])
+        instance.add_dynamic_partitions("model_version", MODELS[:1])
+        assert tick(instance) == [("scene_patches", SCENES[1]), ("scene_patches", SCENES[0])]
+
+
 def test_nothing_to_do_is_said() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         (answer,) = accepted_scenes(dg.build_sensor_context(instance=instance))

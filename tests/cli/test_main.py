@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 
 from earthsignature_assets.cli.main import main
 from earthsignature_assets.cli.service import service_process
+from earthsignature_assets.simulator import serve_stac
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
@@ -66,6 +68,19 @@ def test_run_says_why_a_scene_is_not_segmented(deployment: Any, tmp_path: Path) 
     assert code == 1
     assert "nothing to segment of 33TUG" in output
     assert "cloud covers" in output
+
+
+def test_run_names_the_band_that_an_item_lacks(deployment: Any, tmp_path: Path) -> None:
+    item = json.loads(next(iter(deployment.scenes.values())).item_path.read_text())
+    del item["assets"]["swir22"]
+    path = tmp_path / "item.json"
+    path.write_text(json.dumps(item))
+    with serve_stac([path]) as api:
+        code, output = invoke(
+            "run", "--home", str(tmp_path / "home"), "--stac-api", api, "--tile", "32TQM", "--date", "2026-05-01"
+        )
+    assert code == 1
+    assert f"item {item['id']} has no band B12: asset 'swir22' is missing" in output
 
 
 def test_run_publishes_a_tile_and_get_fetches_it(deployment: Any, tmp_path: Path) -> None:
