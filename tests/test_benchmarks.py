@@ -1,6 +1,8 @@
 """The machinery of `make bench`; what it measures is never asserted here."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,7 @@ def prepare(options):
 
 target = Target("at least 4× theirs", lambda value, peers: peers["theirs"] >= 4 * value)
 ROWS = (
-    Row("fake", "a fake", "s", ours, {"theirs": theirs}, target, prepare, repetitions=3),
+    Row("fake", "a fake", "s, size {size}", ours, {"theirs": theirs}, target, prepare, repetitions=3),
     Row("bare", "no peers, no target", "s", theirs, repetitions=1),
     Row("broken", "fails", "s", broken),
 )
@@ -52,8 +54,8 @@ def fake_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Row, ...
     (tmp_path / "fake_room.py").write_text(_FAKE_ROOM, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(__import__("sys").modules, "fake_room", raising=False)
-    rows: tuple[Row, ...] = __import__("fake_room").ROWS
+    monkeypatch.delitem(sys.modules, "fake_room", raising=False)
+    rows: tuple[Row, ...] = importlib.import_module("fake_room").ROWS
     monkeypatch.setattr(command, "ROWS", rows)
     monkeypatch.setattr("benchmarks.registry.ROWS", rows)
     return rows
@@ -66,10 +68,10 @@ def result(name: str, value: float = 1.0) -> Result:
 def test_rows_have_names_of_their_own_and_workers_find_them() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS) >= 5
     for row in ROWS:
-        assert row in __import__(row.module, fromlist=["ROWS"]).ROWS
+        assert row in importlib.import_module(row.module).ROWS
         assert contender_of(row, "own") is row.own
         assert all(contender_of(row, f"peer:{name}") is peer for name, peer in row.peers.items())
-        assert row.title.format(**Options().to_json()) != ""
+        assert "{" not in (filled := row.filled(Options())).title + filled.unit
 
 
 def test_medians_and_not_means_are_kept() -> None:
@@ -106,12 +108,13 @@ def test_only_updates_one_row_and_keeps_the_others(
     output = tmp_path / "build" / "bench.json"
     write_results({"fake": result("fake", 9.0), "bare": result("bare", 7.0)}, fake_rows, output)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(command.__file__).parents[1]}")
-    answer = CliRunner().invoke(command.main, ["--only", "fake"])
+    answer = CliRunner().invoke(command.main, ["--only", "fake", "--size", "641"])
     assert answer.exit_code == 0, answer.output
     fake, bare = json.loads(output.read_text(encoding="utf-8"))
     assert set(fake) == {"name", "value", "unit", "target", "met", "peers", "peak_mb"}
     assert (fake["name"], fake["value"], fake["target"], fake["met"]) == ("fake", 2.0, "at least 4× theirs", True)
     assert fake["peers"] == {"theirs": 8.0}
+    assert fake["unit"] == "s, size 640"
     assert (bare["name"], bare["value"], bare["target"], bare["met"]) == ("bare", 7.0, None, None)
     assert "4.00×" in answer.output
     assert "preparing" in answer.output

@@ -150,7 +150,7 @@ def aftermath(drafts: list[Draft], tmp_path_factory: pytest.TempPathFactory) -> 
     (opened / "draft").chmod(0o755)
     closed = opened / "store"
     closed.mkdir(mode=0o555)
-    run = subprocess.run(  # noqa: S603 - this interpreter, the text above
+    run = subprocess.run(
         [sys.executable, "-c", CHILDREN, base, opened / "draft", drafts[1].folder, closed],
         capture_output=True,
         text=True,

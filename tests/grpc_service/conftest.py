@@ -147,9 +147,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
 def _server_process(store: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The service as its users start it; yields its address and the process."""
     command = [sys.executable, "-m", "earthsignature_grpc", "--store", str(store), "--listen", "127.0.0.1:0", *options]
-    with subprocess.Popen(  # noqa: S603 - our own arguments
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline()
             assert line, process.stderr.read()
@@ -183,7 +181,7 @@ def stubs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{CONTRACT}", f"-I{well_known}", f"--python_out={folder}"]
     command += [f"--grpc_python_out={folder}", f"--grpclib_python_out={folder}", *sources]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    subprocess.run(command, check=True, env={**os.environ, "PATH": path})  # noqa: S603 - our own arguments
+    subprocess.run(command, check=True, env={**os.environ, "PATH": path})
 
     def load(name: str) -> ModuleType:
         return importlib.import_module(name)

@@ -22,7 +22,7 @@ def _run(server: str, *arguments: str, request: dict[str, Any] | None = None) ->
     options = ["-plaintext", "-max-msg-sz", "1073741824"]
     if request is not None:
         options += ["-d", json.dumps(request)]
-    return subprocess.run(  # noqa: S603 - our own arguments
+    return subprocess.run(
         [GRPCURL, *options, server, *arguments], capture_output=True, text=True, check=False, timeout=30
     )
 

@@ -60,7 +60,7 @@ def _refused_within(channel: grpc.Channel, seconds: float) -> bool:
 
 def test_a_taken_port_is_refused(server, facts) -> None:
     command = [sys.executable, "-m", "earthsignature_grpc", "--store", str(facts.root), "--listen", server]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert result.returncode == 1
     assert f"cannot listen on {server}" in result.stderr
     assert "Traceback" not in result.stderr
