@@ -27,7 +27,7 @@ from benchmarks.row import BenchmarkError, Options
 )
 @click.option(
     "--products",
-    type=click.IntRange(1),
+    type=click.IntRange(1000),
     default=Options.products,
     show_default=True,
     envvar="BENCH_PRODUCTS",
@@ -47,17 +47,17 @@ def main(only: str | None, list_rows: bool, size: int, products: int, output: Pa
     options = Options(size - size % 2, products)
     if list_rows:
         for row in ROWS:
-            console.print(f"[bold]{row.name}[/]  {row.title.format(**options.to_json())}", highlight=False)
+            console.print(f"[bold]{row.name}[/]  {row.filled(options).title}", highlight=False)
         return
     try:
-        rows = (row_named(only),) if only else ROWS
+        rows = [row.filled(options) for row in ([row_named(only)] if only else ROWS)]
         results = read_results(output) if only else {}
     except BenchmarkError as error:
         raise click.ClickException(str(error)) from error
     failed = []
     started = time.monotonic()
     for row in rows:
-        console.print(f"[bold]{row.name}[/]: {row.title.format(**options.to_json())}", highlight=False)
+        console.print(f"[bold]{row.name}[/]: {row.title}", highlight=False)
         try:
             results[row.name] = measure(row, options, lambda line: console.print(f"  {line}", highlight=False))
         except BenchmarkError as error:

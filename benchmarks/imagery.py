@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -35,6 +36,8 @@ def simulated_scene(options: Options) -> "Scene":
     if found:
         item = json.loads(found[0].read_text(encoding="utf-8"))
     else:
+        for outdated in folder.parent.glob(f"{options.size}-*"):
+            shutil.rmtree(outdated)
         recipe = simulator.SceneRecipe(SceneKey(dt.date(2026, 5, 1), 22, "32TQM"), options.size, cloud_cover=0.1)
         item = simulator.simulate_scene(recipe, folder).item
     return Scene((scene_item(item, provider_named("earth-search"), S2_BANDS),))
@@ -103,7 +106,7 @@ ROWS = (
     Row(
         name="patches",
         title="a scene of {size}² px to patches: read, harmonise, resample, mask, write as Zarr",
-        unit="s",
+        unit="s ({size}² px)",
         own=_patches,
         peers={
             "naive rasterio, read and resample only": _naive_rasterio,

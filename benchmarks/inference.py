@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,7 @@ def _store_path(options: Options) -> Path:
 
 
 def _prepare(options: Options) -> None:
-    # Half the side is a quarter of the minutes, and as many windows a pixel as the whole.
-    write_patch_store(replace(options, size=options.size // 4 * 2), _store_path(options))
+    write_patch_store(options, _store_path(options))
 
 
 def _open(options: Options) -> "tuple[EmbeddedEngine, PatchStore]":
@@ -81,8 +79,8 @@ def _bare_engine(options: Options) -> Iterator[Callable[[], float]]:
 ROWS = (
     Row(
         name="segmentation",
-        title=f"patches to classes with {_MODEL}, on a scene of half the side of {{size}} px",
-        unit="min per tile of 10980² valid px (extrapolated linearly)",
+        title=f"patches of a scene of {{size}}² px to classes with {_MODEL}: read, halo, engine, write",
+        unit="min/tile (10980² px, extrapolated from the valid pixels)",
         own=_segmentation,
         peers={f"bare engine, {_BLOCK}² blocks, no halo": _bare_engine},
         target=Target(f"≤ {_MOST_MINUTES:g} min", lambda value, _: value <= _MOST_MINUTES),

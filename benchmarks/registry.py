@@ -1,9 +1,9 @@
 """The rows, in the order of the chain."""
 
-from benchmarks import imagery, inference, products, service
+from benchmarks import catalogue, imagery, inference, products, service
 from benchmarks.row import BenchmarkError, Row
 
-ROWS: tuple[Row, ...] = (*imagery.ROWS, *inference.ROWS, *products.ROWS, *service.ROWS)
+ROWS: tuple[Row, ...] = (*imagery.ROWS, *inference.ROWS, *products.ROWS, *catalogue.ROWS, *service.ROWS)
 
 
 def row_named(name: str) -> Row:

@@ -5,7 +5,7 @@ A contender is then a process that holds only what it needs: its peak memory is 
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,7 +54,7 @@ class Row:
 
     Attributes:
         name: what `--only` takes.
-        title: what is measured, one sentence; `{size}` and `{products}` stand for the options.
+        title: what is measured, one sentence; `{size}` and `{products}` stand for the options, here and in `unit`.
         unit: of the value and of the peers' values.
         own: EarthSignature's contender, a function at the top of its module.
         peers: what it is compared with, by name.
@@ -78,6 +78,11 @@ class Row:
     def module(self) -> str:
         """The module that holds this row in its `ROWS`: the worker finds it there."""
         return self.own.__module__
+
+    def filled(self, options: Options) -> Self:
+        """This row with the options named in its title and unit."""
+        values = options.to_json()
+        return replace(self, title=self.title.format(**values), unit=self.unit.format(**values))
 
     def ratio(self, value: float, peer: float) -> float:
         """How many times better than a peer: above 1, EarthSignature is ahead."""

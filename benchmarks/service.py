@@ -1,6 +1,7 @@
 """The service: products streamed to a client of API v1."""
 
 import datetime as dt
+import shutil
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ def _prepare(options: Options) -> None:
     from earthsignature_assets.products.product import Asset, Product
     from earthsignature_assets.products.store import ProductStore
 
+    shutil.rmtree(_store_path(options), ignore_errors=True)
     random, model = np.random.default_rng(3), ModelVersion("corine-unet", 1)
     with ProductStore(_store_path(options)).open_catalogue() as catalogue:
         for number in range(_PRODUCTS):
