@@ -39,22 +39,28 @@ def clear_scenes(
         "accepted": len(accepted),
         "refused": len(verdicts.scenes) - len(accepted),
         "superseded_items": len(verdicts.superseded),
-        "unusable_items": table([{"item": name, "reason": why} for name, why in verdicts.unusable.items()]),
-        "verdicts": table(
+        "unusable_items": len(verdicts.unusable),
+    }
+    if verdicts.unusable:
+        metadata["unusable"] = table([{"item": name, "reason": why} for name, why in verdicts.unusable.items()])
+    if verdicts.scenes:
+        metadata["verdicts"] = table(
             [
                 {
                     "scene": str(verdict.key),
                     "accepted": verdict.accepted,
                     "cloud %": round(verdict.cloud_percent, 1),
-                    "provider says %": verdict.provider_cloud_percent,
+                    "provider says %": _rounded(verdict.provider_cloud_percent),
                     "clear %": round(verdict.clear_percent, 1),
                     "reason": verdict.reason,
                 }
                 for verdict, _ in verdicts.scenes
             ]
-        ),
-    }
-    if verdicts.scenes:
+        )
         title = f"{day}: {len(accepted)} of {len(verdicts.scenes)} scenes clear enough"
         metadata["map"] = picture(draw_day(title, verdicts.scenes))
     return dg.MaterializeResult(metadata=metadata)
+
+
+def _rounded(percent: float | None) -> float | None:
+    return None if percent is None else round(percent, 1)

@@ -27,8 +27,10 @@ _GDAL_OPTIONS = {
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "GDAL_CACHEMAX": 256 << 20,  # bytes; the default grows to a twentieth of the memory
     "GDAL_NUM_THREADS": "1",
+    # Otherwise a file that could not be reached once counts as missing for the life of the process.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",
 }
-_PASSING = re.compile(r"error code ?: (429|5\d\d)|CURL error|timed out|Connection refused|Could not resolve")
+_PASSING = re.compile(r"(error|response) code ?: (429|5\d\d)|CURL error|timed out|Connection refused|Could not resolve")
 
 
 def gdal_environment() -> Any:

@@ -1,0 +1,109 @@
+import http.server
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from earthsignature_assets.errors import BandError, ProviderUnavailableError
+from earthsignature_assets.imagery import band_reader
+from earthsignature_assets.imagery.band_reader import BandReader, gdal_environment
+from earthsignature_assets.imagery.scene import Scene
+from earthsignature_assets.simulator import serve_files
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(band_reader._GDAL_OPTIONS, "GDAL_HTTP_MAX_RETRY", "1")
+    monkeypatch.setitem(band_reader._GDAL_OPTIONS, "GDAL_HTTP_RETRY_DELAY", "0.01")
+
+
+def read(href: str, rows: slice | None = None) -> np.ndarray:
+    with gdal_environment(), BandReader("item", "B05", href) as reader:
+        return reader.read(rows or slice(0, reader.grid.height))
+
+
+def test_rows_over_http_are_those_of_the_file(scene: Scene, tmp_path: Path) -> None:
+    source = Path(scene.parts[0].bands["B05"].href)
+    shutil.copy(source, tmp_path / "B05.tif")
+    with rasterio.open(source) as dataset:
+        expected = dataset.read(1)
+    with serve_files(tmp_path) as base_url:
+        assert np.array_equal(read(f"{base_url}/B05.tif"), expected)
+        assert np.array_equal(read(f"{base_url}/B05.tif", slice(17, 203)), expected[17:203])
+        with pytest.raises(BandError, match=r"B06.*cannot be opened"):
+            read(f"{base_url}/B06.tif")
+
+
+def test_no_data_of_the_file_becomes_zero(tmp_path: Path) -> None:
+    path = tmp_path / "B05.tif"
+    profile = {"driver": "GTiff", "width": 3, "height": 1, "count": 1, "dtype": "int16", "crs": "EPSG:32634"}
+    transform = rasterio.transform.from_origin(600000, 5000000, 20, 20)
+    with rasterio.open(path, "w", nodata=-32768, transform=transform, **profile) as dataset:
+        dataset.write(np.array([[-32768, 0, 7]], np.int16), 1)
+    assert read(str(path)).tolist() == [[0, 0, 7]]
+
+
+def test_a_server_that_comes_back_is_read_by_the_same_process(scene: Scene, tmp_path: Path) -> None:
+    shutil.copy(scene.parts[0].bands["B05"].href, tmp_path / "B05.tif")
+    with serve_files(tmp_path) as base_url:
+        pass  # its port is free again
+    for _ in range(2):
+        with pytest.raises(ProviderUnavailableError, match="B05"):
+            read(f"{base_url}/B05.tif")
+    port = int(base_url.rsplit(":", 1)[1])
+    with file_server(tmp_path, port):
+        assert read(f"{base_url}/B05.tif").any()
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_server_is_worth_another_try(status: int) -> None:
+    with answering(status) as base_url, pytest.raises(ProviderUnavailableError, match=str(status)):
+        read(f"{base_url}/B05.tif")
+
+
+@contextmanager
+def file_server(folder: Path, port: int) -> Iterator[None]:
+    """A plain file server at a given port, in threads of this process: reads must leave it room to answer."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments, directory=str(folder))  # type: ignore[arg-type]
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with _serving(Handler, port):
+        yield
+
+
+@contextmanager
+def answering(status: int) -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        do_HEAD = do_GET  # noqa: N815 - the name that the base class calls
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with _serving(Handler, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _serving(handler: type[http.server.BaseHTTPRequestHandler], port: int) -> Iterator[None]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
