@@ -10,15 +10,14 @@ from earthsignature_assets.imagery.patch_store import PatchStore
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
 from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.partitions import scene_and_model, scene_models
-from earthsignature_assets.pictures import Panel, land_cover, overview, png, side_by_side, true_colour
+from earthsignature_assets.pictures import Panel, land_cover, side_by_side, true_colour
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.raster import class_areas, write_cloud_mask, write_confidence, write_land_cover
+from earthsignature_assets.products.thumbnail import write_thumbnail
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
-
-_THUMBNAIL_PIXELS = 512
 
 
 @dg.asset(
@@ -54,8 +53,7 @@ def land_cover_raster(
         write_land_cover(draft.path(Asset.LAND_COVER), codes, scene.grid)
         write_confidence(draft.path(Asset.CONFIDENCE), segments.confidence, codes > 0, scene.grid)
         write_cloud_mask(draft.path(Asset.CLOUD_MASK), patches.unreliable(), scene.grid)
-        small = overview(codes, _THUMBNAIL_PIXELS, categorical=True)
-        draft.path(Asset.THUMBNAIL).write_bytes(png(land_cover(small)))
+        write_thumbnail(draft.path(Asset.THUMBNAIL), codes)
     areas = class_areas(codes, scene.grid)
     reflectance = patches.overview()
     red, green, blue = (reflectance[S2_BANDS.index(band)] for band in ("B04", "B03", "B02"))
