@@ -8,6 +8,7 @@ import datetime as dt
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from earthsignature_assets.products.product import Product
 from earthsignature_assets.products.schema import SCHEMA_VERSION, check_not_newer, migrate, schema_version
 
 _BUSY_TIMEOUT_S = 30.0  # promoting a model rewrites its rows: 10 s at 400,000 products
+_PAUSE_S = 0.01
 _ROWS_AT_ONCE = 256
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
@@ -308,7 +310,7 @@ class Catalogue:
                 version = schema_version(connection)
                 check_not_newer(version, str(self.path))
                 if version < SCHEMA_VERSION:
-                    connection.execute("PRAGMA journal_mode = WAL")
+                    _switch_to_wal(connection)
                     with self.transaction():
                         migrate(connection, str(self.path))
             return
@@ -372,6 +374,20 @@ def _product(row: tuple[Any, ...], footprint: BaseGeometry) -> Product:
         folder=folder,
         current=bool(current),
     )
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Set the journal mode; SQLite does not heed the busy timeout here, and several may make a catalogue at once."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return
 
 
 def _microseconds(moment: dt.datetime) -> int:

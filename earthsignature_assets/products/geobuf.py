@@ -10,8 +10,8 @@ import datetime as dt
 import json
 import struct
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import shapely
@@ -19,13 +19,16 @@ import shapely
 from earthsignature_assets.errors import ProductError
 from earthsignature_assets.products.product import Product
 
+if TYPE_CHECKING:
+    import geopandas as gpd
+
 PRECISION = 6
 _POLYGON, _MULTIPOLYGON = 4, 5
 _FEATURE_KEYS = ("code", "name", "level_1", "level_2", "area_m2", "mean_confidence")
 _COLLECTION_KEYS = ("product_id", "model")
 
 
-def encode_feature_collection(polygons: gpd.GeoDataFrame) -> bytes:
+def encode_feature_collection(polygons: "gpd.GeoDataFrame") -> bytes:
     """The `geobufproto.Data` of a product's polygons: one feature each, its place in the frame as the id.
 
     What is the same for all, `product_id` and `model`, stands once, as custom properties of the collection.

@@ -33,7 +33,6 @@ from earthsignature_assets.products.item import (
     publication_of,
 )
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.validation import validate_files
 
 _ATTEMPTS = 3
 
@@ -176,6 +175,9 @@ class ProductStore:
 
     def _placed(self, draft: Draft, staging: Path, catalogue: Catalogue) -> Product:
         """Check and checksum what is staged and bring it to its folder, where nobody sees it yet."""
+        # Validation brings geopandas, which readers of the store have no use for and would wait a second for.
+        from earthsignature_assets.products.validation import validate_files
+
         areas_m2 = validate_files(draft, staging)
         files = _checksums(staging)
         earlier = catalogue.find(draft.product_id, draft.model)

@@ -29,6 +29,7 @@ import json, os, resource, shutil, signal, sys
 from pathlib import Path
 from earthsignature_assets.errors import StoreUnavailableError
 from earthsignature_assets.products import store as publication
+from earthsignature_assets.products import validation
 from earthsignature_assets.products.catalogue import Catalogue
 from earthsignature_assets.products.draft import Draft
 
@@ -43,7 +44,7 @@ def die_after(original):
 
 STAGES = {
     "while copying": lambda: setattr(shutil, "copyfile", die_after(shutil.copyfile)),
-    "before validation": lambda: setattr(publication, "validate_files", die),
+    "before validation": lambda: setattr(validation, "validate_files", die),
     "while checksumming": lambda: setattr(publication, "_checksums", die),
     "before the item": lambda: setattr(publication, "item_bytes", die),
     "while writing to disk": lambda: setattr(publication, "_synchronise", die),

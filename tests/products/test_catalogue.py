@@ -332,3 +332,12 @@ def test_every_product_of_every_model(catalogue: Catalogue) -> None:
     catalogue.record(product(1, SECOND))
     assert [one.model for one in catalogue.all_products()] == [FIRST, SECOND]
     assert catalogue.folders() == {product(1, FIRST).folder, product(1, SECOND).folder}
+
+
+def test_several_may_make_a_catalogue_at_once(tmp_path: Path) -> None:
+    def make(number: int) -> int:
+        with Catalogue(tmp_path / f"{number // 8}.sqlite") as opened:
+            return opened.count()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(make, range(320))) == [0] * 320
