@@ -72,16 +72,17 @@ def encode_feature_collection(polygons: "gpd.GeoDataFrame") -> bytes:
 def encode_product_feature(product: Product) -> bytes:
     """The `geobufproto.Data` of one product, for lists: its footprint, and its facts as JSON values.
 
-    `creation_date` is midnight UTC of the acquisition day, as in the responses that clients know; `sensed_at` is
-    the moment itself.
+    `creation_date` and `publication_date` are midnight UTC of the acquisition day, as in the responses that clients
+    know and as the first API says them; `sensed_at` and `published_at` are the moments themselves.
     """
     midnight = product.sensed_at.replace(hour=0, minute=0, second=0, microsecond=0)
     facts = {
         "product_id": product.product_id,
         "product_type": product.product_type,
         "creation_date": _iso(midnight),
-        "publication_date": _iso(product.published_at),
+        "publication_date": _iso(midnight),
         "sensed_at": _iso(product.sensed_at),
+        "published_at": _iso(product.published_at),
         "cloud_cover": product.cloud_cover_percent,
         "categories": sorted(product.class_codes),
         "model": str(product.model),
