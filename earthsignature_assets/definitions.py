@@ -10,6 +10,7 @@ from earthsignature_assets.assets.land_cover_raster import land_cover_raster
 from earthsignature_assets.assets.patches import patches
 from earthsignature_assets.assets.segmentation import segmentation
 from earthsignature_assets.automation.jobs import discovery_job, land_cover_job, patches_job
+from earthsignature_assets.automation.retention import nightly_patch_retention, patch_retention_job
 from earthsignature_assets.automation.schedules import daily_discovery
 from earthsignature_assets.automation.sensors import accepted_scenes
 from earthsignature_assets.resources.imagery_source import ImagerySource
@@ -30,11 +31,13 @@ def definitions(settings: Settings) -> dg.Definitions:
             land_cover_polygons,
             land_cover_product,
         ],
-        jobs=[discovery_job, patches_job, land_cover_job],
-        schedules=[daily_discovery],
+        jobs=[discovery_job, patches_job, land_cover_job, patch_retention_job],
+        schedules=[daily_discovery, nightly_patch_retention],
         sensors=[accepted_scenes],
         resources={
-            "workspace": Workspace(home=str(settings.home)),
+            "workspace": Workspace(
+                home=str(settings.home), patch_days=settings.patch_days, patch_budget_gb=settings.patch_budget_gb
+            ),
             "imagery": ImagerySource(
                 provider_name=settings.provider,
                 stac_api=settings.stac_api,

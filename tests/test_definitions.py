@@ -40,8 +40,13 @@ def test_every_asset_says_what_it_is() -> None:
 
 
 def test_jobs_schedules_and_sensors_are_as_published() -> None:
-    assert {"discovery", "scene_patches", "land_cover"} <= {job.name for job in defs.resolve_all_job_defs()}
+    assert {"discovery", "scene_patches", "land_cover", "patch_retention"} <= {
+        job.name for job in defs.resolve_all_job_defs()
+    }
     assert defs.resolve_schedule_def("daily_discovery").cron_schedule == "0 6 * * *"
+    retention = defs.resolve_schedule_def("nightly_patch_retention")
+    assert (retention.cron_schedule, retention.job_name) == ("0 3 * * *", "patch_retention")
+    assert retention.default_status is dg.DefaultScheduleStatus.STOPPED
     assert {job.name for job in defs.resolve_sensor_def("accepted_scenes").jobs} == {"scene_patches", "land_cover"}
 
 

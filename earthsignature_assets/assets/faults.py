@@ -15,7 +15,7 @@ _FIRST_PAUSE_S = 30.0
 
 
 @contextmanager
-def step_faults(context: dg.AssetExecutionContext) -> Iterator[None]:
+def step_faults(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
     """Fail the step with the error's own message; a retryable one only after three more tries.
 
     The pauses are 30 s, 1 min and 2 min. Errors that are not the project's pass through and fail the step at once.

@@ -22,6 +22,8 @@ class Settings:
         models: model repository, empty for the one that comes with the package (EARTHSIGNATURE_MODELS).
         max_cloud_percent: most cloud that a scene's valid area may have (EARTHSIGNATURE_MAX_CLOUD_PERCENT).
         min_clear_percent: least part of a tile that must be clear (EARTHSIGNATURE_MIN_CLEAR_PERCENT).
+        patch_days: days that patches stay (EARTHSIGNATURE_PATCH_DAYS).
+        patch_budget_gb: gigabytes (10⁹ bytes) that all patches may take (EARTHSIGNATURE_PATCH_BUDGET_GB).
         threads: threads of one inference call (EARTHSIGNATURE_THREADS).
     """
 
@@ -32,6 +34,8 @@ class Settings:
     models: str = ""
     max_cloud_percent: float = 60.0
     min_clear_percent: float = 5.0
+    patch_days: float = 7.0
+    patch_budget_gb: float = 200.0
     threads: int = 2
 
     @classmethod
@@ -47,7 +51,7 @@ class Settings:
             if environment.get(variable, "").strip() and name != "home"
         }
         numbers: dict[str, float | int] = {}
-        for name, kind in (("max_cloud_percent", float), ("min_clear_percent", float), ("threads", int)):
+        for name, kind in _NUMBERS.items():
             if name in given:
                 text = given.pop(name)
                 try:
@@ -62,4 +66,11 @@ class Settings:
         return {variable: str(getattr(self, name)) for name, variable in _VARIABLES.items()}
 
 
+_NUMBERS: Mapping[str, type[float] | type[int]] = {
+    "max_cloud_percent": float,
+    "min_clear_percent": float,
+    "patch_days": float,
+    "patch_budget_gb": float,
+    "threads": int,
+}
 _VARIABLES = {name: f"EARTHSIGNATURE_{name.upper()}" for name in Settings.__dataclass_fields__}

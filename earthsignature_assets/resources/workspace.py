@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from earthsignature_assets.imagery.day_archive import DayArchive
+from earthsignature_assets.imagery.retention import RetentionPolicy
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.products.store import ProductStore
 
@@ -20,6 +21,8 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The folders of one deployment."""
 
     home: str
+    patch_days: float = 7.0
+    patch_budget_gb: float = 200.0
 
     @property
     def days(self) -> DayArchive:
@@ -31,14 +34,34 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The published products."""
         return ProductStore(Path(self.home) / "store")
 
+    @property
+    def retention(self) -> RetentionPolicy:
+        """How long patches stay, and how much of the disk they may take."""
+        return RetentionPolicy(self.patch_days, self.patch_budget_gb)
+
+    @property
+    def patches_root(self) -> Path:
+        """Where the patches of all scenes are."""
+        return Path(self.home) / "patches"
+
+    @property
+    def segmentations_root(self) -> Path:
+        """Where the segmentations are, a folder for each model version."""
+        return Path(self.home) / "segmentations"
+
+    @property
+    def drafts_root(self) -> Path:
+        """Where products are prepared, a folder for each model version."""
+        return Path(self.home) / "drafts"
+
     def patches(self, scene: SceneKey) -> Path:
         """Where a scene's patches are."""
-        return Path(self.home) / "patches" / f"{scene}.zarr"
+        return self.patches_root / f"{scene}.zarr"
 
     def segmentation(self, scene: SceneKey, model: ModelVersion) -> Path:
         """Where a scene's segmentation by a model version is."""
-        return Path(self.home) / "segmentations" / str(model) / f"{scene}.zarr"
+        return self.segmentations_root / str(model) / f"{scene}.zarr"
 
     def draft(self, scene: SceneKey, model: ModelVersion) -> Path:
         """Where a product is prepared."""
-        return Path(self.home) / "drafts" / str(model) / str(scene)
+        return self.drafts_root / str(model) / str(scene)

@@ -1,0 +1,123 @@
+"""Retention: every night, transient folders that are past their time are removed.
+
+Patches go by age and by the disk budget; segmentations and drafts go once their product is published. What a run
+under way needs stays: a Zarr store that loses its chunks while it is read would read as no data.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import dagster as dg
+
+from earthsignature_assets.assets.faults import step_faults
+from earthsignature_assets.errors import InvalidKeyError
+from earthsignature_assets.imagery.retention import StoredFolder, past_their_time, remove_folder, stored_folders
+from earthsignature_assets.keys import ModelVersion, SceneKey
+from earthsignature_assets.products.catalogue import ProductQuery
+from earthsignature_assets.resources.workspace import Workspace
+
+KeyT = TypeVar("KeyT", SceneKey, ModelVersion)
+
+_UNDER_WAY = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dg.op(name="remove_past_patches", out=dg.Out(dg.Nothing))
+def remove_past_patches(context: dg.OpExecutionContext, workspace: Workspace) -> None:
+    """Remove patch stores past their age or over the budget, and what was published of segmentations and drafts."""
+    now = dt.datetime.now(dt.UTC)
+    with step_faults(context):
+        stores = stored_folders(_children(workspace.patches_root))
+        past = past_their_time(stores, workspace.retention, now)
+        removed = _remove(context, past)
+        published = [folder for folder in stored_folders(_published_folders(workspace)) if folder.quiet(now)]
+        swept = _remove(context, published)
+    freed = sum(folder.size_bytes for folder in (*removed, *swept))
+    kept = sum(store.size_bytes for store in stores) - sum(store.size_bytes for store in removed)
+    context.log.info("%d patch stores and %d published folders removed, %d bytes", len(removed), len(swept), freed)
+    context.add_output_metadata(
+        {
+            "patch_stores_removed": len(removed),
+            "published_folders_removed": len(swept),
+            "bytes_freed": freed,
+            "patch_stores_kept": len(stores) - len(removed),
+            "patch_bytes_kept": kept,
+            "removed": [folder.path.name for folder in removed],
+        }
+    )
+
+
+@dg.job(name="patch_retention", description="Transient folders past their time are removed.")
+def patch_retention_job() -> None:
+    """One step: measure, choose, remove."""
+    remove_past_patches()
+
+
+nightly_patch_retention = dg.ScheduleDefinition(
+    name="nightly_patch_retention",
+    job=patch_retention_job,
+    cron_schedule="0 3 * * *",
+    execution_timezone="UTC",
+    description="Every night (UTC): remove patches past their age or over the disk budget, and published leftovers.",
+)
+
+
+def _remove(context: dg.OpExecutionContext, folders: Iterable[StoredFolder]) -> list[StoredFolder]:
+    removed = []
+    for folder in folders:
+        # Asked anew before each removal: a sweep takes minutes, and runs start meanwhile.
+        if any(scene in folder.path.name for scene in _scenes_under_way(context.instance)):
+            context.log.info("%s stays: a run of its scene is under way", folder.path)
+            continue
+        remove_folder(folder)
+        context.log.info("%s removed: %d bytes, last written %s", folder.path, folder.size_bytes, folder.written_at)
+        removed.append(folder)
+    return removed
+
+
+def _scenes_under_way(instance: dg.DagsterInstance) -> set[str]:
+    runs = instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY))
+    keys = (run.tags.get("dagster/partition/scene") or run.tags.get("dagster/partition") for run in runs)
+    return {key for key in keys if key and "_R" in key}
+
+
+def _children(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
+def _published_folders(workspace: Workspace) -> Iterator[Path]:
+    """Segmentations and drafts whose scene × model version has a product in the catalogue."""
+    found = [
+        (path, scene, model)
+        for root in (workspace.segmentations_root, workspace.drafts_root)
+        for folder in _children(root)
+        if (model := _parsed(ModelVersion.parse, folder.name)) is not None
+        for path in _children(folder)
+        if (scene := _parsed(SceneKey.parse, path.name.removesuffix(".zarr"))) is not None
+    ]
+    if not found or not workspace.store.catalogue_path.is_file():
+        return
+    with workspace.store.open_catalogue(read_only=True) as catalogue:
+        products = {
+            (product.scene, product.model)
+            for model in {model for _, _, model in found}
+            for product in catalogue.search(ProductQuery(model=model))
+        }
+    for path, scene, model in found:
+        if (scene, model) in products:
+            yield path
+
+
+def _parsed(parse: Callable[[str], KeyT], text: str) -> KeyT | None:
+    """The key that a folder is named for; None for folders that are not ours, and for unfinished ones."""
+    try:
+        return parse(text)
+    except InvalidKeyError:
+        return None

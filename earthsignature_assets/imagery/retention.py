@@ -1,0 +1,105 @@
+"""Which transient folders are past their time, by age and by a disk budget, and their removal.
+
+A patch store takes about 1.5 GB and a hundred scenes come a day: what is past its time goes, oldest first, and
+materialising `patches` fetches a scene again. A folder in which something was written within the last hour is
+never removed: its writer may still be at work, also where it carries the name of an unfinished one (`.partial`).
+"""
+
+import datetime as dt
+import shutil
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from earthsignature_assets.errors import InvalidKeyError, StoreUnavailableError
+
+QUIET = dt.timedelta(hours=1)
+"""How long nothing must have been written in a folder before it can be removed."""
+
+
+@dataclass(frozen=True)
+class RetentionPolicy:
+    """How long patches stay, and how much of the disk they may take.
+
+    Attributes:
+        max_age_days: days since the last write after which a store goes.
+        budget_gb: gigabytes (10⁹ bytes) that all stores together may take.
+
+    Raises:
+        InvalidKeyError: a negative number, or none at all.
+    """
+
+    max_age_days: float
+    budget_gb: float
+
+    def __post_init__(self) -> None:
+        for name in ("max_age_days", "budget_gb"):
+            value = getattr(self, name)
+            if not value >= 0:
+                raise InvalidKeyError(f"retention of patches: {name} is {value}, give a number of at least 0")
+
+
+@dataclass(frozen=True)
+class StoredFolder:
+    """A transient folder: where it is, when something was last written in it (UTC), and what it takes."""
+
+    path: Path
+    written_at: dt.datetime
+    size_bytes: int
+
+    def quiet(self, now: dt.datetime) -> bool:
+        """Whether nothing was written in it for an hour."""
+        return now - self.written_at >= QUIET
+
+
+def stored_folders(paths: Iterable[Path]) -> list[StoredFolder]:
+    """Measure folders; one that vanishes meanwhile is left out.
+
+    Raises:
+        StoreUnavailableError: a folder cannot be read.
+    """
+    return [folder for path in paths if (folder := _measured(path)) is not None]
+
+
+def past_their_time(stores: Iterable[StoredFolder], policy: RetentionPolicy, now: dt.datetime) -> list[StoredFolder]:
+    """The stores to remove, oldest first: those past the age, then more until the rest is within the budget.
+
+    Stores that are not quiet count towards the budget and are never among the answer.
+    """
+    stores = sorted(stores, key=lambda store: (store.written_at, store.path))
+    total_bytes = sum(store.size_bytes for store in stores)
+    oldest = now - dt.timedelta(days=policy.max_age_days)
+    removed = []
+    for store in stores:
+        if store.quiet(now) and (store.written_at < oldest or total_bytes > policy.budget_gb * 1e9):
+            removed.append(store)
+            total_bytes -= store.size_bytes
+    return removed
+
+
+def remove_folder(folder: StoredFolder) -> None:
+    """Remove a folder: it is renamed first, so that nobody opens what is half gone.
+
+    Raises:
+        StoreUnavailableError: it cannot be renamed or removed.
+    """
+    going = folder.path.with_name(f".{folder.path.name.lstrip('.')}.{uuid.uuid4().hex}.partial")
+    try:
+        folder.path.replace(going)
+        shutil.rmtree(going)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"{folder.path} cannot be removed: {error}; check who owns it and whether the disk can be written"
+        ) from error
+
+
+def _measured(path: Path) -> StoredFolder | None:
+    try:
+        facts = [entry.stat() for entry in (path, *path.rglob("*"))]
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreUnavailableError(f"{path} cannot be read: {error}; check who owns it") from error
+    written_at = dt.datetime.fromtimestamp(max(fact.st_mtime for fact in facts), dt.UTC)
+    return StoredFolder(path, written_at, sum(fact.st_size for fact in facts))
