@@ -46,3 +46,16 @@ def test_two_orbits_of_one_day_are_two_scenes(scene: Scene) -> None:
         "2026-05-01_R022_T32TQM",
         "2026-05-01_R065_T32TQM",
     ]
+
+
+def test_parts_that_share_a_few_scan_lines_fill_each_other(scene: Scene) -> None:
+    whole = scene.parts[0]
+    west, south, east, north = whole.footprint.bounds
+    middle, lines = (south + north) / 2, (north - south) * 0.01
+    upper = remade(whole, "upper", footprint=whole.footprint.intersection(box(west, middle - lines, east, north)))
+    lower = remade(whole, "lower", footprint=whole.footprint.intersection(box(west, south, east, middle + lines)))
+    again = remade(lower, "lower again", generated_at=lower.generated_at + dt.timedelta(hours=1))
+    (grouped,) = group_scenes([lower, upper, again])
+    assert {part.item_id for part in grouped.parts} == {"upper", "lower again"}
+    assert grouped.superseded == ("lower",)
+    assert grouped.footprint.symmetric_difference(whole.footprint).area < 1e-9
