@@ -32,13 +32,16 @@ class DayArchive:
         self.root = root
 
     def add_items(self, day: dt.date, items: Sequence[dict[str, Any]]) -> int:
-        """Add a day's items to those that are known; an item of a known id replaces the older one.
+        """Add a day's items to those that are known; an item of a known id replaces it unless its `updated` is older.
 
         Returns:
             How many ids were not known before.
         """
         known = {item["id"]: item for item in self.items(day)}
-        merged = known | {item["id"]: item for item in items}
+        merged = dict(known)
+        for item in items:
+            if item["id"] not in merged or not _older(item, merged[item["id"]]):
+                merged[item["id"]] = item
         if merged:
             path = self._items_path(day)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +112,20 @@ class DayArchive:
 
     def _verdicts_path(self, day: dt.date) -> Path:
         return self.root / "verdicts" / f"{day.isoformat()}.parquet"
+
+
+def _older(item: dict[str, Any], known: dict[str, Any]) -> bool:
+    """Whether an item was updated before the known one; not where either does not say so legibly."""
+    one, other = _updated(item), _updated(known)
+    return one is not None and other is not None and one < other
+
+
+def _updated(item: dict[str, Any]) -> dt.datetime | None:
+    try:
+        time = dt.datetime.fromisoformat(str((item.get("properties") or {}).get("updated")))
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
 def _partial(path: Path) -> Path:
