@@ -45,7 +45,7 @@ def definitions(settings: Settings) -> dg.Definitions:
                 max_cloud_percent=settings.max_cloud_percent,
                 min_clear_percent=settings.min_clear_percent,
             ),
-            "engine": InferenceEngine(models=settings.models, threads=settings.threads),
+            "engine": InferenceEngine(models=settings.models, triton=settings.triton, threads=settings.threads),
         },
         executor=dg.in_process_executor,
     )

@@ -26,12 +26,13 @@ def segmentation(
     with step_faults(context):
         scene, model = scene_and_model(context.partition_key)
         store = PatchStore(workspace.patches(scene))
-        summary = segment_scene(
-            store,
-            engine.load(model),
-            workspace.segmentation(scene, model),
-            progress=lambda done, of: context.log.debug("%s %s: %d of %d windows", scene, model, done, of),
-        )
+        with engine.open(model) as opened:
+            summary = segment_scene(
+                store,
+                opened,
+                workspace.segmentation(scene, model),
+                progress=lambda done, of: context.log.debug("%s %s: %d of %d windows", scene, model, done, of),
+            )
     pixel_area_m2 = store.grid.pixel_area_m2
     return dg.MaterializeResult(
         metadata={

@@ -1,19 +1,23 @@
 """Which engine runs the models, and where they are."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
 
 from earthsignature_assets.inference.embedded import EmbeddedEngine
 from earthsignature_assets.inference.engine import Engine
+from earthsignature_assets.inference.triton import TritonEngine, parse_endpoints
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import ModelRepository, shipped_repository
 
 
 class InferenceEngine(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The embedded engine over a model repository."""
+    """An engine over a model repository: Triton where its endpoints are given, else the embedded one."""
 
     models: str = ""
+    triton: str = ""
     threads: int = 2
 
     @property
@@ -21,10 +25,18 @@ class InferenceEngine(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The model repository."""
         return ModelRepository(Path(self.models)) if self.models else shipped_repository()
 
-    def load(self, model: ModelVersion) -> Engine:
-        """Load a model version.
+    @contextmanager
+    def open(self, model: ModelVersion) -> Iterator[Engine]:
+        """Open an engine for a model version; its connections are closed when the block ends.
 
         Raises:
+            InvalidKeyError: an endpoint does not parse.
             ModelError: the version is absent, damaged or does not fit.
+            EngineUnavailableError: no Triton endpoint answers.
         """
-        return EmbeddedEngine(self.repository, model, self.threads)
+        endpoints = parse_endpoints(self.triton)
+        if not endpoints:
+            yield EmbeddedEngine(self.repository, model, self.threads)
+            return
+        with closing(TritonEngine(self.repository, model, endpoints)) as engine:
+            yield engine

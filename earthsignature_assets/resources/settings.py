@@ -20,6 +20,8 @@ class Settings:
         area: what discovery looks at: MGRS tiles separated by commas, or a WKT polygon in EPSG:4326
             (EARTHSIGNATURE_AREA).
         models: model repository, empty for the one that comes with the package (EARTHSIGNATURE_MODELS).
+        triton: `host:port` of each Triton server, separated by commas; empty for the embedded engine
+            (EARTHSIGNATURE_TRITON).
         max_cloud_percent: most cloud that a scene's valid area may have (EARTHSIGNATURE_MAX_CLOUD_PERCENT).
         min_clear_percent: least part of a tile that must be clear (EARTHSIGNATURE_MIN_CLEAR_PERCENT).
         patch_days: days that patches stay (EARTHSIGNATURE_PATCH_DAYS).
@@ -32,6 +34,7 @@ class Settings:
     stac_api: str = ""
     area: str = "POLYGON ((-11 35, 32 35, 32 71, -11 71, -11 35))"
     models: str = ""
+    triton: str = ""
     max_cloud_percent: float = 60.0
     min_clear_percent: float = 5.0
     patch_days: float = 7.0

@@ -14,7 +14,14 @@ def test_defaults_need_no_environment() -> None:
 
 
 def test_settings_survive_the_environment(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, area="32TQM", max_cloud_percent=30.5, threads=1, stac_api="http://127.0.0.1:1")
+    settings = Settings(
+        home=tmp_path,
+        area="32TQM",
+        max_cloud_percent=30.5,
+        threads=1,
+        stac_api="http://127.0.0.1:1",
+        triton="127.0.0.1:8001,[::1]:8001",
+    )
     assert Settings.from_environment(settings.to_environment()) == settings
 
 
