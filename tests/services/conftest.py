@@ -1,9 +1,11 @@
 """Real servers, started on free loopback ports and stopped by the fixtures that started them."""
 
+import contextlib
 import json
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -112,7 +114,10 @@ def start_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTrit
         ]
         with log.open("wb") as output:
             variables = os.environ | ({"TRITON_ENVIRONMENT": str(environment)} if environment else {})
-            process = subprocess.Popen([TRITON, *options], env=variables, stdout=output, stderr=output)
+            # A group of its own, because the stubs of a killed server live on.
+            process = subprocess.Popen(
+                [TRITON, *options], env=variables, stdout=output, stderr=output, start_new_session=True
+            )
         started.append(process)
         endpoint = f"127.0.0.1:{port}"
         _wait_until_ready(endpoint, process, log)
@@ -129,6 +134,8 @@ def start_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTrit
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         for left in Path("/dev/shm").glob(f"{shared_memory}*"):
             left.unlink()
 
