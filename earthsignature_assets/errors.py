@@ -85,9 +85,13 @@ class CredentialError(EarthSignatureError):
 
 
 class ServiceUnavailableError(EarthSignatureError):
-    """The gRPC service does not answer, or says that it cannot for now."""
+    """The gRPC service does not answer, or cannot for now; `retry_after_s` is when it says to come back, if it does."""
 
     retryable = True
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ServiceAnswerError(EarthSignatureError):

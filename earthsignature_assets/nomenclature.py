@@ -3,6 +3,7 @@
 Source: European Environment Agency, Copernicus Land Monitoring Service, CLC nomenclature and legend.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +34,11 @@ class LandCoverClass:
     def level_2(self) -> int:
         """Code of the level-2 class (11 urban fabric … 52 marine waters)."""
         return self.code // 10
+
+    @property
+    def slug(self) -> str:
+        """The name as one lower-case word for metadata: `non_irrigated_arable_land`."""
+        return "_".join(re.findall(r"[a-z]+", self.name.lower()))
 
     @property
     def hex_colour(self) -> str:

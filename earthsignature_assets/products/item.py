@@ -7,7 +7,6 @@ itself names the product's folder.
 import datetime as dt
 import hashlib
 import json
-import re
 from typing import Any
 
 import shapely
@@ -141,7 +140,7 @@ def _described(asset: Asset, grid: PixelGrid) -> dict[str, Any]:
             classes = [{"value": NO_DATA, "name": "no_data", "title": "No data", "nodata": True}] + [
                 {
                     "value": entry.code,
-                    "name": "_".join(re.findall(r"[a-z]+", entry.name.lower())),
+                    "name": entry.slug,
                     "title": entry.name,
                     "color_hint": entry.hex_colour.removeprefix("#").upper(),
                 }

@@ -1,11 +1,20 @@
-"""The project's own client: what it returns, and what it raises."""
+"""The project's own clients: what they return, what they raise, and when they try again."""
 
+import asyncio
 import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import rasterio
 import shapely
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 from earthsignature_assets.errors import (
     CredentialError,
@@ -13,9 +22,21 @@ from earthsignature_assets.errors import (
     ServiceAnswerError,
     ServiceUnavailableError,
 )
+from earthsignature_assets.nomenclature import CLASSES
 from earthsignature_assets.products.product import Asset
-from earthsignature_grpc.client import EarthSignatureClient, PolygonProduct, _polygon_product
+from earthsignature_grpc.client import (
+    AsyncEarthSignatureClient,
+    EarthSignatureClient,
+    PolygonProduct,
+    RetryPolicy,
+    Tls,
+)
+from earthsignature_grpc.client.answers import read_polygon_product
+from earthsignature_grpc.client.requests import Call
 from earthsignature_grpc.wire import length_delimited
+
+Ask = Callable[..., list[Any]]
+_V1 = "/snapearth.api.v1.DatabaseProductService"
 
 
 @pytest.fixture
@@ -24,8 +45,27 @@ def client(server):
         yield client
 
 
-def test_rasters_come_with_their_facts(client, facts) -> None:
-    products = list(client.segmentations_v1())
+def _ask_with_threads(target: str, method: str, *arguments: Any, **options: Any) -> list[Any]:
+    with EarthSignatureClient(target, timeout_s=20, **options.pop("client", {})) as client:
+        return list(getattr(client, method)(*arguments, **options))
+
+
+def _ask_with_asyncio(target: str, method: str, *arguments: Any, **options: Any) -> list[Any]:
+    async def ask() -> list[Any]:
+        async with AsyncEarthSignatureClient(target, timeout_s=20, **options.pop("client", {})) as client:
+            return [answer async for answer in getattr(client, method)(*arguments, **options)]
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture(params=[_ask_with_threads, _ask_with_asyncio], ids=["threads", "asyncio"])
+def ask(request) -> Ask:
+    """Call a method of one of the two clients and collect what it yields."""
+    return request.param
+
+
+def test_rasters_come_with_their_facts(ask, server, facts) -> None:
+    products = ask(server, "segmentations_v1")
     assert [product.product_id for product in products] == facts.newest_first
     newest = products[0]
     assert newest.land_cover == facts.content(facts.newest, Asset.LAND_COVER)
@@ -35,19 +75,34 @@ def test_rasters_come_with_their_facts(client, facts) -> None:
     assert newest.cloud_cover_percent == pytest.approx(12.637376)
 
 
-@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rioxarray, with affine 3
-def test_rasters_open_as_arrays(client, facts) -> None:
+def test_rasters_open_as_arrays_that_name_their_classes(client, facts) -> None:
     (product,) = client.segmentations_v1(limit=1)
     classes = product.land_cover_array()
     with rasterio.open(facts.root / facts.products[facts.newest].folder / "land_cover.tif") as raster:
         np.testing.assert_array_equal(classes.to_numpy(), raster.read(1))
         assert classes.rio.crs == raster.crs
-    assert (classes.dims, classes.dtype) == (("y", "x"), np.uint16)
-    assert product.cloud_mask_array().shape == (32, 32)
+    assert (classes.name, classes.dims, classes.dtype) == ("land_cover", ("y", "x"), np.uint16)
+    meanings = dict(zip(classes.attrs["flag_values"].tolist(), classes.attrs["flag_meanings"].split(), strict=True))
+    assert len(meanings) == len(CLASSES)
+    assert meanings[312] == "coniferous_forest"
+    assert classes.attrs["flag_colors"].split()[0] == "#e6004d"
+    mask = product.cloud_mask_array()
+    assert (mask.shape, mask.attrs["flag_meanings"]) == ((32, 32), "clear cloud")
 
 
-def test_polygons_open_as_frames(client, facts) -> None:
-    frames = [product.frame() for product in client.polygons_v2()]
+def test_both_rasters_open_on_one_grid(client, facts) -> None:
+    (product,) = client.segmentations_v1(limit=1)
+    dataset = product.dataset()
+    np.testing.assert_array_equal(
+        dataset.cloud_mask.to_numpy(), np.kron(product.cloud_mask_array().to_numpy(), np.ones((2, 2), np.uint8))
+    )
+    assert dataset.land_cover.dtype == np.uint16
+    assert dataset.rio.crs == product.land_cover_array().rio.crs
+    assert (dataset.attrs["product_id"], dataset.attrs["acquired_on"]) == (facts.newest, "2022-04-30")
+
+
+def test_polygons_open_as_frames(ask, server, facts) -> None:
+    frames = [product.frame() for product in ask(server, "polygons_v2")]
     for product_id, frame in zip(facts.newest_first, frames, strict=True):
         expected = facts.polygons(product_id)
         assert frame["class_code"].tolist() == [code for code, _ in expected]
@@ -67,44 +122,43 @@ def test_polygons_open_as_frames(client, facts) -> None:
         ({"categories": ["335"]}, []),
     ],
 )
-def test_filters_mean_the_same_everywhere(client, facts, filters, expected) -> None:
+def test_filters_mean_the_same_everywhere(ask, server, facts, filters, expected) -> None:
     names = [getattr(facts, name) for name in expected]
-    assert [product.product_id for product in client.segmentations_v1(**filters)] == names
-    assert [product.product_id for product in client.product_ids(**filters)] == names
-    polygons = [product.frame().index[0].split("/")[0] for product in client.polygons_v2(**filters)]
+    assert [product.product_id for product in ask(server, "segmentations_v1", **filters)] == names
+    assert [product.product_id for product in ask(server, "product_ids", **filters)] == names
+    polygons = [product.frame().index[0].split("/")[0] for product in ask(server, "polygons_v2", **filters)]
     assert polygons == names
+    features = [product.frame().index[0] for product in ask(server, "product_features_v2", **filters)]
+    assert features == names
 
 
-def test_names_and_limits_choose_products(client, facts) -> None:
+def test_names_and_limits_choose_products(ask, server, facts) -> None:
     wanted = [facts.middle, facts.oldest]
-    assert [product.product_id for product in client.segmentations_v1(product_ids=wanted)] == wanted
-    assert len(list(client.polygons_v2(product_ids=wanted, limit=1))) == 1
+    assert [product.product_id for product in ask(server, "segmentations_v1", product_ids=wanted)] == wanted
+    assert len(ask(server, "polygons_v2", product_ids=wanted, limit=1)) == 1
 
 
-def test_a_refused_field_is_a_query_error(client) -> None:
+def test_a_refused_field_is_a_query_error(ask, server) -> None:
     with pytest.raises(QueryError, match="give for example POLYGON") as caught:
-        list(client.product_ids(area="nonsense"))
+        ask(server, "product_ids", area="nonsense")
     assert caught.value.field == "wkt"
     with pytest.raises(QueryError, match="no time zone"):
-        client.product_ids(start=dt.datetime(2022, 4, 30))  # noqa: DTZ001 - what is tested
+        ask(server, "product_ids", start=dt.datetime(2022, 4, 30))  # noqa: DTZ001 - what is tested
     with pytest.raises(QueryError, match="no CORINE class"):
-        client.polygons_v2(categories=["Woods"])
+        ask(server, "polygons_v2", categories=["Woods"])
 
 
-def test_nobody_listening_is_unavailable() -> None:
-    with EarthSignatureClient("127.0.0.1:1", timeout_s=5) as client, pytest.raises(ServiceUnavailableError) as caught:
-        list(client.product_ids())
-    assert "127.0.0.1:1" in str(caught.value)
+def test_nobody_listening_is_unavailable(ask) -> None:
+    with pytest.raises(ServiceUnavailableError, match=r"127\.0\.0\.1:1") as caught:
+        ask("127.0.0.1:1", "product_ids", client={"retry": RetryPolicy(attempts=2, first_delay_s=0.01)})
     assert caught.value.retryable
 
 
-def test_other_statuses_are_typed(client) -> None:
-    stream = client._stream("/snapearth.api.v1.DatabaseProductService/Unheard", b"", bytes)
+def test_other_statuses_are_typed(ask, server) -> None:
     with pytest.raises(ServiceAnswerError, match="UNIMPLEMENTED"):
-        next(stream)
-    stream = client._stream("/snapearth.api.v1.DatabaseProductService/CreateProduct", b"", bytes)
+        ask(server, "_stream", Call(f"{_V1}/Unheard", b"", bytes))
     with pytest.raises(CredentialError):
-        next(stream)
+        ask(server, "_stream", Call(f"{_V1}/CreateProduct", b"", bytes))
 
 
 def test_a_reader_may_stop_early(client, facts) -> None:
@@ -114,16 +168,128 @@ def test_a_reader_may_stop_early(client, facts) -> None:
     assert len(list(client.segmentations_v1())) == 4
 
 
+class _Faults(grpc.GenericRpcHandler):
+    """A service that refuses with one status after another and then, or in between, answers; it notes each call."""
+
+    def __init__(self, *statuses: tuple[grpc.StatusCode, float | None] | None, answers_first: bool = False) -> None:
+        self.statuses = list(statuses)
+        self.answers_first = answers_first
+        self.calls: list[tuple[float, dict[str, Any]]] = []
+
+    def service(self, _: Any) -> Any:
+        return grpc.unary_stream_rpc_method_handler(self._answer)
+
+    def _answer(self, _: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        self.calls.append((time.monotonic(), dict(context.invocation_metadata())))
+        if self.answers_first:
+            yield b"\x0a\x01a"
+        refusal = self.statuses.pop(0) if self.statuses else None
+        if refusal is None:
+            yield b"\x0a\x01z"
+            return
+        code, retry_after_s = refusal
+        status = status_pb2.Status(code=code.value[0], message="for now")
+        if retry_after_s is not None:
+            packed, delay = any_pb2.Any(), duration_pb2.Duration()
+            delay.FromTimedelta(dt.timedelta(seconds=retry_after_s))
+            packed.Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+            status.details.append(packed)
+        context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+        context.abort(code, "for now")
+
+    @contextmanager
+    def listening(self) -> Iterator[str]:
+        server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[self])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.stop(None).wait()
+
+
+UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
+QUICK = {"retry": RetryPolicy(attempts=3, first_delay_s=0.01, longest_delay_s=1.0)}
+
+
+def test_what_passes_is_tried_again_when_the_service_says(ask) -> None:
+    faults = _Faults((EXHAUSTED, 0.3), (UNAVAILABLE, None))
+    with faults.listening() as target:
+        assert ask(target, "polygons_v2", client=QUICK) == [PolygonProduct(b"z")]
+    first, second, third = (moment for moment, _ in faults.calls)
+    assert 0.3 <= second - first < 1
+    assert third - second < 0.3
+
+
+def test_attempts_come_to_an_end(ask) -> None:
+    faults = _Faults(*[(UNAVAILABLE, None)] * 9)
+    with faults.listening() as target, pytest.raises(ServiceUnavailableError):
+        ask(target, "polygons_v2", client=QUICK)
+    assert len(faults.calls) == 3
+
+
+def test_a_service_that_asks_for_hours_is_not_waited_for(ask) -> None:
+    faults = _Faults((UNAVAILABLE, 3600.0))
+    with faults.listening() as target, pytest.raises(ServiceUnavailableError) as caught:
+        ask(target, "polygons_v2", client=QUICK)
+    assert (len(faults.calls), caught.value.retry_after_s) == (1, 3600.0)
+
+
+def test_half_a_stream_is_not_begun_anew(ask) -> None:
+    faults = _Faults((UNAVAILABLE, None), answers_first=True)
+    with faults.listening() as target, pytest.raises(ServiceUnavailableError):
+        ask(target, "polygons_v2", client=QUICK)
+    assert len(faults.calls) == 1
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.NOT_FOUND])
+def test_what_does_not_pass_is_not_tried_again(ask, code) -> None:
+    faults = _Faults((code, None))
+    with faults.listening() as target, pytest.raises(ServiceAnswerError, match=code.name):
+        ask(target, "polygons_v2", client=QUICK)
+    assert len(faults.calls) == 1
+
+
+def test_a_token_goes_with_every_call(ask) -> None:
+    faults = _Faults(None)
+    with faults.listening() as target:
+        ask(target, "polygons_v2", client={"token": "secret"})
+    ((_, metadata),) = faults.calls
+    assert metadata["authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize("target", ["example.org:443", "dns:///example.org", "127.0.0.1.example.org:1", "10.0.0.1:1"])
+def test_a_token_never_travels_in_the_clear(target) -> None:
+    with pytest.raises(CredentialError, match=r"tls=Tls\(\)"):
+        EarthSignatureClient(target, token="secret")
+    with EarthSignatureClient(target, token="secret", tls=Tls()) as client:
+        assert "secret" not in repr(client._connection)
+
+
+@pytest.mark.parametrize(
+    "target", ["localhost:1", "127.0.0.1:1", "[::1]:1", "unix:/run/earthsignature", "dns:///localhost"]
+)
+def test_a_token_may_go_to_this_machine(target) -> None:
+    EarthSignatureClient(target, token="secret").close()
+
+
+def test_certificates_that_cannot_be_read_are_named(tmp_path) -> None:
+    with pytest.raises(CredentialError, match=r"no-such\.pem"):
+        EarthSignatureClient(tls=Tls(authorities=tmp_path / "no-such.pem"))
+    with pytest.raises(CredentialError, match="belong together"):
+        Tls(certificate=tmp_path)
+
+
 def test_fields_of_the_future_are_skipped(facts) -> None:
     geobuf = facts.content(facts.oldest, Asset.GEOBUF)
     answer = b"".join(length_delimited(1, geobuf)) + b"".join(length_delimited(20, b"corine-unet-v9"))
-    assert _polygon_product(answer) == PolygonProduct(geobuf)
+    assert read_polygon_product(answer) == PolygonProduct(geobuf)
 
 
 @pytest.mark.parametrize("answer", [b"", b"\x0a", b"\x0a\x05ab", b"\x0a\xff\xff", b"nonsense"])
 def test_broken_answers_are_an_answer_error(answer) -> None:
     with pytest.raises(ServiceAnswerError, match=f"{len(answer)} bytes"):
-        _polygon_product(answer)
+        read_polygon_product(answer)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x0a\x05ab", b"nonsense"])

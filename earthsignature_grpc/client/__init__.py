@@ -1,0 +1,27 @@
+"""The Python clients: they ask an EarthSignature service and return rasters, polygons and names.
+
+with EarthSignatureClient("localhost:50051") as client:
+    for product in client.segmentations_v1(categories=["Coniferous forest"], limit=1):
+        classes = product.land_cover_array()
+
+`AsyncEarthSignatureClient` has the same methods for asyncio.
+"""
+
+from earthsignature_grpc.client.answers import PolygonProduct, ProductName, RasterProduct
+from earthsignature_grpc.client.asynchronous import AsyncEarthSignatureClient
+from earthsignature_grpc.client.channel import Tls
+from earthsignature_grpc.client.requests import ProductFilters, SegmentationFilters
+from earthsignature_grpc.client.retries import RetryPolicy
+from earthsignature_grpc.client.synchronous import EarthSignatureClient
+
+__all__ = [
+    "AsyncEarthSignatureClient",
+    "EarthSignatureClient",
+    "PolygonProduct",
+    "ProductFilters",
+    "ProductName",
+    "RasterProduct",
+    "RetryPolicy",
+    "SegmentationFilters",
+    "Tls",
+]

@@ -1,0 +1,152 @@
+"""What a client returns: values with the names of the field, read from the messages of the service."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from earthsignature_assets.errors import ServiceAnswerError
+from earthsignature_grpc.messages.snapearth.api import v1
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import xarray as xr
+
+_GEOBUF_TAG = b"\x0a"  # field 1, length-delimited
+
+
+@dataclass(frozen=True)
+class ProductName:
+    """A product and where it lies.
+
+    Attributes:
+        product_id: name of the Sentinel-2 product.
+        model: the model version that made it; empty from a service that does not say.
+        acquired_on: the day of acquisition, UTC.
+        footprint: MultiPolygon of the valid pixels, EPSG:4326.
+    """
+
+    product_id: str
+    model: str
+    acquired_on: dt.date
+    footprint: BaseGeometry
+
+
+@dataclass(frozen=True)
+class RasterProduct(ProductName):
+    """A product with its rasters.
+
+    Attributes:
+        product_type: `S2MSI1C` or `S2MSI2A`.
+        cloud_cover_percent: 0…100, of the valid area.
+        land_cover: GeoTIFF, uint16 CORINE level-3 codes at 10 m, 0 where there is no data.
+        cloud_mask: GeoTIFF, uint8 at 20 m, 1 under cloud.
+    """
+
+    product_type: str
+    cloud_cover_percent: float
+    land_cover: bytes
+    cloud_mask: bytes
+
+    def land_cover_array(self) -> "xr.DataArray":
+        """The classes as (y, x) uint16 with the tile's UTM grid, 0 where there is no data.
+
+        `flag_values`, `flag_meanings` and `flag_colors` in its attributes name the classes.
+
+        Raises:
+            ServiceAnswerError: the bytes are no such raster; so for the two methods below.
+        """
+        from earthsignature_grpc.client.rasters import land_cover_array
+
+        return land_cover_array(self.land_cover)
+
+    def cloud_mask_array(self) -> "xr.DataArray":
+        """The cloud mask as (y, x) uint8 with the tile's UTM grid, 1 under cloud."""
+        from earthsignature_grpc.client.rasters import cloud_mask_array
+
+        return cloud_mask_array(self.cloud_mask)
+
+    def dataset(self) -> "xr.Dataset":
+        """Classes and cloud mask on the 10 m grid of the classes, with the product's facts as attributes."""
+        from earthsignature_grpc.client.rasters import land_cover_dataset
+
+        return land_cover_dataset(self.land_cover, self.cloud_mask).assign_attrs(
+            product_id=self.product_id,
+            model=self.model,
+            acquired_on=self.acquired_on.isoformat(),
+            cloud_cover_percent=self.cloud_cover_percent,
+        )
+
+
+@dataclass(frozen=True)
+class PolygonProduct:
+    """A product's polygons, as Geobuf: one `geobufproto.Data` message with a FeatureCollection."""
+
+    geobuf: bytes
+
+    def frame(self) -> "gpd.GeoDataFrame":
+        """The polygons with their properties in EPSG:4326; the product's own properties are in `attrs`.
+
+        Raises:
+            ServiceAnswerError: the bytes are no Geobuf of polygons.
+        """
+        from earthsignature_grpc.geobuf import read_frame
+
+        return read_frame(self.geobuf)
+
+
+def read_product_name(content: bytes) -> ProductName:
+    """Read a `snapearth.api.v1.ProductId`.
+
+    Raises:
+        ServiceAnswerError: a fact is missing or unreadable; so for all readers of this module.
+    """
+    answer = v1.ProductId.parse(content)
+    return ProductName(answer.product_id, answer.model, _day(answer.creation_date), _footprint(answer.wkt))
+
+
+def read_raster_product(content: bytes) -> RasterProduct:
+    """Read a `snapearth.api.v1.SegmentationResponse`."""
+    answer = v1.SegmentationResponse.parse(content)
+    return RasterProduct(
+        product_id=answer.product_id,
+        model=answer.model,
+        acquired_on=_day(answer.creation_date),
+        footprint=_footprint(answer.wkt),
+        product_type=answer.product_type,
+        cloud_cover_percent=answer.cloud_cover,
+        land_cover=answer.segmentation,
+        cloud_mask=answer.cloud_mask,
+    )
+
+
+def read_polygon_product(content: bytes) -> PolygonProduct:
+    """Cut the Geobuf out of a `snapearth.api.v2.SegmentationResponse`.
+
+    It is not decoded: a dense product has millions of numbers, and whoever wants them reads the Geobuf.
+    """
+    length, position, shift = 0, 1, 0
+    while content[:1] == _GEOBUF_TAG and position < len(content):
+        byte = content[position]
+        length |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80 and position + length <= len(content):
+            return PolygonProduct(content[position : position + length])
+        if byte < 0x80:
+            break
+    raise ServiceAnswerError(f"an answer of {len(content)} bytes is no snapearth.api.v2.SegmentationResponse")
+
+
+def _footprint(wkt: str) -> BaseGeometry:
+    try:
+        return shapely.from_wkt(wkt)
+    except shapely.errors.ShapelyError as error:
+        raise ServiceAnswerError(f"the footprint of an answer is no WKT: {error}") from error
+
+
+def _day(moment: dt.datetime | None) -> dt.date:
+    if moment is None:
+        raise ServiceAnswerError("an answer has no creation_date")
+    return moment.astimezone(dt.UTC).date()

@@ -1,0 +1,95 @@
+"""How a client reaches a service: address, encryption, token."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import grpc
+
+from earthsignature_assets.errors import CredentialError
+
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
+
+# Users were told to accept 1 GiB: dense products are tens of megabytes.
+_OPTIONS = (("grpc.max_receive_message_length", 1 << 30),)
+_THIS_MACHINE = re.compile(r"(?:(?:dns|ipv4|ipv6):(?:///)?)?(?:localhost|127(?:\.\d+){3}|\[::1\]|::1)(?::\d+)?|unix:.*")
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Encryption of a channel; all that is left out is the system's.
+
+    Attributes:
+        authorities: PEM file of the certificates that may vouch for the service; by default those of gRPC.
+        certificate: PEM file of the client's own certificate, for services that ask for one (mTLS).
+        key: PEM file of the key to `certificate`.
+    """
+
+    authorities: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise CredentialError("certificate and key belong together: give both files, or none")
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files.
+
+        Raises:
+            CredentialError: a file cannot be read.
+        """
+        authorities, key, certificate = (
+            None if path is None else _read(path) for path in (self.authorities, self.key, self.certificate)
+        )
+        return grpc.ssl_channel_credentials(authorities, key, certificate)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where a service is and how to speak to it.
+
+    Attributes:
+        target: `host:port`.
+        tls: encryption; None speaks in the clear.
+        token: a bearer token, sent with every call.
+
+    Raises:
+        CredentialError: a token would travel in the clear to another machine.
+    """
+
+    target: str
+    tls: Tls | None = None
+    token: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.token is not None and self.tls is None and not _THIS_MACHINE.fullmatch(self.target):
+            raise CredentialError(
+                f"{self.target} is another machine, and a token sent there without TLS can be read on the way: "
+                "give tls=Tls()"
+            )
+
+    @property
+    def metadata(self) -> Metadata:
+        """What each call carries."""
+        return () if self.token is None else (("authorization", f"Bearer {self.token}"),)
+
+    def open(self) -> grpc.Channel:
+        """Open a channel for threads."""
+        if self.tls is None:
+            return grpc.insecure_channel(self.target, options=_OPTIONS)
+        return grpc.secure_channel(self.target, self.tls.credentials(), options=_OPTIONS)
+
+    def open_async(self) -> grpc.aio.Channel:
+        """Open a channel for the running event loop."""
+        if self.tls is None:
+            return grpc.aio.insecure_channel(self.target, options=_OPTIONS)
+        return grpc.aio.secure_channel(self.target, self.tls.credentials(), options=_OPTIONS)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CredentialError(f"{path} cannot be read: {error.strerror or error}; give a PEM file") from error

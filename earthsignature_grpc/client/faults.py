@@ -1,0 +1,55 @@
+"""From the status of a call to the project's errors."""
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from earthsignature_assets.errors import (
+    CredentialError,
+    EarthSignatureError,
+    QueryError,
+    ServiceAnswerError,
+    ServiceUnavailableError,
+)
+
+_TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+_NOT_IN_TIME = grpc.StatusCode.DEADLINE_EXCEEDED
+# gRPC's own refusal of a message above a limit, of either side: the same message is refused again.
+_TOO_LARGE = "larger than max"
+
+
+def fault_of(error: grpc.RpcError, target: str) -> EarthSignatureError:
+    """The error that a failed call stands for, whether of a channel for threads or of one for asyncio.
+
+    Args:
+        error: what the call raised.
+        target: the service, for the message.
+    """
+    if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
+        return ServiceUnavailableError(f"{target}: {error}; try again later")
+    code, message = error.code(), error.details() or "no message"
+    status = _rich_status(error)
+    violation, retry_info = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    retry_after_s = None
+    for packed in status.details:
+        if packed.Unpack(violation) and violation.field_violations:
+            return QueryError(violation.field_violations[0].field, violation.field_violations[0].description)
+        if packed.Unpack(retry_info):
+            retry_after_s = retry_info.retry_delay.ToTimedelta().total_seconds()
+    if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return CredentialError(message)
+    if code in _TRY_AGAIN and _TOO_LARGE not in message:
+        return ServiceUnavailableError(f"{target}: {message} ({code.name}); try again later", retry_after_s)
+    if code is _NOT_IN_TIME:
+        return ServiceUnavailableError(
+            f"{target}: no whole answer in time ({code.name}); try again later, or with a larger timeout_s"
+        )
+    return ServiceAnswerError(f"{target}: {message} ({code.name})")
+
+
+def _rich_status(error: "grpc.Call | grpc.aio.AioRpcError") -> status_pb2.Status:
+    try:
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it reads what both have
+    except (ValueError, TypeError):  # details that contradict the status, or are none
+        status = None
+    return status or status_pb2.Status()

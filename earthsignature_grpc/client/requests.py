@@ -1,0 +1,133 @@
+"""From filters to calls: what both clients send, and how they read what comes back."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypedDict, TypeVar
+
+from shapely.geometry.base import BaseGeometry
+
+from earthsignature_assets.errors import QueryError, UnknownClassError
+from earthsignature_assets.nomenclature import class_of, parse_class
+from earthsignature_grpc.client.answers import (
+    PolygonProduct,
+    ProductName,
+    RasterProduct,
+    read_polygon_product,
+    read_product_name,
+    read_raster_product,
+)
+from earthsignature_grpc.descriptors import V1, V2
+from earthsignature_grpc.messages.snapearth.api import v1, v2
+
+AnswerT = TypeVar("AnswerT", covariant=True)
+
+
+class ProductFilters(TypedDict, total=False):
+    """Which products to find. All are optional and combine.
+
+    Attributes:
+        area: any polygonal shapely geometry or WKT, EPSG:4326; products that intersect it.
+        start: earliest acquisition, inclusive: a day, or a moment with a time zone.
+        end: latest acquisition, inclusive; a day is whole.
+        categories: CORINE level-3 codes or official names; products that contain any of them.
+        model: a model version such as `corine-unet-v1`; by default the current one of each product.
+    """
+
+    area: BaseGeometry | str | None
+    start: dt.date | None
+    end: dt.date | None
+    categories: Iterable[int | str]
+    model: str | None
+
+
+class SegmentationFilters(ProductFilters, total=False):
+    """Which products to fetch whole.
+
+    Attributes:
+        product_ids: Sentinel-2 product names; unknown ones match nothing.
+        limit: at most this many, and never more than 500.
+    """
+
+    product_ids: Iterable[str]
+    limit: int | None
+
+
+@dataclass(frozen=True)
+class Call(Generic[AnswerT]):
+    """One call to make: its method, `/package.Service/Method`, its request, and the reader of each response."""
+
+    method: str
+    request: bytes
+    read: Callable[[bytes], AnswerT]
+
+
+def segmentations_v1(filters: SegmentationFilters) -> Call[RasterProduct]:
+    """`ListSegmentation` of version 1.
+
+    Raises:
+        QueryError: a filter cannot be sent as it is; so for all functions of this module.
+    """
+    request = v1.ListSegmentationRequest(
+        **common_fields(filters),
+        product_ids=list(filters.get("product_ids", ())),
+        categories=[str(category) for category in filters.get("categories", ())],
+        n_results=filters.get("limit"),
+    )
+    return Call(f"/{V1}/ListSegmentation", bytes(request), read_raster_product)
+
+
+def polygons_v2(filters: SegmentationFilters) -> Call[PolygonProduct]:
+    """`ListSegmentation` of version 2."""
+    request = v2.ListSegmentationRequest(
+        **common_fields(filters),
+        product_ids=list(filters.get("product_ids", ())),
+        categories=class_codes(filters),
+        n_results=filters.get("limit"),
+    )
+    return Call(f"/{V2}/ListSegmentation", bytes(request), read_polygon_product)
+
+
+def product_ids(filters: ProductFilters) -> Call[ProductName]:
+    """`ListProductIds` of version 1."""
+    categories = [str(category) for category in filters.get("categories", ())]
+    request = v1.ListProductIdsRequest(**common_fields(filters), categories=categories)
+    return Call(f"/{V1}/ListProductIds", bytes(request), read_product_name)
+
+
+def product_features_v2(filters: ProductFilters) -> Call[PolygonProduct]:
+    """`ListProductIds` of version 2."""
+    request = v2.ListProductIdsRequest(**common_fields(filters), categories=class_codes(filters))
+    return Call(f"/{V2}/ListProductIds", bytes(request), read_polygon_product)
+
+
+def common_fields(filters: ProductFilters) -> dict[str, Any]:
+    """The fields that all requests call the same."""
+    area = filters.get("area")
+    return {
+        "wkt": area.wkt if isinstance(area, BaseGeometry) else area,
+        "start_date": _moment("start", filters.get("start")),
+        "end_date": _moment("end", filters.get("end")),
+        "model": filters.get("model"),
+    }
+
+
+def class_codes(filters: ProductFilters) -> list[int]:
+    """The categories as CORINE codes."""
+    try:
+        return [
+            class_of(entry).code if isinstance(entry, int) else parse_class(entry).code
+            for entry in filters.get("categories", ())
+        ]
+    except UnknownClassError as error:
+        raise QueryError("categories", str(error)) from error
+
+
+def _moment(field: str, day: dt.date | None) -> dt.datetime | None:
+    if day is None:
+        return None
+    if not isinstance(day, dt.datetime):
+        return dt.datetime.combine(day, dt.time(), dt.UTC)
+    if day.tzinfo is None:
+        raise QueryError(field, f"{day} has no time zone; give UTC, or a date")
+    return day
