@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from earthsignature_assets.errors import ServiceUnavailableError
 from earthsignature_grpc.descriptors import SERVICES, wire_pool
 from earthsignature_grpc.reading import READING_THREADS, ProductReader
-from earthsignature_grpc.services import service_handlers
+from earthsignature_grpc.services import Backend, service_handlers
 
 DEFAULT_LISTEN = "127.0.0.1:50051"
 
@@ -62,7 +62,7 @@ async def running_server(
             ),
             maximum_concurrent_rpcs=limits.calls,
         )
-        server.add_generic_rpc_handlers(service_handlers(reader, threads))
+        server.add_generic_rpc_handlers(service_handlers(Backend(reader, threads)))
         servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -1,9 +1,14 @@
-"""The services by name: which method answers with what. Generic handlers, so bytes go in and out as they are."""
+"""The services by name: which method answers with what. Generic handlers, so bytes go in and out as they are.
+
+A service is one function of the table at the end: from what all of them share to its methods by name.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import grpc
@@ -11,12 +16,10 @@ import grpc
 from earthsignature_assets.errors import CredentialError
 from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_grpc import v1, v2
-from earthsignature_grpc.calls import Answer, refusing_handler, streaming_handler
+from earthsignature_grpc.calls import MethodHandler, refusing_method, streaming_method
 from earthsignature_grpc.descriptors import LEGACY, V1, V2
 from earthsignature_grpc.errors import refusal_of, unimplemented_refusal
 from earthsignature_grpc.reading import ProductReader, Renderer, rendered
-
-MethodHandler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
 # A product's files fill a message; names are small, and one hop to a thread serves many.
 _FILES_AT_ONCE = 1
@@ -27,43 +30,74 @@ _NO_CREDENTIAL = CredentialError(
 )
 
 
-def service_handlers(reader: ProductReader, threads: ThreadPoolExecutor) -> list[grpc.GenericRpcHandler]:
+@dataclass(frozen=True)
+class Backend:
+    """What every service answers from.
+
+    Attributes:
+        reader: the product store; its methods block.
+        threads: where what blocks runs, off the event loop.
+    """
+
+    reader: ProductReader
+    threads: ThreadPoolExecutor
+
+
+Methods: TypeAlias = dict[str, MethodHandler]
+Service: TypeAlias = Callable[[Backend, str], Methods]
+"""From the backend and the service's full name to its methods by name."""
+
+
+def service_handlers(backend: Backend) -> list[grpc.GenericRpcHandler]:
     """The handlers of every service, ready for `grpc.aio.Server.add_generic_rpc_handlers`."""
-
-    def answer(to_query: Callable[[bytes], ProductQuery], renderer: Renderer, at_once: int) -> Answer:
-        async def responses(request: bytes) -> AsyncGenerator[bytes, None]:
-            # A query takes microseconds, or milliseconds where the area is large: off the loop as well.
-            query = await asyncio.get_running_loop().run_in_executor(threads, to_query, request)
-            async with aclosing(rendered(reader, threads, query, renderer, at_once)) as messages:
-                async for message in messages:
-                    yield message
-
-        return responses
-
-    v1_answers = {
-        "ListSegmentation": answer(v1.segmentation_query, v1.render_segmentation, _FILES_AT_ONCE),
-        "ListProductIds": answer(v1.product_ids_query, v1.render_product_id, _NAMES_AT_ONCE),
-    }
-    v2_answers = {
-        "ListSegmentation": answer(v2.segmentation_query, v2.render_polygons, _FILES_AT_ONCE),
-        "ListProductIds": answer(v2.product_ids_query, v2.render_product_feature, _NAMES_AT_ONCE),
-    }
-    search: MethodHandler = grpc.unary_stream_rpc_method_handler(
-        refusing_handler(f"{LEGACY}/SearchSegmentation", unimplemented_refusal(_SEARCH_REMEDY))
-    )
     return [
-        _service(V1, v1_answers),
-        _service(V2, v2_answers),
-        _service(LEGACY, v1_answers, SearchSegmentation=search),
+        grpc.method_handlers_generic_handler(name, service(backend, name)) for name, service in SERVICE_TABLE.items()
     ]
 
 
-def _service(name: str, answers: dict[str, Answer], **others: MethodHandler) -> grpc.GenericRpcHandler:
-    # Without serializers, requests arrive as bytes and responses leave as they are.
-    methods: dict[str, MethodHandler] = {
-        method: grpc.unary_stream_rpc_method_handler(streaming_handler(f"{name}/{method}", answer))
-        for method, answer in answers.items()
+def _answering(
+    backend: Backend, method: str, to_query: Callable[[bytes], ProductQuery], renderer: Renderer, at_once: int
+) -> MethodHandler:
+    async def responses(request: bytes) -> AsyncGenerator[bytes, None]:
+        # A query takes microseconds, or milliseconds where the area is large: off the loop as well.
+        query = await asyncio.get_running_loop().run_in_executor(backend.threads, to_query, request)
+        async with aclosing(rendered(backend.reader, backend.threads, query, renderer, at_once)) as messages:
+            async for message in messages:
+                yield message
+
+    return streaming_method(method, responses)
+
+
+def _version_1(backend: Backend, name: str) -> Methods:
+    answering = partial(_answering, backend)
+    return {
+        "ListSegmentation": answering(
+            f"{name}/ListSegmentation", v1.segmentation_query, v1.render_segmentation, _FILES_AT_ONCE
+        ),
+        "ListProductIds": answering(
+            f"{name}/ListProductIds", v1.product_ids_query, v1.render_product_id, _NAMES_AT_ONCE
+        ),
+        "CreateProduct": refusing_method(f"{name}/CreateProduct", refusal_of(_NO_CREDENTIAL)),
     }
-    create = refusing_handler(f"{name}/CreateProduct", refusal_of(_NO_CREDENTIAL))
-    methods["CreateProduct"] = grpc.unary_unary_rpc_method_handler(create)
-    return grpc.method_handlers_generic_handler(name, {**methods, **others})
+
+
+def _version_2(backend: Backend, name: str) -> Methods:
+    answering = partial(_answering, backend)
+    return {
+        "ListSegmentation": answering(
+            f"{name}/ListSegmentation", v2.segmentation_query, v2.render_polygons, _FILES_AT_ONCE
+        ),
+        "ListProductIds": answering(
+            f"{name}/ListProductIds", v2.product_ids_query, v2.render_product_feature, _NAMES_AT_ONCE
+        ),
+        "CreateProduct": refusing_method(f"{name}/CreateProduct", refusal_of(_NO_CREDENTIAL)),
+    }
+
+
+def _legacy(backend: Backend, name: str) -> Methods:
+    search = refusing_method(f"{name}/SearchSegmentation", unimplemented_refusal(_SEARCH_REMEDY), streams=True)
+    return {**_version_1(backend, name), "SearchSegmentation": search}
+
+
+SERVICE_TABLE: dict[str, Service] = {V1: _version_1, V2: _version_2, LEGACY: _legacy}
+"""Every service that is served; `descriptors.SERVICES` lists the same names for reflection and health."""
