@@ -3,7 +3,10 @@
 Only scenes that exist become keys; inference and outputs are partitioned by scene × model version.
 """
 
+from collections.abc import Mapping
+
 import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from earthsignature_assets.keys import ModelVersion, SceneKey
 
@@ -29,3 +32,20 @@ def scene_and_model(key: str) -> tuple[SceneKey, ModelVersion]:
     """
     parts = scene_models.get_partition_key_from_str(key).keys_by_dimension
     return SceneKey.parse(parts["scene"]), ModelVersion.parse(parts["model_version"])
+
+
+def scenes_of_run(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> set[str]:
+    """The scene keys that a run is about, by its tags: of one partition, or of a backfill's range of them."""
+    if (first := tags.get(ASSET_PARTITION_RANGE_START_TAG)) and (last := tags.get(ASSET_PARTITION_RANGE_END_TAG)):
+        keys = instance.get_dynamic_partitions(str(scenes.name))
+        ends = [_scene_part(first), _scene_part(last)]
+        if not set(ends) <= set(keys):
+            return set(ends)
+        return set(keys[keys.index(ends[0]) : keys.index(ends[1]) + 1])
+    key = tags.get("dagster/partition/scene") or _scene_part(tags.get("dagster/partition", ""))
+    return {key} if "_R" in key else set()
+
+
+def _scene_part(key: str) -> str:
+    """The scene of a scene × model key, and of a scene key itself."""
+    return key.rpartition("|")[2]

@@ -14,6 +14,11 @@ MAX_RETRIES = 3
 _FIRST_PAUSE_S = 30.0
 
 
+def pause_s(attempt: int) -> float:
+    """Seconds to wait after a failed attempt (0 is the first): 30, 60, 120."""
+    return _FIRST_PAUSE_S * 2.0**attempt
+
+
 @contextmanager
 def step_faults(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
     """Fail the step with the error's own message; a retryable one only after three more tries.
@@ -26,7 +31,7 @@ def step_faults(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> It
         attempt = context.retry_number
         if error.retryable and attempt < MAX_RETRIES:
             context.log.warning("trying again, because this can pass: %s", error)
-            raise dg.RetryRequested(MAX_RETRIES, _FIRST_PAUSE_S * 2**attempt) from error
+            raise dg.RetryRequested(MAX_RETRIES, pause_s(attempt)) from error
         raise dg.Failure(
             description=str(error),
             metadata={"error": type(error).__name__, "retryable": error.retryable, "tries": attempt + 1},

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from earthsignature_assets.assets.faults import step_faults
+from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
 from earthsignature_assets.assets.land_cover_raster import land_cover_raster
 from earthsignature_assets.assets.metadata import table
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
+from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.nomenclature import class_of
-from earthsignature_assets.partitions import scene_and_model, scene_models
 from earthsignature_assets.products import polygons
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.geobuf import encode_feature_collection
@@ -17,8 +17,7 @@ from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
 
 
-@dg.asset(
-    partitions_def=scene_models,
+@scene_model_asset(
     deps=[land_cover_raster],
     group_name="land_cover",
     kinds={"parquet"},
@@ -27,18 +26,17 @@ def land_cover_polygons(
     context: dg.AssetExecutionContext, engine: InferenceEngine, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Sieved, traced and simplified as one coverage: GeoParquet, and the geobuf message that v2 serves."""
-    with step_faults(context):
-        key, model = scene_and_model(context.partition_key)
+
+    def make(key: SceneKey, model: ModelVersion) -> Metadata:
         draft = Draft.load(workspace.draft(key, model))
         segments = SegmentationStore(workspace.segmentation(key, model))
         codes = engine.repository.describe(model).code_table[segments.class_index]
         made = polygons.land_cover_polygons(codes, segments.confidence, draft.grid, draft.product_id, model)
         polygons.write_geoparquet(made.frame, draft.path(Asset.POLYGONS))
         draft.path(Asset.GEOBUF).write_bytes(encode_feature_collection(made.frame))
-    before, after = class_areas(codes, draft.grid), class_areas(made.sieved, draft.grid)
-    counts = made.frame["code"].value_counts()
-    return dg.MaterializeResult(
-        metadata={
+        before, after = class_areas(codes, draft.grid), class_areas(made.sieved, draft.grid)
+        counts = made.frame["code"].value_counts()
+        return {
             "polygons": len(made.frame),
             "vertices": int(made.frame.geometry.count_coordinates().sum()),
             "parquet_kb": draft.path(Asset.POLYGONS).stat().st_size // 1000,
@@ -56,4 +54,5 @@ def land_cover_polygons(
                 ]
             ),
         }
-    )
+
+    return materialise_each(context, make)

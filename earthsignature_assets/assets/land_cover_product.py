@@ -2,31 +2,29 @@
 
 import dagster as dg
 
-from earthsignature_assets.assets.faults import step_faults
+from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
 from earthsignature_assets.assets.land_cover_polygons import land_cover_polygons
 from earthsignature_assets.assets.land_cover_raster import land_cover_raster
 from earthsignature_assets.assets.metadata import table
-from earthsignature_assets.partitions import scene_and_model, scene_models
+from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.resources.workspace import Workspace
 
 
-@dg.asset(
-    partitions_def=scene_models,
+@scene_model_asset(
     deps=[land_cover_raster, land_cover_polygons],
     group_name="land_cover",
     kinds={"stac", "sqlite"},
 )
 def land_cover_product(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[None]:
     """Validated, checksummed and published at once: the files, the STAC item, the catalogue row."""
-    with step_faults(context):
-        key, model = scene_and_model(context.partition_key)
+
+    def make(key: SceneKey, model: ModelVersion) -> Metadata:
         store = workspace.store
         product = store.publish(Draft.load(workspace.draft(key, model)))
         sizes = {asset: store.path(product, asset).stat().st_size for asset in Asset}
-    return dg.MaterializeResult(
-        metadata={
+        return {
             "product": product.product_id,
             "model": str(product.model),
             "folder": product.folder,
@@ -36,4 +34,5 @@ def land_cover_product(context: dg.AssetExecutionContext, workspace: Workspace) 
             "files": table([{"file": asset.value, "kilobytes": size // 1000} for asset, size in sizes.items()]),
             "stac_item": dg.MetadataValue.path(str(store.path(product, Asset.ITEM))),
         }
-    )
+
+    return materialise_each(context, make)

@@ -3,13 +3,13 @@
 import dagster as dg
 import numpy as np
 
-from earthsignature_assets.assets.faults import step_faults
+from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
 from earthsignature_assets.assets.metadata import class_table, picture
+from earthsignature_assets.assets.patches import stored_patches
 from earthsignature_assets.assets.segmentation import segmentation
-from earthsignature_assets.imagery.patch_store import PatchStore
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
+from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import S2_BANDS
-from earthsignature_assets.partitions import scene_and_model, scene_models
 from earthsignature_assets.pictures import Panel, land_cover, side_by_side, true_colour
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
@@ -20,8 +20,7 @@ from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
 
 
-@dg.asset(
-    partitions_def=scene_models,
+@scene_model_asset(
     deps=[segmentation],
     group_name="land_cover",
     kinds={"geotiff"},
@@ -30,10 +29,10 @@ def land_cover_raster(
     context: dg.AssetExecutionContext, imagery: ImagerySource, engine: InferenceEngine, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Cloud-optimised GeoTIFFs of CORINE codes, confidence and cloud mask, and a picture in official colours."""
-    with step_faults(context):
-        key, model = scene_and_model(context.partition_key)
+
+    def make(key: SceneKey, model: ModelVersion) -> Metadata:
         scene = workspace.days.scene(key, imagery.provider, S2_BANDS)
-        patches = PatchStore(workspace.patches(key))
+        patches = stored_patches(context, key, imagery, workspace)
         segments = SegmentationStore(workspace.segmentation(key, model))
         codes = engine.repository.describe(model).code_table[segments.class_index]
         first = scene.parts[0]
@@ -54,18 +53,17 @@ def land_cover_raster(
         write_confidence(draft.path(Asset.CONFIDENCE), segments.confidence, codes > 0, scene.grid)
         write_cloud_mask(draft.path(Asset.CLOUD_MASK), patches.unreliable(), scene.grid)
         write_thumbnail(draft.path(Asset.THUMBNAIL), codes)
-    areas = class_areas(codes, scene.grid)
-    reflectance = patches.overview()
-    red, green, blue = (reflectance[S2_BANDS.index(band)] for band in ("B04", "B03", "B02"))
-    step = patches.overview_step
-    sheet = side_by_side(
-        [Panel("input", true_colour(red, green, blue)), Panel("land cover", land_cover(codes[::step, ::step]))],
-        legend=sorted(areas),
-        title=f"{key}  {model}",
-        panel_height=320,
-    )
-    return dg.MaterializeResult(
-        metadata={
+        areas = class_areas(codes, scene.grid)
+        reflectance = patches.overview()
+        red, green, blue = (reflectance[S2_BANDS.index(band)] for band in ("B04", "B03", "B02"))
+        step = patches.overview_step
+        sheet = side_by_side(
+            [Panel("input", true_colour(red, green, blue)), Panel("land cover", land_cover(codes[::step, ::step]))],
+            legend=sorted(areas),
+            title=f"{key}  {model}",
+            panel_height=320,
+        )
+        return {
             "product": scene.product_id,
             "classes": class_table(areas),
             "valid_percent": round(100 * float(np.count_nonzero(codes)) / codes.size, 2),
@@ -74,4 +72,5 @@ def land_cover_raster(
             "cloud_mask_kb": draft.path(Asset.CLOUD_MASK).stat().st_size // 1000,
             "picture": picture(sheet),
         }
-    )
+
+    return materialise_each(context, make)

@@ -1,5 +1,12 @@
 """`patches`: a scene's ten bands, harmonised on one 10 m grid and split."""
 
+import fcntl
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
 import dagster as dg
 
 from earthsignature_assets.assets.clear_scenes import clear_scenes
@@ -32,29 +39,61 @@ def patches(
     """Ten bands of surface reflectance × 10000 with cloud and no-data masks: a Zarr store, one chunk a patch."""
     with step_faults(context):
         key = SceneKey.parse(context.partition_key)
-        scene = workspace.days.scene(key, imagery.provider, S2_BANDS)
-        verdict = workspace.days.verdict(key)
-        summary = write_patches(
-            scene,
-            S2_BANDS,
-            workspace.patches(key),
-            progress=lambda done, of: context.log.debug("%s: %d of %d rows", key, done, of),
-        )
-        store = PatchStore(workspace.patches(key))
+        with _locked(workspace.patches(key)):
+            return dg.MaterializeResult(metadata=_fetch(context, key, imagery, workspace))
+
+
+def stored_patches(
+    context: dg.AssetExecutionContext, key: SceneKey, imagery: ImagerySource, workspace: Workspace
+) -> PatchStore:
+    """The patches of a scene. Those that retention removed are fetched again, and `patches` says so.
+
+    Raises:
+        EarthSignatureError: they are not there and cannot be fetched.
+    """
+    path = workspace.patches(key)
+    with _locked(path):
+        if not path.is_dir():
+            context.log.info("%s has no patches any more: they are fetched again", key)
+            metadata = _fetch(context, key, imagery, workspace)
+            context.log_event(dg.AssetMaterialization(patches.key, partition=str(key), metadata=metadata))
+        return PatchStore(path)
+
+
+def _fetch(
+    context: dg.AssetExecutionContext, key: SceneKey, imagery: ImagerySource, workspace: Workspace
+) -> dict[str, Any]:
+    """Write the patches of a scene; returns what people want to see of them."""
+    scene = workspace.days.scene(key, imagery.provider, S2_BANDS)
+    verdict = workspace.days.verdict(key)
+    summary = write_patches(
+        scene,
+        S2_BANDS,
+        workspace.patches(key),
+        progress=lambda done, of: context.log.debug("%s: %d of %d rows", key, done, of),
+    )
+    store = PatchStore(workspace.patches(key))
     overview = store.overview()
     red, green, blue = (overview[S2_BANDS.index(band)] for band in ("B04", "B03", "B02"))
-    return dg.MaterializeResult(
-        metadata={
-            "product": scene.product_id,
-            "items": ", ".join(part.item_id for part in scene.parts),
-            "baseline": "{:02d}.{:02d}".format(*scene.parts[0].baseline),
-            "offset_added": scene.parts[0].bands["B04"].offset_dn,
-            "cloud_percent": round(verdict.cloud_percent, 2),
-            "valid_percent": round(100 * summary.valid_pixels / summary.pixels, 2),
-            "patches_with_data": summary.patches_with_data,
-            "patches": summary.patches,
-            "size_mb": round(store.size_bytes / 1e6, 1),
-            "seconds": round(summary.seconds, 2),
-            "true_colour": picture(true_colour(red, green, blue)),
-        }
-    )
+    return {
+        "product": scene.product_id,
+        "items": ", ".join(part.item_id for part in scene.parts),
+        "baseline": "{:02d}.{:02d}".format(*scene.parts[0].baseline),
+        "offset_added": scene.parts[0].bands["B04"].offset_dn,
+        "cloud_percent": round(verdict.cloud_percent, 2),
+        "valid_percent": round(100 * summary.valid_pixels / summary.pixels, 2),
+        "patches_with_data": summary.patches_with_data,
+        "patches": summary.patches,
+        "size_mb": round(store.size_bytes / 1e6, 1),
+        "seconds": round(summary.seconds, 2),
+        "true_colour": picture(true_colour(red, green, blue)),
+    }
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One fetch at a time of each scene, over all processes; 256 lock files serve all scenes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".lock-{zlib.crc32(path.name.encode()) % 256}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

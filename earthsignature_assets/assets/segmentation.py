@@ -2,30 +2,29 @@
 
 import dagster as dg
 
-from earthsignature_assets.assets.faults import step_faults
+from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
 from earthsignature_assets.assets.metadata import class_table
-from earthsignature_assets.assets.patches import patches
-from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.assets.patches import patches, stored_patches
 from earthsignature_assets.inference.segmentation import segment_scene
-from earthsignature_assets.partitions import scene_and_model, scene_models
+from earthsignature_assets.keys import ModelVersion, SceneKey
+from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
 
 
-@dg.asset(
-    partitions_def=scene_models,
+@scene_model_asset(
     deps=[patches],
     group_name="land_cover",
     kinds={"onnx", "zarr"},
     pool="inference",
 )
 def segmentation(
-    context: dg.AssetExecutionContext, engine: InferenceEngine, workspace: Workspace
+    context: dg.AssetExecutionContext, imagery: ImagerySource, engine: InferenceEngine, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Class index and confidence per pixel: windows with halo through the model, only where there is data."""
-    with step_faults(context):
-        scene, model = scene_and_model(context.partition_key)
-        store = PatchStore(workspace.patches(scene))
+
+    def make(scene: SceneKey, model: ModelVersion) -> Metadata:
+        store = stored_patches(context, scene, imagery, workspace)
         with engine.open(model) as opened:
             summary = segment_scene(
                 store,
@@ -33,9 +32,8 @@ def segmentation(
                 workspace.segmentation(scene, model),
                 progress=lambda done, of: context.log.debug("%s %s: %d of %d windows", scene, model, done, of),
             )
-    pixel_area_m2 = store.grid.pixel_area_m2
-    return dg.MaterializeResult(
-        metadata={
+        pixel_area_m2 = store.grid.pixel_area_m2
+        return {
             "model": str(model),
             "valid_pixels": summary.valid_pixels,
             "windows": summary.windows,
@@ -45,4 +43,5 @@ def segmentation(
             "seconds": round(summary.seconds, 2),
             "megapixels_per_second": round(summary.valid_pixels / 1e6 / max(summary.seconds, 1e-9), 2),
         }
-    )
+
+    return materialise_each(context, make)

@@ -15,6 +15,7 @@ from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.imagery.retention import StoredFolder, past_their_time, remove_folder, stored_folders
 from earthsignature_assets.keys import ModelVersion, SceneKey
+from earthsignature_assets.partitions import scenes_of_run
 from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_assets.resources.workspace import Workspace
 
@@ -84,8 +85,7 @@ def _remove(context: dg.OpExecutionContext, folders: Iterable[StoredFolder]) -> 
 
 def _scenes_under_way(instance: dg.DagsterInstance) -> set[str]:
     runs = instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY))
-    keys = (run.tags.get("dagster/partition/scene") or run.tags.get("dagster/partition") for run in runs)
-    return {key for key in keys if key and "_R" in key}
+    return {scene for run in runs for scene in scenes_of_run(instance, run.tags)}
 
 
 def _children(root: Path) -> list[Path]:

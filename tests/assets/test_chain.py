@@ -206,11 +206,26 @@ def test_an_absent_model_version_fails_by_name(deployment: Any) -> None:
     deployment.instance.delete_dynamic_partition("model_version", "corine-unet-v9")
 
 
-def test_a_scene_without_patches_says_what_to_materialise(deployment: Any, tmp_path: Path) -> None:
+def test_patches_that_retention_removed_are_fetched_again_and_recorded(deployment: Any, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(
+        deployment.settings.home, home, ignore=shutil.ignore_patterns("simulated", "dagster", "patches", "store")
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        chain = Chain(dataclasses.replace(deployment.settings, home=home), instance)
+        instance.add_dynamic_partitions("scene", [str(CLEAR)])
+        again = chain.segment(CLEAR, MODEL)
+        assert instance.get_materialized_partitions(dg.AssetKey("patches")) == {str(CLEAR)}
+        chain.segment(CLEAR, MODEL)
+        assert len(instance.fetch_materializations(dg.AssetKey("patches"), limit=5).records) == 1
+    assert again.product_id == deployment.product.product_id
+
+
+def test_patches_that_cannot_be_fetched_again_say_what_to_materialise(deployment: Any, tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         chain = Chain(dataclasses.replace(deployment.settings, home=tmp_path), instance)
         instance.add_dynamic_partitions("scene", [str(CLEAR)])
-        with pytest.raises(RunFailedError, match="materialise `patches`"):
+        with pytest.raises(RunFailedError, match="materialise `discovered_items` for 2026-05-01"):
             chain.segment(CLEAR, MODEL)
 
 

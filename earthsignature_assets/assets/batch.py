@@ -1,0 +1,86 @@
+"""The scene × model partitions of one run: one of them, or a batch of a backfill over history.
+
+A run costs seconds of processor time before it does anything, so a backfill takes ten partitions a run. What fails
+in a batch costs the others nothing in that step: they are recorded before the step fails.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from earthsignature_assets.assets.faults import MAX_RETRIES, pause_s, step_faults
+from earthsignature_assets.errors import EarthSignatureError
+from earthsignature_assets.keys import ModelVersion, SceneKey
+from earthsignature_assets.partitions import scene_and_model, scene_models
+
+PARTITIONS_A_RUN = 10
+"""How many scene × model partitions of a backfill share a run."""
+
+Metadata = Mapping[str, Any]
+
+
+def scene_model_asset(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """`dg.asset` for what is partitioned by scene × model version and may be made in batches."""
+    with warnings.catch_warnings():
+        # In beta, and the only way to several partitions a run.
+        warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
+        policy = dg.BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_A_RUN)
+        asset: Callable[[Callable[..., Any]], dg.AssetsDefinition]
+        asset = dg.asset(partitions_def=scene_models, backfill_policy=policy, **options)
+        return asset
+
+
+def materialise_each(
+    context: dg.AssetExecutionContext, make: Callable[[SceneKey, ModelVersion], Metadata]
+) -> dg.MaterializeResult[None]:
+    """Call `make` for each scene × model version of the run; what it returns is the partition's metadata.
+
+    One partition fails and is tried again as `step_faults` says. In a batch what can pass is tried again within the
+    step, for the partitions that it stopped alone.
+
+    Raises:
+        dg.Failure: a partition failed for good; in a batch the message names each one.
+    """
+    if len(context.partition_keys) == 1:
+        with step_faults(context):
+            return dg.MaterializeResult(metadata=make(*scene_and_model(context.partition_keys[0])))
+    made, faults = _make_batch(context, make)
+    if not faults:
+        for key, metadata in made.items():
+            context.add_asset_metadata(metadata, partition_key=key)
+        return dg.MaterializeResult()
+    for key, metadata in made.items():
+        parts = scene_models.get_partition_key_from_str(key).keys_by_dimension
+        tags = {f"dagster/partition/{dimension}": part for dimension, part in parts.items()}
+        context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata, tags=tags))
+    raise dg.Failure(
+        description=f"{len(faults)} of {len(context.partition_keys)} partitions failed, the others are recorded and "
+        "can go on without them: " + "; ".join(f"{key}: {error}" for key, error in faults.items()),
+        metadata={key: type(error).__name__ for key, error in faults.items()},
+        allow_retries=False,
+    )
+
+
+def _make_batch(
+    context: dg.AssetExecutionContext, make: Callable[[SceneKey, ModelVersion], Metadata]
+) -> tuple[dict[str, Metadata], dict[str, EarthSignatureError]]:
+    made: dict[str, Metadata] = {}
+    faults: dict[str, EarthSignatureError] = {}
+    pending = list(context.partition_keys)
+    for attempt in range(MAX_RETRIES + 1):
+        for key in pending:
+            try:
+                made[key] = make(*scene_and_model(key))
+                faults.pop(key, None)
+            except EarthSignatureError as error:
+                context.log.warning("%s failed: %s", key, error)
+                faults[key] = error
+        pending = [key for key, error in faults.items() if error.retryable]
+        if not pending or attempt == MAX_RETRIES:
+            break
+        context.log.warning("trying %d partitions again, because this can pass", len(pending))
+        time.sleep(pause_s(attempt))
+    return made, faults
