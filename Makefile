@@ -37,7 +37,7 @@ test: $(READY)  ## Format, lint, types, import contracts, tests (under 10 minute
 
 test-services: $(READY)  ## The tests that need a real server
 	./scripts/install_services
-	$(BIN)/pytest -m services tests/services
+	$(BIN)/pytest -m services
 
 bench: $(READY)  ## Measure; ONLY=name runs one row. Results also in build/bench.json
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

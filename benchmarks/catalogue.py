@@ -56,23 +56,24 @@ def _synthetic_products(count: int) -> "Iterator[Product]":
 
 
 def _catalogue_path(options: Options) -> Path:
-    from earthsignature_assets.products import catalogue, schema
+    from earthsignature_assets.products import catalogue, schema, sqlite_catalogue
 
-    sources = b"".join(Path(str(module.__file__)).read_bytes() for module in (catalogue, schema))
+    modules = (catalogue, schema, sqlite_catalogue)
+    sources = b"".join(Path(str(module.__file__)).read_bytes() for module in modules)
     return (
         options.folder / f"catalogue-{options.products}-{hashlib.sha256(sources).hexdigest()[:12]}" / "catalogue.sqlite"
     )
 
 
 def _prepare(options: Options) -> None:
-    from earthsignature_assets.products.catalogue import Catalogue
+    from earthsignature_assets.products.sqlite_catalogue import SqliteCatalogue
 
     path = _catalogue_path(options)
     if path.exists():
         return
     partial = path.parent.with_name(path.parent.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    with Catalogue(partial / path.name) as catalogue, catalogue.transaction():
+    with SqliteCatalogue(partial / path.name) as catalogue, catalogue.transaction():
         for product in _synthetic_products(options.products):
             catalogue.record(product)
     partial.rename(path.parent)
@@ -103,9 +104,10 @@ def _p50_ms(search: Callable[["shapely.Polygon", dt.datetime, dt.datetime], int]
 @contextmanager
 def _catalogue(options: Options) -> Iterator[Callable[[], float]]:
     """`Catalogue.search` as the service calls it: R*Tree, rows, exact geometry test, `Product` objects, in order."""
-    from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
+    from earthsignature_assets.products.catalogue import ProductQuery
+    from earthsignature_assets.products.sqlite_catalogue import SqliteCatalogue
 
-    with Catalogue(_catalogue_path(options), read_only=True) as catalogue:
+    with SqliteCatalogue(_catalogue_path(options), read_only=True) as catalogue:
         yield lambda: _p50_ms(
             lambda area, start, end: len(list(catalogue.search(ProductQuery(area=area, start=start, end=end))))
         )

@@ -1,11 +1,19 @@
-"""What every test may use: the real data where they are, and a deployment over simulated scenes."""
+"""What every test may use: the real data where they are, a deployment over simulated scenes, a PostgreSQL."""
 
 import datetime as dt
-from collections.abc import Iterator
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
 
 from earthsignature_assets.cli.chain import Chain, open_instance
@@ -61,3 +69,67 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             chain.fetch(CLEAR)
             product = chain.segment(CLEAR, MODEL)
             yield Deployment(settings, instance, chain, Workspace(home=str(home)), scenes, product)
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Name a port of the loopback address that nobody listens on."""
+
+    def free() -> int:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            return int(probe.getsockname()[1])
+
+    return free
+
+
+@pytest.fixture(scope="session")
+def postgres_url(free_port: Callable[[], int]) -> Iterator[str]:
+    """A PostgreSQL of its own; the URL of its empty database."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not installed:
+        pytest.fail("PostgreSQL is missing: run scripts/install_services")
+    programs, port = installed[-1].parent, free_port()
+    # PostgreSQL refuses to run as root, and its user cannot enter pytest's own folders.
+    as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    folder = Path(tempfile.mkdtemp(prefix="earthsignature-postgres-"))
+    if as_user:
+        os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
+    data = folder / "data"
+
+    def control(*arguments: str) -> None:
+        command = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w", *arguments]
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    initdb = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", "dagster", "-A", "trust", "-E", "UTF8"]
+    try:
+        subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+        options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
+        control("-l", str(folder / "log"), "-o", options, "start")
+        try:
+            yield f"postgresql+psycopg2://dagster@127.0.0.1:{port}/postgres"
+        finally:
+            control("-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def new_postgis_schema(postgres_url: str) -> Callable[[], str]:
+    """Make an empty schema in a database with PostGIS: its URL, another one at each call."""
+    server = postgres_url.replace("+psycopg2", "").removesuffix("/postgres")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        if not connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'postgis'").fetchone():
+            pytest.fail("PostGIS is missing: run scripts/install_services")
+        connection.execute("CREATE DATABASE catalogues")
+    with psycopg.connect(f"{server}/catalogues", autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION postgis")
+        connection.execute("CREATE EXTENSION btree_gist")
+    numbers = count()
+
+    def new() -> str:
+        schema = f"catalogue_{next(numbers)}"
+        with psycopg.connect(f"{server}/catalogues", autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {schema}")
+        return f"{server}/catalogues?options=-csearch_path%3D{schema}%2Cpublic"
+
+    return new

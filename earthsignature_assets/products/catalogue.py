@@ -1,77 +1,48 @@
 """The catalogue of published products: it answers where, when, what and of which model.
 
-One SQLite file in WAL mode: many processes read while one writes. A row is the moment at which readers see a
-product; the files are the store's business.
+One interface and one SQL for two databases: SQLite in a file, PostGIS on a server. A row is the moment at which
+readers see a product; the files are the store's business.
 """
 
 import datetime as dt
-import json
-import sqlite3
 import threading
-import time
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import shapely
-from shapely.geometry.base import BaseGeometry
 
-from earthsignature_assets.errors import QueryError, StoreUnavailableError
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.nomenclature import class_mask, codes_of_mask
 from earthsignature_assets.products.product import Product
-from earthsignature_assets.products.schema import SCHEMA_VERSION, check_not_newer, migrate, schema_version
+from earthsignature_assets.products.query import Position, ProductQuery
 
-_BUSY_TIMEOUT_S = 30.0  # promoting a model rewrites its rows: 10 s at 400,000 products
-_PAUSE_S = 0.01
+__all__ = ["Catalogue", "Change", "ModelCount", "Position", "ProductQuery", "Promotion"]
+
+BUSY_TIMEOUT_S = 30.0
+"""How long a writer waits for the others."""
+
 _ROWS_AT_ONCE = 256
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND = dt.timedelta(microseconds=1)
-_MICROSECONDS_A_DAY = 86_400_000_000
-_COLUMNS = (
-    "product_id, model, scene, product_type, sensed_at, published_at, footprint, cloud_cover_percent, "
-    "class_mask, folder, current"
+_FACTS = (
+    "product_id",
+    "model",
+    "scene",
+    "product_type",
+    "sensed_at",
+    "published_at",
+    "footprint",
+    "cloud_cover_percent",
+    "class_mask",
+    "folder",
 )
-_FOOTPRINT = 7  # its place in a row of key and columns
+# Sentinel-2 product names have fixed columns: the baseline stands at 29, the time of generation at 46.
+PROCESSING_ORDER = "substr(product_id, 29, 4) DESC, substr(product_id, 46) DESC, product_id DESC"
+"""The best processing first. Baselines of four digits compare as text."""
 
-
-@dataclass(frozen=True)
-class ProductQuery:
-    """Which products to find; what is left out does not restrict.
-
-    Attributes:
-        area: any geometry in EPSG:4326; products whose footprint intersects it. An empty one matches nothing.
-        start: earliest acquisition, inclusive, with a time zone.
-        end: latest acquisition, inclusive, with a time zone.
-        product_ids: Sentinel-2 product names; unknown ones match nothing.
-        class_codes: CORINE level-3 codes; products that contain any of them. Empty does not restrict.
-        model: the version to read; None takes the current one of each product.
-        limit: at most this many.
-
-    Raises:
-        QueryError: `start` is after `end`, a time lacks its zone, or `limit` is negative.
-        UnknownClassError: a code is none of the 44.
-    """
-
-    area: BaseGeometry | None = None
-    start: dt.datetime | None = None
-    end: dt.datetime | None = None
-    product_ids: frozenset[str] | None = None
-    class_codes: frozenset[int] = frozenset()
-    model: ModelVersion | None = None
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        for field, moment in (("start", self.start), ("end", self.end)):
-            if moment is not None and moment.tzinfo is None:
-                raise QueryError(field, f"{moment} has no time zone; give UTC")
-        if self.start is not None and self.end is not None and self.start > self.end:
-            raise QueryError("start", f"{self.start} is after the end {self.end}; swap them")
-        if self.limit is not None and self.limit < 0:
-            raise QueryError("limit", f"{self.limit} is negative; give 0 or more, or leave it out")
-        class_mask(self.class_codes)
+_BETTER_OF_SCENE = "other.scene = product.scene AND other.best"
+_BETTER_OF_NAME = "other.product_id = product.product_id"
 
 
 @dataclass(frozen=True)
@@ -84,24 +55,47 @@ class Promotion:
     why: str
 
 
-class Catalogue:
+@dataclass(frozen=True)
+class Change:
+    """A product and the number of its latest change: numbers grow in the order in which changes became visible."""
+
+    number: int
+    product: Product
+
+
+@dataclass(frozen=True)
+class ModelCount:
+    """How many scenes a model version has, and for how many of them it is the one that is served by default."""
+
+    model: ModelVersion
+    products: int
+    current: int
+
+
+class Catalogue(ABC):
     """The products that readers see.
 
-    Threads share one object: each gets its own connection. Among the model versions of one product, the one
-    promoted most recently is current; the first version that is ever recorded is promoted with it.
+    Threads share one object: each gets its own connection. What readers see who choose neither a name nor a model:
+    of each scene, the best processing by the model version promoted most recently among those that the scene has.
+    The first version that is ever recorded is promoted with it.
 
     Raises:
-        StoreUnavailableError: from every method, when the file cannot be opened, read or written, is locked for
-            longer than 30 s, or has the schema of a newer program.
+        StoreUnavailableError: from every method, when the database cannot be reached, read or written, is locked by
+            writers for longer than 30 s, or has the schema of a newer program.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.path = path
-        self.read_only = read_only
+    # What the two dialects of SQL say differently.
+    _first_then: ClassVar[str]
+    """A join; SQLite's planner is kept to the order of the tables by it."""
+    _footprint_read: ClassVar[str] = "footprint"
+    _footprint_written: ClassVar[str] = ":footprint"
+    _true: ClassVar[str]
+    _false: ClassVar[str]
+
+    read_only: bool
+
+    def __init__(self) -> None:
         self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._guard = threading.Lock()
-        self._prepare()
 
     def __enter__(self) -> Self:
         return self
@@ -109,16 +103,12 @@ class Catalogue:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
         """Close the connections of every thread; nothing may use the catalogue any more."""
-        with self._guard:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
-            self._local = threading.local()
 
     def search(self, query: ProductQuery) -> Iterator[Product]:
-        """Products that match, newest acquisition first, then by product name.
+        """Products that match, newest acquisition first, then by product name; turned round by `oldest_first`.
 
         The matching rows are chosen at the first step, then read in portions, so a slow consumer holds no
         transaction open. The iterator may move between threads.
@@ -129,7 +119,7 @@ class Catalogue:
             shapely.prepare(area)
         found = 0
         for first in range(0, len(keys), _ROWS_AT_ONCE):
-            for product in self._products(keys[first : first + _ROWS_AT_ONCE]):
+            for product in self._read(keys[first : first + _ROWS_AT_ONCE]):
                 if area is not None and not area.intersects(product.footprint):
                     continue
                 if found == query.limit:
@@ -143,256 +133,281 @@ class Catalogue:
         return next(self.search(query), None)
 
     def count(self, model: ModelVersion | None = None) -> int:
-        """How many products are served without a choice of model, or how many `model` has."""
-        where, values = ("current", ()) if model is None else ("model = ?", (str(model),))
-        with self._reading() as connection:
-            row = connection.execute(f"SELECT count(*) FROM product WHERE {where}", values).fetchone()  # noqa: S608
-        return int(row[0])
+        """How many scenes are served without a choice of model, or how many `model` has."""
+        if model is None:
+            text = f"SELECT count(*) FROM {self._served()} WHERE best AND {_unbeaten(_BETTER_OF_SCENE)}"
+            return int(self._rows(text)[0][0])
+        return int(
+            self._rows("SELECT count(*) FROM product WHERE best AND model = :model", {"model": str(model)})[0][0]
+        )
+
+    def models(self) -> list[ModelCount]:
+        """Every model version that has products, in order of name and number."""
+        held = self._rows("SELECT model, count(*) FROM product WHERE best GROUP BY model")
+        text = f"SELECT product.model, count(*) FROM {self._served()} WHERE best AND {_unbeaten(_BETTER_OF_SCENE)} "
+        current = dict(self._rows(f"{text} GROUP BY product.model"))
+        counts = [ModelCount(ModelVersion.parse(model), int(number), current.get(model, 0)) for model, number in held]
+        return sorted(counts, key=lambda entry: entry.model)
+
+    def changes(self, after: int, limit: int) -> list[Change]:
+        """What was recorded after a change, in the order in which it became visible: at most `limit` products.
+
+        A product stands at its latest change alone; publishing the same content again is no change. Superseded
+        processings are among them. A promotion changes no product: ask `promotions`.
+        """
+        rows = self._rows(
+            f"SELECT change, key, {self._columns()} FROM product WHERE change > :after ORDER BY change LIMIT :limit",
+            {"after": after, "limit": limit},
+        )
+        products = self._products([row[2:] for row in rows])
+        return [Change(row[0], product) for row, product in zip(rows, products, strict=True)]
+
+    def latest_change(self) -> int:
+        """The number of the latest change; 0 before the first."""
+        return int(self._rows("SELECT number FROM latest_change")[0][0])
 
     def folders(self) -> frozenset[str]:
-        """The folder of every product, current or not: what the store must keep."""
-        with self._reading() as connection:
-            return frozenset(row[0] for row in connection.execute("SELECT folder FROM product"))
+        """The folder of every product, served or not: what the store must keep."""
+        return frozenset(row[0] for row in self._rows("SELECT folder FROM product"))
 
     def all_products(self) -> Iterator[Product]:
-        """Every product of every model version, current or not, oldest row first."""
-        with self._reading() as connection:
-            keys = [row[0] for row in connection.execute("SELECT key FROM product ORDER BY key")]
+        """Every product of every model version, served or not, oldest row first."""
+        keys = [row[0] for row in self._rows("SELECT key FROM product ORDER BY key")]
         for first in range(0, len(keys), _ROWS_AT_ONCE):
-            yield from self._products(keys[first : first + _ROWS_AT_ONCE])
+            yield from self._read(keys[first : first + _ROWS_AT_ONCE])
 
     def record(self, product: Product) -> None:
-        """Show a product to readers, in place of an earlier one of the same name and model; all or nothing."""
-        west, south, east, north = product.footprint.bounds
-        sensed_at = _microseconds(product.sensed_at)
-        day = sensed_at / _MICROSECONDS_A_DAY
-        with self.transaction() as connection:
-            key = connection.execute(
-                f"""
-                INSERT INTO product ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
-                ON CONFLICT (product_id, model) DO UPDATE SET
-                    scene = excluded.scene, product_type = excluded.product_type, sensed_at = excluded.sensed_at,
-                    published_at = excluded.published_at, footprint = excluded.footprint,
-                    cloud_cover_percent = excluded.cloud_cover_percent, class_mask = excluded.class_mask,
-                    folder = excluded.folder
-                RETURNING key
-                """,  # noqa: S608 - the columns are a constant
-                (
-                    product.product_id,
-                    str(product.model),
-                    str(product.scene),
-                    product.product_type,
-                    sensed_at,
-                    _microseconds(product.published_at),
-                    shapely.to_wkb(product.footprint),
-                    product.cloud_cover_percent,
-                    class_mask(product.class_codes),
-                    product.folder,
-                ),
-            ).fetchone()[0]
-            connection.execute(
-                "INSERT OR REPLACE INTO extent VALUES (?, ?, ?, ?, ?, ?, ?)", (key, west, east, south, north, day, day)
+        """Show a product to readers, in place of an earlier one of the same name and model; all or nothing.
+
+        What is there already as it is stays untouched and is no change.
+        """
+        with self.transaction():
+            earlier = self.find(product.product_id, product.model)
+            if earlier is not None and replace(earlier, current=product.current) == product:
+                return
+            facts = ", ".join(f"{name} = excluded.{name}" for name in _FACTS[2:])
+            values = ", ".join(self._footprint_written if name == "footprint" else f":{name}" for name in _FACTS)
+            key = self._rows(
+                f"INSERT INTO product ({', '.join(_FACTS)}, change) VALUES ({values}, :change) "
+                f"ON CONFLICT (product_id, model) DO UPDATE SET {facts}, change = excluded.change RETURNING key",
+                {
+                    "product_id": product.product_id,
+                    "model": str(product.model),
+                    "scene": str(product.scene),
+                    "product_type": product.product_type,
+                    "sensed_at": self._moment_written(product.sensed_at),
+                    "published_at": self._moment_written(product.published_at),
+                    "footprint": shapely.to_wkb(product.footprint),
+                    "cloud_cover_percent": product.cloud_cover_percent,
+                    "class_mask": class_mask(product.class_codes),
+                    "folder": product.folder,
+                    "change": self._rows("UPDATE latest_change SET number = number + 1 RETURNING number")[0][0],
+                },
+            )[0][0]
+            self._record_extent(key, product)
+            for scene in {product.scene, product.scene if earlier is None else earlier.scene}:
+                self._choose_best(scene, product.model)
+            if not self._rows("SELECT 1 FROM promotion LIMIT 1"):
+                self.promote(product.model, "catalogue", "the first model version that was published")
+
+    def forget(self, product: Product) -> None:
+        """Take a product from readers; an earlier processing of its scene is served again, if there is one."""
+        with self.transaction():
+            values = {"product_id": product.product_id, "model": str(product.model)}
+            keys = self._rows(
+                "DELETE FROM product WHERE product_id = :product_id AND model = :model RETURNING key", values
             )
-            if not connection.execute("SELECT 1 FROM promotion LIMIT 1").fetchone():
-                self._promote(connection, product.model, "catalogue", "the first model version that was published")
-            connection.execute(
-                """
-                UPDATE product SET current = coalesce(model = (
-                    SELECT version.model FROM product AS version JOIN promotion ON promotion.model = version.model
-                    WHERE version.product_id = product.product_id ORDER BY promotion.number DESC LIMIT 1
-                ), 0) WHERE product_id = ?
-                """,
-                (product.product_id,),
-            )
+            for (key,) in keys:
+                self._forget_extent(key)
+            self._choose_best(product.scene, product.model)
 
     def promote(self, model: ModelVersion, who: str, why: str = "") -> None:
-        """Serve `model` from now on for every product that it has, and for those it will have."""
-        with self.transaction() as connection:
-            self._promote(connection, model, who, why)
+        """Serve `model` from now on for every scene that it has, and for those it will have.
+
+        One row is written, however many products there are.
+        """
+        with self.transaction():
+            values = {
+                "model": str(model),
+                "promoted_at": self._moment_written(dt.datetime.now(dt.UTC)),
+                "who": who,
+                "why": why,
+            }
+            rank = self._rows(
+                "INSERT INTO promotion (model, promoted_at, who, why) VALUES (:model, :promoted_at, :who, :why) "
+                "RETURNING number",
+                values,
+            )[0][0]
+            self._rows(
+                "INSERT INTO serving (model, rank) VALUES (:model, :rank) "
+                "ON CONFLICT (model) DO UPDATE SET rank = excluded.rank",
+                {"model": str(model), "rank": rank},
+            )
 
     def promotions(self) -> list[Promotion]:
         """Every promotion, the latest first."""
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT model, promoted_at, who, why FROM promotion ORDER BY number DESC"
-            ).fetchall()
-        return [Promotion(ModelVersion.parse(model), _moment(at), who, why) for model, at, who, why in rows]
+        rows = self._rows("SELECT model, promoted_at, who, why FROM promotion ORDER BY number DESC")
+        return [Promotion(ModelVersion.parse(model), self._moment_read(at), who, why) for model, at, who, why in rows]
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[None]:
         """Hold the one write lock: other writers wait, readers do not; inside another it is part of that one."""
-        with self._reading() as connection:
-            if connection.in_transaction:
-                yield connection
-                return
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        if getattr(self._local, "writing", False):
+            yield
+            return
+        self._begin()
+        self._local.writing = True
+        try:
+            yield
+            self._commit()
+        except BaseException:
+            self._roll_back()
+            raise
+        finally:
+            self._local.writing = False
 
     def _matching_keys(self, query: ProductQuery) -> list[int]:
-        source, conditions, values = "product", list[str](), list[Any]()
-        start = None if query.start is None else _microseconds(query.start)
-        end = None if query.end is None else _microseconds(query.end)
+        if query.area is not None and query.area.is_empty:
+            return []
+        source, conditions, values = "product", list[str](), dict[str, Any]()
         if query.area is not None:
-            if query.area.is_empty:
-                return []
-            # CROSS JOIN keeps SQLite's planner to this order: the R*Tree first.
-            source = "extent CROSS JOIN product ON product.key = extent.key"
-            west, south, east, north = query.area.bounds
-            conditions += ["west <= ?", "east >= ?", "south <= ?", "north >= ?"]
-            values += [east, west, north, south]
-            if start is not None:
-                conditions.append("last_day >= ?")
-                values.append(start / _MICROSECONDS_A_DAY)
-            if end is not None:
-                conditions.append("first_day <= ?")
-                values.append(end / _MICROSECONDS_A_DAY)
-        if query.model is None:
-            conditions.append("current")
-        else:
-            conditions.append("model = ?")
-            values.append(str(query.model))
-        if start is not None:
-            conditions.append("sensed_at >= ?")
-            values.append(start)
-        if end is not None:
-            conditions.append("sensed_at <= ?")
-            values.append(end)
+            source, conditions, values = self._in_box(query)
+        by_name = query.product_ids is not None
         if query.product_ids is not None:
-            conditions.append("product_id IN (SELECT value FROM json_each(?))")
-            values.append(json.dumps(sorted(query.product_ids)))
+            conditions.append(self._is_among("product_id", "product_ids"))
+            # PostgreSQL refuses a zero character in a text; no product has one in its name.
+            values["product_ids"] = self._array(sorted(name for name in query.product_ids if "\0" not in name))
+        else:
+            conditions.append("best")
+        if query.model is None:
+            source = self._served(source)
+            conditions.append(_unbeaten(_BETTER_OF_NAME if by_name else _BETTER_OF_SCENE))
+        else:
+            conditions.append("product.model = :model")
+            values["model"] = str(query.model)
+        if query.start is not None:
+            conditions.append("sensed_at >= :start")
+            values["start"] = self._moment_written(query.start)
+        if query.end is not None:
+            conditions.append("sensed_at <= :end")
+            values["end"] = self._moment_written(query.end)
         if query.class_codes:
-            conditions.append("class_mask & ?")
-            values.append(class_mask(query.class_codes))
-        text = f"SELECT product.key FROM {source} WHERE {' AND '.join(conditions)} ORDER BY sensed_at DESC, product_id"  # noqa: S608
+            conditions.append("class_mask & :class_mask <> 0")
+            values["class_mask"] = class_mask(query.class_codes)
+        if query.max_cloud_percent is not None:
+            conditions.append("cloud_cover_percent <= :max_cloud_percent")
+            values["max_cloud_percent"] = query.max_cloud_percent
+        if query.after is not None:
+            older, later = ("<", ">") if not query.oldest_first else (">", "<")
+            conditions.append(
+                f"sensed_at {older}= :after_moment AND "
+                f"(sensed_at {older} :after_moment OR product_id {later} :after_name)"
+            )
+            values["after_moment"] = self._moment_written(query.after.sensed_at)
+            values["after_name"] = query.after.product_id
+        order = "sensed_at, product_id DESC" if query.oldest_first else "sensed_at DESC, product_id"
+        text = f"SELECT product.key FROM {source} WHERE {' AND '.join(conditions)} ORDER BY {order}"
         if query.limit is not None and query.area is None:
-            text += " LIMIT ?"
-            values.append(query.limit)
-        with self._reading() as connection:
-            return [row[0] for row in connection.execute(text, values)]
+            text += " LIMIT :limit"
+            values["limit"] = query.limit
+        return [row[0] for row in self._rows(text, values)]
 
-    def _products(self, keys: list[int]) -> list[Product]:
+    def _read(self, keys: Sequence[int]) -> list[Product]:
         """Read rows by key, in that order; a row deleted meanwhile is left out."""
-        with self._reading() as connection:
-            rows = connection.execute(
-                f"SELECT key, {_COLUMNS} FROM product WHERE key IN (SELECT value FROM json_each(?))",  # noqa: S608
-                (json.dumps(keys),),
-            ).fetchall()
-        footprints = shapely.from_wkb([row[_FOOTPRINT] for row in rows])
-        found = {row[0]: _product(row[1:], footprint) for row, footprint in zip(rows, footprints, strict=True)}
+        rows = self._rows(
+            f"SELECT key, {self._columns()} FROM product WHERE {self._is_among('key', 'keys')}",
+            {"keys": self._array(keys)},
+        )
+        found = dict(zip((row[0] for row in rows), self._products([row[1:] for row in rows]), strict=True))
         return [found[key] for key in keys if key in found]
 
-    def _promote(self, connection: sqlite3.Connection, model: ModelVersion, who: str, why: str) -> None:
-        connection.execute(
-            "INSERT INTO promotion (model, promoted_at, who, why) VALUES (?, ?, ?, ?)",
-            (str(model), _microseconds(dt.datetime.now(dt.UTC)), who, why),
+    def _columns(self) -> str:
+        names = [self._footprint_read if name == "footprint" else name for name in _FACTS]
+        current = (
+            f"best AND EXISTS (SELECT 1 FROM serving WHERE serving.model = product.model AND "
+            f"{_unbeaten(_BETTER_OF_SCENE)})"
         )
-        connection.execute(
-            """
-            UPDATE product SET current = (model = ?1)
-            WHERE product_id IN (SELECT product_id FROM product WHERE model = ?1) AND current <> (model = ?1)
-            """,
-            (str(model),),
-        )
+        return ", ".join([*names, current])
 
-    def _prepare(self) -> None:
-        if not self.read_only:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreUnavailableError(f"the folder of catalogue {self.path} cannot be made: {error}") from error
-            with self._reading() as connection:
-                version = schema_version(connection)
-                check_not_newer(version, str(self.path))
-                if version < SCHEMA_VERSION:
-                    _switch_to_wal(connection)
-                    with self.transaction():
-                        migrate(connection, str(self.path))
-            return
-        with self._reading() as connection:
-            version = schema_version(connection)
-            check_not_newer(version, str(self.path))
-            if version < SCHEMA_VERSION:
-                raise StoreUnavailableError(
-                    f"catalogue {self.path} has schema {version}, expected {SCHEMA_VERSION}: "
-                    "open it once for writing (any publication does) to bring it up to date"
-                )
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            mode = "ro" if self.read_only else "rwc"
-            connection = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode={mode}",
-                uri=True,
-                timeout=_BUSY_TIMEOUT_S,
-                isolation_level=None,
-                check_same_thread=False,  # `close` closes those of other threads
+    def _products(self, rows: Sequence[tuple[Any, ...]]) -> list[Product]:
+        footprints = shapely.from_wkb([row[_FACTS.index("footprint")] for row in rows])
+        return [
+            Product(
+                product_id=product_id,
+                scene=SceneKey.parse(scene),
+                model=ModelVersion.parse(model),
+                product_type=product_type,
+                sensed_at=self._moment_read(sensed_at),
+                published_at=self._moment_read(published_at),
+                footprint=footprint,
+                cloud_cover_percent=cloud,
+                class_codes=codes_of_mask(mask),
+                folder=folder,
+                current=bool(current),
             )
-            with self._guard:
-                self._connections.append(connection)
-            self._local.connection = connection
-        return connection
+            for (
+                product_id, model, scene, product_type, sensed_at, published_at, _, cloud, mask, folder, current
+            ), footprint in zip(rows, footprints, strict=True)
+        ]  # fmt: skip
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        try:
-            yield self._connection()
-        except sqlite3.Error as error:
-            raise StoreUnavailableError(
-                f"catalogue {self.path}: {error}; {_remedy(error, self.read_only and not self.path.exists())}"
-            ) from error
+    def _served(self, source: str = "product") -> str:
+        return f"{source} {self._first_then} serving ON serving.model = product.model"
+
+    def _choose_best(self, scene: SceneKey, model: ModelVersion) -> None:
+        values = {"scene": str(scene), "model": str(model)}
+        ours = "scene = :scene AND model = :model"
+        best = f"SELECT key FROM product WHERE {ours} ORDER BY {PROCESSING_ORDER} LIMIT 1"
+        self._rows(f"UPDATE product SET best = {self._false} WHERE {ours} AND best AND key <> ({best})", values)
+        self._rows(f"UPDATE product SET best = {self._true} WHERE key = ({best}) AND NOT best", values)
+
+    @abstractmethod
+    def _rows(self, text: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run one statement with its named values (`:name`); the rows that it gives, or none."""
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Begin a transaction and wait for the write lock."""
+
+    @abstractmethod
+    def _commit(self) -> None:
+        """End the transaction; readers see it whole."""
+
+    @abstractmethod
+    def _roll_back(self) -> None:
+        """End the transaction as if it had not been; never raises."""
+
+    @abstractmethod
+    def _in_box(self, query: ProductQuery) -> tuple[str, list[str], dict[str, Any]]:
+        """Tables, conditions and values that preselect by the box of the query's area, and by its times."""
+
+    @abstractmethod
+    def _is_among(self, column: str, name: str) -> str:
+        """The condition that a column is among the values bound as an array."""
+
+    @abstractmethod
+    def _array(self, values: Sequence[int] | Sequence[str]) -> Any:
+        """Several values as one to bind."""
+
+    @abstractmethod
+    def _moment_written(self, moment: dt.datetime) -> Any:
+        """A time as it is bound."""
+
+    @abstractmethod
+    def _moment_read(self, value: Any) -> dt.datetime:
+        """A time as it comes, in UTC."""
+
+    @abstractmethod
+    def _record_extent(self, key: int, product: Product) -> None:
+        """Write what finds the row by its place, where the row's own index does not."""
+
+    @abstractmethod
+    def _forget_extent(self, key: int) -> None:
+        """Remove what `_record_extent` wrote."""
 
 
-def _remedy(error: sqlite3.Error, absent: bool) -> str:
-    if absent:
-        return "it does not exist: check the store's location, or publish a first product"
-    if "locked" in str(error) or "busy" in str(error):
-        return "another program holds its write lock: try again"
-    if isinstance(error, sqlite3.OperationalError):
-        return "check that the disk has room and that this user may read and write there"
-    return "the file is damaged or no catalogue: restore it, or rebuild it from the store"
-
-
-def _product(row: tuple[Any, ...], footprint: BaseGeometry) -> Product:
-    product_id, model, scene, product_type, sensed_at, published_at, _, cloud_cover, mask, folder, current = row
-    return Product(
-        product_id=product_id,
-        scene=SceneKey.parse(scene),
-        model=ModelVersion.parse(model),
-        product_type=product_type,
-        sensed_at=_moment(sensed_at),
-        published_at=_moment(published_at),
-        footprint=footprint,
-        cloud_cover_percent=cloud_cover,
-        class_codes=codes_of_mask(mask),
-        folder=folder,
-        current=bool(current),
+def _unbeaten(contest: str) -> str:
+    """The condition that no row of the contest is of a model version promoted later than this row's."""
+    return (
+        "NOT EXISTS (SELECT 1 FROM product AS other, serving AS later "
+        f"WHERE {contest} AND later.model = other.model AND later.rank > serving.rank)"
     )
-
-
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Set the journal mode; SQLite does not heed the busy timeout here, and several may make a catalogue at once."""
-    deadline = time.monotonic() + _BUSY_TIMEOUT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(_PAUSE_S)
-        else:
-            return
-
-
-def _microseconds(moment: dt.datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def _moment(microseconds: int) -> dt.datetime:
-    return _EPOCH + dt.timedelta(microseconds=microseconds)

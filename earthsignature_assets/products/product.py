@@ -36,8 +36,8 @@ class Product:
         cloud_cover_percent: 0…100, of the valid area.
         class_codes: the CORINE level-3 codes present in the raster, without 0.
         folder: relative POSIX path inside the store, `products/<model>/<scene>/<digest>`.
-        current: whether this model version is the one served for this product to readers who choose none. The
-            catalogue decides it; what is passed to `Catalogue.record` is ignored.
+        current: whether readers who choose neither a name nor a model get this product for its scene. The catalogue
+            decides it; what is passed to `Catalogue.record` is ignored.
     """
 
     product_id: str

@@ -1,12 +1,16 @@
-"""The catalogue's tables in SQLite, and how an older file becomes a newer one."""
+"""The catalogue's tables, and how an older catalogue becomes a newer one."""
 
-import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from earthsignature_assets.errors import StoreUnavailableError
+from earthsignature_assets.products.catalogue import PROCESSING_ORDER
+
+Migrations: TypeAlias = Sequence[Sequence[str]]
 
 # Times are microseconds since 1970 UTC. The R*Tree holds 32-bit floats, rounded outward by SQLite, so it only
 # preselects: its time axis is in days, where a float still tells minutes apart.
-_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+SQLITE_MIGRATIONS: Migrations = (
     (
         """
         CREATE TABLE product (
@@ -38,40 +42,100 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    # `best` marks the best processing of a scene by a model version. Which model version is served follows from
+    # `serving` at the time of asking, so that a promotion rewrites no product.
+    (
+        "DROP INDEX served_newest_first",
+        "DROP INDEX model_newest_first",
+        "ALTER TABLE product DROP COLUMN current",
+        "ALTER TABLE product ADD COLUMN best INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE product ADD COLUMN change INTEGER NOT NULL DEFAULT 0",
+        f"""
+        UPDATE product SET change = key, best = key IN (
+            SELECT key FROM (
+                SELECT key, row_number() OVER (PARTITION BY scene, model ORDER BY {PROCESSING_ORDER}) AS place
+                FROM product
+            ) WHERE place = 1
+        )
+        """,  # noqa: S608 - the order is a constant
+        "CREATE INDEX newest_first ON product (sensed_at DESC, product_id) WHERE best",
+        "CREATE INDEX model_newest_first ON product (model, sensed_at DESC, product_id) WHERE best",
+        "CREATE UNIQUE INDEX best_of_scene ON product (scene, model) WHERE best",
+        "CREATE UNIQUE INDEX in_order_of_change ON product (change)",
+        "CREATE TABLE latest_change (number INTEGER NOT NULL)",
+        "INSERT INTO latest_change SELECT coalesce(max(change), 0) FROM product",
+        "CREATE TABLE serving (model TEXT PRIMARY KEY, rank INTEGER NOT NULL) WITHOUT ROWID",
+        "INSERT INTO serving SELECT model, max(number) FROM promotion GROUP BY model",
+    ),
 )
-SCHEMA_VERSION = len(_MIGRATIONS)
+
+# In the first schema of the search path. Names sort by their bytes, as in SQLite.
+POSTGIS_MIGRATIONS: Migrations = (
+    (
+        "CREATE EXTENSION IF NOT EXISTS postgis",
+        "CREATE EXTENSION IF NOT EXISTS btree_gist",
+        """
+        CREATE TABLE product (
+            key bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            product_id text COLLATE "C" NOT NULL,
+            model text COLLATE "C" NOT NULL,
+            scene text COLLATE "C" NOT NULL,
+            product_type text NOT NULL,
+            sensed_at timestamptz NOT NULL,
+            published_at timestamptz NOT NULL,
+            footprint geometry(Geometry, 4326) NOT NULL,
+            cloud_cover_percent double precision NOT NULL,
+            class_mask bigint NOT NULL,
+            folder text NOT NULL,
+            best boolean NOT NULL DEFAULT false,
+            change bigint NOT NULL,
+            UNIQUE (product_id, model)
+        )
+        """,
+        "CREATE INDEX newest_first ON product (sensed_at DESC, product_id) WHERE best",
+        "CREATE INDEX model_newest_first ON product (model, sensed_at DESC, product_id) WHERE best",
+        "CREATE UNIQUE INDEX best_of_scene ON product (scene, model) WHERE best",
+        "CREATE UNIQUE INDEX in_order_of_change ON product (change)",
+        "CREATE INDEX extent ON product USING gist (footprint, sensed_at)",
+        "CREATE TABLE latest_change (number bigint NOT NULL)",
+        "INSERT INTO latest_change VALUES (0)",
+        """
+        CREATE TABLE promotion (
+            number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            model text COLLATE "C" NOT NULL,
+            promoted_at timestamptz NOT NULL,
+            who text NOT NULL,
+            why text NOT NULL
+        )
+        """,
+        'CREATE TABLE serving (model text COLLATE "C" PRIMARY KEY, rank bigint NOT NULL)',
+    ),
+)
 
 
-def schema_version(connection: sqlite3.Connection) -> int:
-    """The version of an open catalogue; 0 for an empty file."""
-    has_table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchone()
-    return int(connection.execute("SELECT version FROM schema_version").fetchone()[0]) if has_table else 0
-
-
-def migrate(connection: sqlite3.Connection, name: str) -> None:
-    """Bring a catalogue to `SCHEMA_VERSION`; the caller holds a write transaction.
+def migrate(execute: Callable[[str, dict[str, Any]], object], version: int, migrations: Migrations, name: str) -> None:
+    """Bring a catalogue of some version (0: empty) to the newest; the caller holds a write transaction.
 
     Raises:
         StoreUnavailableError: the catalogue is of a newer program.
     """
-    version = schema_version(connection)
-    check_not_newer(version, name)
+    check_not_newer(version, migrations, name)
     if version == 0:
-        connection.execute("CREATE TABLE schema_version (version INTEGER NOT NULL)")
-        connection.execute("INSERT INTO schema_version VALUES (0)")
-    for statements in _MIGRATIONS[version:]:
+        execute("CREATE TABLE schema_version (version INTEGER NOT NULL)", {})
+        execute("INSERT INTO schema_version VALUES (0)", {})
+    for statements in migrations[version:]:
         for statement in statements:
-            connection.execute(statement)
-    connection.execute("UPDATE schema_version SET version = ?", (SCHEMA_VERSION,))
+            execute(statement, {})
+    execute("UPDATE schema_version SET version = :version", {"version": len(migrations)})
 
 
-def check_not_newer(version: int, name: str) -> None:
+def check_not_newer(version: int, migrations: Migrations, name: str) -> None:
     """Refuse a catalogue that a newer program has migrated.
 
     Raises:
-        StoreUnavailableError: its version is above `SCHEMA_VERSION`.
+        StoreUnavailableError: its version is above what this program knows.
     """
-    if version > SCHEMA_VERSION:
+    if version > len(migrations):
         raise StoreUnavailableError(
-            f"catalogue {name} has schema {version}, this program knows {SCHEMA_VERSION}: upgrade EarthSignature"
+            f"catalogue {name} has schema {version}, this program knows {len(migrations)}: upgrade EarthSignature"
         )

@@ -33,6 +33,7 @@ from earthsignature_assets.products.item import (
     publication_of,
 )
 from earthsignature_assets.products.product import Asset, Product
+from earthsignature_assets.products.sqlite_catalogue import SqliteCatalogue
 
 _ATTEMPTS = 3
 
@@ -65,7 +66,7 @@ class ProductStore:
         Raises:
             StoreUnavailableError: it cannot be opened, or is absent and to be read only.
         """
-        return Catalogue(self.catalogue_path, read_only=read_only)
+        return SqliteCatalogue(self.catalogue_path, read_only=read_only)
 
     def path(self, product: Product, asset: Asset) -> Path:
         """Where a product's file lies.
@@ -114,7 +115,7 @@ class ProductStore:
                     product = self._placed(draft, staging, catalogue)
                 if self._record(catalogue, product):
                     recorded = catalogue.find(draft.product_id, draft.model)
-                    assert recorded is not None  # noqa: S101 - recorded a moment ago; rows are never deleted
+                    assert recorded is not None  # noqa: S101 - recorded a moment ago
                     return recorded
         raise StoreUnavailableError(
             f"{self.root}: {product.folder} was swept {_ATTEMPTS} times before it could be recorded: sweep with a "

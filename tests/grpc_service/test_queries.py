@@ -63,7 +63,8 @@ async def test_500_products_are_sent_and_all_are_named(facts, tmp_path) -> None:
     with ProductStore(tmp_path).open_catalogue() as catalogue, catalogue.transaction():
         for number in range(501):
             moment = product.sensed_at + dt.timedelta(seconds=number)
-            catalogue.record(replace(product, product_id=f"{number:03d}", sensed_at=moment))
+            scene = replace(product.scene, day=product.scene.day + dt.timedelta(days=number))
+            catalogue.record(replace(product, product_id=f"{number:03d}", scene=scene, sensed_at=moment))
     v1 = "/snapearth.api.v1.DatabaseProductService"
     async with (
         running_server(tmp_path, "127.0.0.1:0") as port,

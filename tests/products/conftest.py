@@ -102,6 +102,17 @@ def new_draft() -> Callable[..., Draft]:
     return make_draft
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgis", marks=pytest.mark.services)])
+def new_catalogue_location(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Path | str]:
+    """Name a place where a catalogue can be made, another one at each call; once for each kind of database."""
+    if request.param == "postgis":
+        new_schema: Callable[[], str] = request.getfixturevalue("new_postgis_schema")
+        return new_schema
+    return lambda: tmp_path_factory.mktemp("catalogue") / "catalogue.sqlite"
+
+
 @pytest.fixture(scope="session")
 def swath_codes() -> Callable[..., npt.NDArray[np.uint16]]:
     """Make a land-cover raster with a slanted no-data edge, (height, width)."""

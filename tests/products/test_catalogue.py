@@ -1,26 +1,34 @@
+"""What every catalogue does, whichever database holds it."""
+
 import datetime as dt
-import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shapely.geometry.base import BaseGeometry
 
 from earthsignature_assets.errors import QueryError, StoreUnavailableError, UnknownClassError
 from earthsignature_assets.keys import ModelVersion, SceneKey
-from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
+from earthsignature_assets.products.catalogue import Catalogue, Change, ModelCount, Position, ProductQuery
+from earthsignature_assets.products.location import open_catalogue
 from earthsignature_assets.products.product import Product
-from earthsignature_assets.products.schema import SCHEMA_VERSION
 
+Location: TypeAlias = Path | str
+NewLocation: TypeAlias = Callable[[], Location]
 FIRST, SECOND, THIRD = (ModelVersion("corine-unet", number) for number in (1, 2, 3))
 NOON = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
+
+
+def scene(number: int) -> SceneKey:
+    """A scene of its own for each number."""
+    return SceneKey(dt.date(2026, 5, 1) + dt.timedelta(days=number // 143), 1 + number % 143, "32TQM")
 
 
 def product(
@@ -29,24 +37,34 @@ def product(
     sensed_at: dt.datetime = NOON,
     footprint: BaseGeometry | None = None,
     class_codes: frozenset[int] = frozenset({311}),
+    cloud: float = 12.637376,
+    baseline: str = "0512",
+    place: int | None = None,
 ) -> Product:
+    place = number if place is None else place
     return Product(
-        product_id=f"S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T{number:06d}",
-        scene=SceneKey(dt.date(2026, 5, 1), 65, "32TQM"),
+        product_id=f"S2B_MSIL2A_20260501T101559_N{baseline}_R065_T32TQM_20260501T{number:06d}",
+        scene=scene(place),
         model=model,
         product_type="S2MSI2A",
         sensed_at=sensed_at,
         published_at=dt.datetime(2026, 5, 2, tzinfo=dt.UTC),
         footprint=footprint or shapely.box(11, 42, 12, 43),
-        cloud_cover_percent=12.637376,
+        cloud_cover_percent=cloud,
         class_codes=class_codes,
-        folder=f"products/{model}/2026-05-01_R065_T32TQM/{number:012d}",
+        folder=f"products/{model}/{scene(place)}/{number:012d}",
     )
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    with Catalogue(tmp_path / "catalogue.sqlite") as opened:
+def location(new_catalogue_location: NewLocation) -> Location:
+    """Where an empty catalogue may be made: once for each database that can hold one."""
+    return new_catalogue_location()
+
+
+@pytest.fixture
+def catalogue(location: Location) -> Iterator[Catalogue]:
+    with open_catalogue(location) as opened:
         yield opened
 
 
@@ -111,16 +129,38 @@ def test_time_bounds_are_inclusive_to_the_microsecond(catalogue: Catalogue) -> N
     assert list(catalogue.search(ProductQuery(start=NOON.astimezone(berlin), end=NOON.astimezone(berlin))))
 
 
-# A brute-force reference: what a query means, said with shapely alone.
-def matches(found: Product, query: ProductQuery) -> bool:
-    return (
-        (query.area is None or query.area.intersects(found.footprint))
-        and (query.start is None or found.sensed_at >= query.start)
-        and (query.end is None or found.sensed_at <= query.end)
-        and (query.product_ids is None or found.product_id in query.product_ids)
-        and (not query.class_codes or bool(query.class_codes & found.class_codes))
-        and found.model == (query.model or FIRST)
-    )
+# A brute-force reference: what a query means, said in plain Python and shapely.
+def answer(recorded: list[Product], promoted: list[ModelVersion], query: ProductQuery) -> list[str]:
+    rank = {model: number for number, model in enumerate(promoted)}  # the last promotion counts
+
+    def processing(one: Product) -> tuple[str, str]:
+        parts = one.product_id.split("_")
+        return parts[3], parts[6]
+
+    def chosen(one: Product) -> bool:
+        if query.product_ids is not None:
+            rivals = [other for other in recorded if other.product_id == one.product_id]
+        else:
+            rivals = [other for other in recorded if other.scene == one.scene]
+            if any(processing(other) > processing(one) for other in rivals if other.model == one.model):
+                return False
+        if query.model is not None:
+            return one.model == query.model
+        return one.model in rank and rank[one.model] == max(rank.get(other.model, -1) for other in rivals)
+
+    def matches(one: Product) -> bool:
+        return (
+            (query.area is None or query.area.intersects(one.footprint))
+            and (query.start is None or one.sensed_at >= query.start)
+            and (query.end is None or one.sensed_at <= query.end)
+            and (query.product_ids is None or one.product_id in query.product_ids)
+            and (not query.class_codes or bool(query.class_codes & one.class_codes))
+            and (query.max_cloud_percent is None or one.cloud_cover_percent <= query.max_cloud_percent)
+        )
+
+    found = sorted((one for one in recorded if chosen(one) and matches(one)), key=lambda one: one.product_id)
+    found.sort(key=lambda one: one.sensed_at, reverse=True)
+    return [one.product_id for one in (reversed(found) if query.oldest_first else found)]
 
 
 degrees = st.integers(-40, 40).map(lambda n: n / 4)
@@ -141,46 +181,68 @@ areas = st.one_of(
 )
 moments = st.integers(-3, 3).map(lambda n: NOON + n * dt.timedelta(hours=12))
 codes = st.frozensets(st.sampled_from([111, 211, 311, 523]), max_size=2)
+models = st.sampled_from([FIRST, SECOND, THIRD])
+# Three names for each of a few scenes: every number is one processing, of a baseline that may be older or newer.
 products = st.lists(
-    st.builds(lambda m, t, f, c: product(0, m, t, f, c), st.sampled_from([FIRST, SECOND]), moments, shapes, codes),
-    max_size=12,
-).map(lambda made: [replace(one, product_id=product(number).product_id) for number, one in enumerate(made)])
-
-
-@given(
-    products,
-    st.one_of(st.none(), areas),
-    st.one_of(st.none(), moments),
-    st.one_of(st.none(), moments),
-    st.one_of(st.none(), st.frozensets(st.integers(0, 14).map(lambda n: product(n).product_id))),
+    st.builds(
+        lambda number, model, moment, shape, found, cloud: product(
+            number, model, moment, shape, found, cloud, baseline=("0510", "0509", "0511")[number % 3], place=number // 3
+        ),
+        st.integers(0, 14), models, moments, shapes, codes, st.sampled_from([0.0, 10.0, 30.5]),
+    ),
+    max_size=14,
+    unique_by=lambda one: (one.product_id, one.model),
+)  # fmt: skip
+queries = st.builds(
+    lambda area, one, other, ids, found, model, cloud, oldest: ProductQuery(
+        area=area,
+        start=min(one, other) if one and other else one,
+        end=max(one, other) if one and other else other,
+        product_ids=ids,
+        class_codes=found,
+        model=model,
+        max_cloud_percent=cloud,
+        oldest_first=oldest,
+    ),
+    st.none() | areas,
+    st.none() | moments,
+    st.none() | moments,
+    st.none()
+    | st.frozensets(
+        st.integers(0, 16).map(lambda n: product(n, baseline=("0510", "0509", "0511")[n % 3]).product_id), max_size=8
+    ),
     codes,
-    st.sampled_from([None, FIRST, SECOND, THIRD]),
-    st.one_of(st.none(), st.integers(0, 5)),
+    st.none() | models,
+    st.sampled_from([None, 0.0, 10.0]),
+    st.booleans(),
 )
-@settings(max_examples=120, deadline=None)
+
+
+@given(recorded=products, promoted=st.lists(models, max_size=4), asked=st.lists(queries, min_size=1, max_size=4))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_search_equals_brute_force(
-    tmp_path_factory: pytest.TempPathFactory,
+    new_catalogue_location: NewLocation,
     recorded: list[Product],
-    area: BaseGeometry | None,
-    start: dt.datetime | None,
-    end: dt.datetime | None,
-    product_ids: frozenset[str] | None,
-    class_codes: frozenset[int],
-    model: ModelVersion | None,
-    limit: int | None,
+    promoted: list[ModelVersion],
+    asked: list[ProductQuery],
 ) -> None:
-    if start is not None and end is not None and start > end:
-        start, end = end, start
-    query = ProductQuery(area, start, end, product_ids, class_codes, model, limit)
-    with Catalogue(tmp_path_factory.mktemp("catalogue") / "catalogue.sqlite") as catalogue:
+    with open_catalogue(new_catalogue_location()) as catalogue:
         with catalogue.transaction():
-            catalogue.promote(FIRST, "test")
             for one in recorded:
                 catalogue.record(one)
-        found = [one.product_id for one in catalogue.search(query)]
-    expected = sorted((one for one in recorded if matches(one, query)), key=lambda one: one.product_id)
-    expected.sort(key=lambda one: one.sensed_at, reverse=True)
-    assert found == [one.product_id for one in expected][:limit]
+            for model in promoted:
+                catalogue.promote(model, "test")
+        served = [one.model for one in recorded[:1]] + promoted
+        current = [one.product_id for one in catalogue.all_products() if one.current]
+        assert sorted(current) == sorted(answer(recorded, served, ProductQuery()))
+        assert catalogue.count() == len(current)
+        for query in asked:
+            expected = answer(recorded, served, query)
+            assert [one.product_id for one in catalogue.search(query)] == expected
+            assert [one.product_id for one in catalogue.search(replace(query, limit=3))] == expected[:3]
+            for before, one in pairwise(catalogue.search(query)):
+                rest = catalogue.search(replace(query, after=Position.of(before), limit=1))
+                assert [following.product_id for following in rest] == [one.product_id]
 
 
 def test_the_first_model_is_promoted_and_a_later_one_waits(catalogue: Catalogue) -> None:
@@ -241,9 +303,8 @@ def test_queries_that_make_no_sense(facts: dict[str, object], error: type[Except
         ProductQuery(**facts)
 
 
-def test_a_slow_reader_neither_blocks_a_writer_nor_sees_a_product_twice(tmp_path: Path) -> None:
-    path = tmp_path / "catalogue.sqlite"
-    with Catalogue(path) as writer, Catalogue(path, read_only=True) as reader:
+def test_a_slow_reader_neither_blocks_a_writer_nor_sees_a_product_twice(location: Location) -> None:
+    with open_catalogue(location) as writer, open_catalogue(location, read_only=True) as reader:
         with writer.transaction():
             for number in range(600):
                 writer.record(product(number))
@@ -256,9 +317,12 @@ def test_a_slow_reader_neither_blocks_a_writer_nor_sees_a_product_twice(tmp_path
         assert seen == [product(number).product_id for number in range(600)]
 
 
-def test_threads_share_one_catalogue(tmp_path: Path) -> None:
-    path = tmp_path / "catalogue.sqlite"
-    with Catalogue(path) as catalogue, Catalogue(path, read_only=True) as reader, ThreadPoolExecutor(8) as pool:
+def test_threads_share_one_catalogue(location: Location) -> None:
+    with (
+        open_catalogue(location) as catalogue,
+        open_catalogue(location, read_only=True) as reader,
+        ThreadPoolExecutor(8) as pool,
+    ):
         writing = [pool.submit(catalogue.record, product(number)) for number in range(40)]
         reading = [pool.submit(lambda: len(list(reader.search(ProductQuery())))) for _ in range(40)]
         for future in writing:
@@ -267,66 +331,13 @@ def test_threads_share_one_catalogue(tmp_path: Path) -> None:
         assert reader.count() == 40
 
 
-def test_a_reader_cannot_write(tmp_path: Path) -> None:
-    Catalogue(tmp_path / "catalogue.sqlite").close()
+def test_a_reader_cannot_write(location: Location) -> None:
+    open_catalogue(location).close()
     with (
-        Catalogue(tmp_path / "catalogue.sqlite", read_only=True) as reader,
-        pytest.raises(StoreUnavailableError, match="readonly"),
+        open_catalogue(location, read_only=True) as reader,
+        pytest.raises(StoreUnavailableError, match=r"read-?only"),
     ):
         reader.record(product())
-
-
-def test_a_catalogue_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailableError, match="it does not exist"):
-        Catalogue(tmp_path / "catalogue.sqlite", read_only=True)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_file_that_is_no_catalogue(tmp_path: Path) -> None:
-    (tmp_path / "catalogue.sqlite").write_bytes(b"not a database, but long enough to be read as one" * 20)
-    for read_only in (True, False):
-        with pytest.raises(StoreUnavailableError, match="no catalogue"):
-            Catalogue(tmp_path / "catalogue.sqlite", read_only=read_only)
-
-
-@pytest.mark.parametrize("read_only", [True, False])
-def test_a_catalogue_of_a_newer_program_is_refused(tmp_path: Path, read_only: bool) -> None:
-    path = tmp_path / "catalogue.sqlite"
-    Catalogue(path).close()
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE schema_version SET version = version + 1")
-    connection.commit()
-    connection.close()
-    with pytest.raises(StoreUnavailableError, match=f"schema {SCHEMA_VERSION + 1}.*upgrade EarthSignature"):
-        Catalogue(path, read_only=read_only)
-
-
-def test_an_empty_file_is_no_catalogue_to_a_reader(tmp_path: Path) -> None:
-    (tmp_path / "catalogue.sqlite").touch()
-    with pytest.raises(StoreUnavailableError, match="schema 0"):
-        Catalogue(tmp_path / "catalogue.sqlite", read_only=True)
-
-
-def test_searches_use_their_indices(catalogue: Catalogue) -> None:
-    statements: list[str] = []
-    with catalogue.transaction() as connection:
-        connection.set_trace_callback(statements.append)
-    list(catalogue.search(ProductQuery()))
-    list(catalogue.search(ProductQuery(model=FIRST)))
-    list(catalogue.search(ProductQuery(area=shapely.box(0, 0, 1, 1))))
-    list(catalogue.search(ProductQuery(product_ids=frozenset({"a"}))))
-    plans = []
-    with catalogue.transaction() as connection:
-        connection.set_trace_callback(None)
-        for statement in statements:
-            if statement.startswith("SELECT product.key"):
-                plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
-                plans.append(" ".join(str(row[3]) for row in plan))
-    assert "served_newest_first" in plans[0]
-    assert "model_newest_first" in plans[1]
-    assert "VIRTUAL TABLE INDEX" in plans[2]
-    assert "product_id=?" in plans[3]
-    assert not any("TEMP B-TREE" in plan for plan in plans[:2])
 
 
 def test_every_product_of_every_model(catalogue: Catalogue) -> None:
@@ -336,30 +347,90 @@ def test_every_product_of_every_model(catalogue: Catalogue) -> None:
     assert catalogue.folders() == {product(1, FIRST).folder, product(1, SECOND).folder}
 
 
-# In processes of their own: threads of one interpreter hardly ever meet in the moment that matters.
-MAKERS = """
-import os, sys
-from pathlib import Path
-from earthsignature_assets.products.catalogue import Catalogue
-
-failed = 0
-for number in range(100):
-    makers = []
-    for _ in range(6):
-        pid = os.fork()
-        if pid == 0:
-            try:
-                with Catalogue(Path(sys.argv[1]) / f"{number}.sqlite") as catalogue:
-                    os._exit(catalogue.count())
-            except BaseException as error:
-                print(error, flush=True)
-                os._exit(1)
-        makers.append(pid)
-    failed += sum(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in makers)
-sys.exit(failed)
-"""
+def test_a_better_processing_takes_the_place_of_an_older_one(catalogue: Catalogue) -> None:
+    older, newer = product(1, baseline="0510", place=7), product(0, baseline="0511", place=7)
+    for order in ([older, newer], [newer, older]):
+        for one in order:
+            catalogue.record(one)
+            assert len(list(catalogue.search(ProductQuery()))) == 1
+        assert [one.product_id for one in catalogue.search(ProductQuery())] == [newer.product_id]
+        assert [one.product_id for one in catalogue.search(ProductQuery(model=FIRST))] == [newer.product_id]
+        named = catalogue.find(older.product_id)
+        assert named == replace(older, current=False)
+        assert catalogue.count() == catalogue.count(FIRST) == 1
+        catalogue.forget(newer)
+        assert catalogue.find(newer.product_id) is None
+        assert list(catalogue.search(ProductQuery(area=shapely.box(0, 0, 50, 50)))) == [replace(older, current=True)]
+        catalogue.forget(older)
+        assert catalogue.count() == 0
 
 
-def test_several_may_make_a_catalogue_at_once(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", MAKERS, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+def test_of_two_processings_of_one_baseline_the_later_one_counts(catalogue: Catalogue) -> None:
+    catalogue.record(product(5, place=7))
+    catalogue.record(product(3, place=7))
+    assert numbers(catalogue.search(ProductQuery())) == [5]
+
+
+def test_a_promoted_model_serves_a_scene_even_where_it_has_an_older_processing_only(catalogue: Catalogue) -> None:
+    catalogue.record(product(0, FIRST, baseline="0511", place=7))
+    catalogue.record(product(1, SECOND, baseline="0510", place=7))
+    assert numbers(catalogue.search(ProductQuery())) == [0]
+    catalogue.promote(SECOND, "test")
+    assert numbers(catalogue.search(ProductQuery())) == [1]
+
+
+def test_changes_come_in_their_order_and_once(catalogue: Catalogue) -> None:
+    assert catalogue.latest_change() == 0
+    assert catalogue.changes(0, 10) == []
+    for number in range(4):
+        catalogue.record(product(number))
+    catalogue.record(product(1))  # the same again is no change
+    catalogue.record(replace(product(0), folder="products/a/b/c"))
+    changes = catalogue.changes(0, 10)
+    assert [int(change.product.product_id[-6:]) for change in changes] == [1, 2, 3, 0]
+    assert changes[0] == Change(2, replace(product(1), current=True))
+    assert [change.number for change in changes] == sorted(change.number for change in changes)
+    assert catalogue.latest_change() == changes[-1].number
+    assert catalogue.changes(changes[1].number, 1) == changes[2:3]
+    assert catalogue.changes(catalogue.latest_change(), 10) == []
+
+
+def test_no_change_is_missed_by_who_follows_while_several_publish(location: Location) -> None:
+    open_catalogue(location).close()
+    with ThreadPoolExecutor(4) as pool, open_catalogue(location) as writer, open_catalogue(location) as reader:
+        writing = [pool.submit(writer.record, product(number)) for number in range(60)]
+        seen, cursor = list[int](), 0
+        while len(seen) < 60:
+            done = all(future.done() for future in writing)
+            changes = reader.changes(cursor, 7)
+            assert not (done and not changes), f"{60 - len(seen)} changes were missed"
+            seen += [int(change.product.product_id[-6:]) for change in changes]
+            cursor = changes[-1].number if changes else cursor
+        for future in writing:
+            future.result()
+    assert sorted(seen) == list(range(60))
+
+
+def test_models_and_what_each_serves(catalogue: Catalogue) -> None:
+    assert catalogue.models() == []
+    catalogue.record(product(1, FIRST))
+    catalogue.record(product(2, FIRST))
+    catalogue.record(product(1, SECOND))
+    assert catalogue.models() == [ModelCount(FIRST, 2, 2), ModelCount(SECOND, 1, 0)]
+    catalogue.promote(SECOND, "test")
+    assert catalogue.models() == [ModelCount(FIRST, 2, 1), ModelCount(SECOND, 1, 1)]
+
+
+def test_names_that_no_product_can_have_match_nothing(catalogue: Catalogue) -> None:
+    catalogue.record(product())
+    strange = frozenset({"", "\0", "x" * 100_000, "'; DROP TABLE product; --", "%s", ":name", product().product_id})
+    assert len(list(catalogue.search(ProductQuery(product_ids=strange)))) == 1
+    assert not list(catalogue.search(ProductQuery(product_ids=frozenset())))
+
+
+def test_a_catalogue_is_reopened_as_it_was_left(location: Location) -> None:
+    with open_catalogue(location) as first:
+        first.record(product())
+    for read_only in (False, True):
+        with open_catalogue(location, read_only=read_only) as again:
+            assert list(again.search(ProductQuery())) == [replace(product(), current=True)]

@@ -3,12 +3,9 @@
 import contextlib
 import json
 import os
-import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,42 +20,6 @@ from earthsignature_assets.models.repository import ModelRepository, shipped_rep
 
 TRITON = Path(__file__).resolve().parents[2] / "build" / "services" / "triton" / "tritonserver"
 SHIPPED = ModelVersion("corine-unet", 1)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A PostgreSQL of its own; the URL of its empty database."""
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not installed:
-        pytest.fail("PostgreSQL is missing: run scripts/install_services")
-    programs, port = installed[-1].parent, _free_port()
-    # PostgreSQL refuses to run as root, and its user cannot enter pytest's own folders.
-    as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="earthsignature-postgres-"))
-    if as_user:
-        os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
-    data = folder / "data"
-
-    def control(*arguments: str) -> None:
-        command = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w", *arguments]
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
-
-    initdb = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", "dagster", "-A", "trust", "-E", "UTF8"]
-    try:
-        subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL)
-        options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
-        control("-l", str(folder / "log"), "-o", options, "start")
-        try:
-            yield f"postgresql+psycopg2://dagster@127.0.0.1:{port}/postgres"
-        finally:
-            control("-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 AddVersion = Callable[..., None]
@@ -88,7 +49,7 @@ def add_version() -> AddVersion:
 
 
 @pytest.fixture(scope="session")
-def start_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTriton]:
+def start_triton(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[StartTriton]:
     """Start a Triton over a repository: its endpoint and its process. All are stopped at the end.
 
     `environment` is another Python environment for the python backend than that of the installation.
@@ -100,7 +61,7 @@ def start_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTrit
     shared_memory = f"earthsignature_test_{uuid.uuid4().hex}"
 
     def start(repository: ModelRepository, environment: Path | None = None) -> tuple[str, "subprocess.Popen[bytes]"]:
-        port, log = _free_port(), tmp_path_factory.mktemp("triton") / "log"
+        port, log = free_port(), tmp_path_factory.mktemp("triton") / "log"
         options = [
             f"--model-repository={repository.root}",
             "--model-control-mode=explicit",
