@@ -53,6 +53,10 @@ class EngineUnavailableError(EarthSignatureError):
     retryable = True
 
 
+class EngineBusyError(EngineUnavailableError):
+    """An inference engine that has as many windows waiting as it may hold."""
+
+
 class GroundTruthError(EarthSignatureError):
     """Ground truth that cannot be used: another CRS, unknown codes, no labelled pixel."""
 

@@ -56,6 +56,11 @@ class PatchStore:
         """Sentinel-2 band names in the order of the stack."""
         return tuple(_facts(self._group)["bands"])
 
+    @property
+    def level(self) -> str:
+        """Processing level of the reflectance, `L2A` or `L1C`, as the product's name says."""
+        return str(_facts(self._group)["product_id"]).split("_")[1].removeprefix("MSI")
+
     def reflectance(self, rows: slice, columns: slice = slice(None)) -> npt.NDArray[np.uint16]:
         """Reflectance × 10000 of a window: (bands, rows, columns) uint16, 0 = no data."""
         return np.asarray(self._reflectance[:, rows, columns], np.uint16)

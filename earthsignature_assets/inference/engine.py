@@ -9,6 +9,9 @@ import numpy.typing as npt
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.models.repository import ModelDescription
 
+_CANARY_PIXELS = 64
+_CANARY_VALUES = (0, 1, 1000, 10_000, 65_535)
+
 
 @dataclass(frozen=True)
 class Segments:
@@ -29,6 +32,11 @@ class Engine(Protocol):
     @property
     def description(self) -> ModelDescription:
         """What the model needs and tells."""
+        ...
+
+    @property
+    def windows_at_once(self) -> int:
+        """How many calls of `segment` may be under way at once, each in a thread of its own."""
         ...
 
     def segment(self, reflectance: npt.NDArray[np.uint16]) -> Segments:
@@ -64,8 +72,12 @@ def check_request(description: ModelDescription, reflectance: npt.NDArray[np.uin
 def check_segments(description: ModelDescription, reflectance: npt.NDArray[np.uint16], segments: Segments) -> None:
     """Refuse an answer that is not what the model's description promises.
 
+    The told class is the most probable one, so its probability is never less than one of as many as there are
+    classes. A confidence below that, or above 100 %, is what a network's NaN becomes as uint8.
+
     Raises:
-        ModelError: wrong type or shape, or a class index that the description does not have.
+        ModelError: wrong type or shape, a class index that the description does not have, or a confidence that no
+            probability gives.
     """
     wanted = (reflectance.shape[0], *reflectance.shape[2:])
     for name, values in (("class_index", segments.class_index), ("confidence", segments.confidence)):
@@ -77,3 +89,20 @@ def check_segments(description: ModelDescription, reflectance: npt.NDArray[np.ui
     found = (int(segments.class_index.min()), int(segments.class_index.max()))
     if found[0] < 1 or found[1] > highest:
         raise ModelError(f"{description.model}: class indices {found[0]}…{found[1]} came back, expected 1…{highest}")
+    least = 100 // highest
+    told = (int(segments.confidence.min()), int(segments.confidence.max()))
+    if told[0] < least or told[1] > 100:
+        raise ModelError(
+            f"{description.model}: confidences {told[0]}…{told[1]} % came back, expected {least}…100: the network "
+            "gives NaN for some reflectance; check its weights and precision, and export it again"
+        )
+
+
+def canary(description: ModelDescription) -> npt.NDArray[np.uint16]:
+    """A small window that a sound engine answers: no data, dark, usual, bright and saturated, (1, bands, n, n) uint16.
+
+    Reduced precision overflows at its extremes first.
+    """
+    side = -(-_CANARY_PIXELS // description.stride) * description.stride
+    values = np.resize(np.array(_CANARY_VALUES, np.uint16).repeat(8), side)
+    return np.ascontiguousarray(np.broadcast_to(values, (1, len(description.bands), side, side)))

@@ -1,12 +1,14 @@
 """Segment a scene: windows with halo through an engine, only where there is something to see.
 
-Reader, engine and writer overlap: the next row of windows is read while the engine works, and results are
-compressed behind it. Memory is bounded by two rows of windows, not by the tile.
+Reader, engine and writer overlap: the next windows are read while the engine works, and results are compressed behind
+it. Memory is bounded by the windows under way and two rows of patches, not by the tile.
 """
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,20 +17,24 @@ import numpy.typing as npt
 
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.imagery.patch_store import PatchStore
-from earthsignature_assets.inference.engine import Engine
-from earthsignature_assets.inference.segmentation_store import create_segmentation_store
-from earthsignature_assets.inference.tiling import Span, pad, spans
-
-CORE_PIXELS = 1024
+from earthsignature_assets.inference.engine import Engine, Segments
+from earthsignature_assets.inference.segmentation_store import SegmentationWriter, create_segmentation_store
+from earthsignature_assets.inference.tiling import Window, valid_windows
+from earthsignature_assets.inference.window_reader import WindowReader
+from earthsignature_assets.models.repository import ModelDescription
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class SegmentationSummary:
-    """What `segment_scene` did; areas and confidence are of valid pixels only."""
+    """What `segment_scene` did; areas and confidence are of valid pixels only.
+
+    `pixels_sent` are those that the engine saw, halos included.
+    """
 
     valid_pixels: int
+    pixels_sent: int
     windows: int
     windows_skipped: int
     mean_confidence_percent: float
@@ -36,21 +42,11 @@ class SegmentationSummary:
     seconds: float
 
 
-@dataclass(frozen=True)
-class _Strip:
-    """A row of windows as read: reflectance with halo, and where nothing was observed in the core rows."""
-
-    rows: Span
-    reflectance: npt.NDArray[np.uint16] | None
-    first_column: int
-    no_data: npt.NDArray[np.bool_]
-
-
 def segment_scene(
     patches: PatchStore,
     engine: Engine,
     path: Path,
-    core: int = CORE_PIXELS,
+    core: int | None = None,
     progress: Progress | None = None,
 ) -> SegmentationSummary:
     """Segment every valid pixel of a scene and write the segmentation store.
@@ -61,73 +57,124 @@ def segment_scene(
         patches: the scene's patches.
         engine: the model version.
         path: where the segmentation shall be.
-        core: side of a window's core in pixels, a multiple of the model's stride.
+        core: side of a window's core in pixels, a multiple of the model's stride; by default the model's own.
         progress: called with the windows done and the windows in all.
 
     Raises:
-        ModelError: the model does not fit the patches.
+        ModelError: the model does not fit the patches, or its answers are not what it promises.
         EngineUnavailableError: the engine does not answer.
     """
     started = time.monotonic()
-    description = engine.description
-    if description.bands != patches.bands:
-        raise ModelError(f"{description.model} takes {description.bands}, the patches hold {patches.bands}")
+    model = engine.description
+    check_fit(patches, model)
+    core = core or model.core
     height, width = patches.grid.shape
-    all_rows = list(spans(height, core, description.halo, description.stride))
-    all_columns = list(spans(width, core, description.halo, description.stride))
-    table = description.code_table
-    counts = np.zeros(256, np.int64)
-    confidence_sum = windows = skipped = 0
+    windows = -(-height // core) * -(-width // core)
+    reading = WindowReader(patches, core, model.halo)
+    most_under_way = 2 * engine.windows_at_once
+    under_way: deque[tuple[Window, Future[Segments]]] = deque()
+    seen = skipped = sent = 0
     with (
-        create_segmentation_store(path, patches.grid.shape) as writer,
-        ThreadPoolExecutor(1, "reader") as reader,
-        ThreadPoolExecutor(1, "writer") as writer_pool,
+        create_segmentation_store(path, patches.grid.shape, core) as writer,
+        _pool("reader", 1) as reader,
+        _pool("engine", engine.windows_at_once) as workers,
+        _pool("writer", 1) as writers,
     ):
-        next_strip = reader.submit(_read_strip, patches, all_rows[0], all_columns)
-        written: list[Future[None]] = []
-        for index, rows in enumerate(all_rows):
-            strip = next_strip.result()
-            if index + 1 < len(all_rows):
-                next_strip = reader.submit(_read_strip, patches, all_rows[index + 1], all_columns)
-            for columns in all_columns:
-                windows += 1
-                no_data = strip.no_data[:, columns.core]
-                if strip.reflectance is None or no_data.all():
-                    skipped += 1
-                    continue
-                offset = columns.read_start - strip.first_column
-                read = strip.reflectance[:, :, offset : offset + columns.read_stop - columns.read_start]
-                answer = engine.segment(np.ascontiguousarray(read)[np.newaxis])
-                here = (0, rows.core_in_read, columns.core_in_read)
-                class_index = np.where(no_data, 0, answer.class_index[here]).astype(np.uint8)
-                confidence = np.where(no_data, 0, answer.confidence[here]).astype(np.uint8)
-                counts += np.bincount(class_index.ravel(), minlength=256)
-                confidence_sum += int(confidence.sum(dtype=np.int64))
-                written.append(writer_pool.submit(writer.write, rows.core, columns.core, class_index, confidence))
-                if progress:
-                    progress(windows, len(all_rows) * len(all_columns))
-            for future in written:
-                future.result()
-            written.clear()
-    valid = int(counts[1:].sum())
+        results = _Results(writer, writers)
+
+        def finish(most_left: int) -> None:
+            while len(under_way) > most_left:
+                window, answer = under_way.popleft()
+                results.take(window, answer.result())
+            if progress:
+                progress(seen - len(under_way), windows)
+
+        for window in valid_windows((height, width), patches.no_data, core, model.halo, model.stride):
+            seen += 1
+            if window is None:
+                skipped += 1
+            else:
+                sent += window.pixels_read
+                read = reader.submit(reading.read, window)
+                under_way.append((window, workers.submit(_segment, engine, read)))
+            finish(most_under_way - 1)
+        finish(0)
+        results.flush()
     return SegmentationSummary(
-        valid_pixels=valid,
+        valid_pixels=results.valid_pixels,
+        pixels_sent=sent,
         windows=windows,
         windows_skipped=skipped,
-        mean_confidence_percent=confidence_sum / valid if valid else 0.0,
-        pixels_by_code={int(table[k]): int(counts[k]) for k in range(1, 256) if counts[k]},
+        mean_confidence_percent=results.mean_confidence_percent,
+        pixels_by_code=results.pixels_by_code(model),
         seconds=time.monotonic() - started,
     )
 
 
-def _read_strip(patches: PatchStore, rows: Span, all_columns: list[Span]) -> _Strip:
-    """Read one row of windows, from the first to the last column that has a valid pixel."""
-    height, width = patches.grid.shape
-    no_data = patches.no_data(rows.core)
-    seen = [columns for columns in all_columns if not no_data[:, columns.core].all()]
-    if not seen:
-        return _Strip(rows, None, 0, no_data)
-    whole = Span(seen[0].start, seen[-1].stop, seen[0].read_start, seen[-1].read_stop)
-    reflectance = patches.reflectance(rows.inside(height), whole.inside(width))
-    padded = pad(reflectance, rows.padding(height), whole.padding(width))
-    return _Strip(rows, padded, whole.read_start, no_data)
+def check_fit(patches: PatchStore, model: ModelDescription) -> None:
+    """Refuse patches that the model was not made for.
+
+    Raises:
+        ModelError: other bands, another processing level, or another resolution.
+    """
+    for what, needed, there in (
+        ("bands", model.bands, patches.bands),
+        ("level", model.level, patches.level),
+        ("a resolution in metres of", model.resolution_m, patches.grid.resolution_m),
+    ):
+        if needed != there:
+            raise ModelError(
+                f"{model.model} takes {what} {needed}, the patches at {patches.path} hold {there}: choose another "
+                "model, or another provider and materialise `patches` again"
+            )
+
+
+def _segment(engine: Engine, read: Future[npt.NDArray[np.uint16]]) -> Segments:
+    return engine.segment(read.result())
+
+
+class _Results:
+    """Gathers what the engine says: into the store behind the engine's back, and into sums."""
+
+    def __init__(self, writer: SegmentationWriter, pool: ThreadPoolExecutor) -> None:
+        self._writer, self._pool = writer, pool
+        self._counts = np.zeros(256, np.int64)
+        self._confidence = 0
+        self._writing: Future[None] | None = None
+
+    def take(self, window: Window, answer: Segments) -> None:
+        here = (0, window.rows.core_in_read, window.columns.core_in_read)
+        class_index = np.where(window.no_data, 0, answer.class_index[here]).astype(np.uint8)
+        confidence = np.where(window.no_data, 0, answer.confidence[here]).astype(np.uint8)
+        self._counts += np.bincount(class_index.ravel(), minlength=256)
+        self._confidence += int(confidence.sum(dtype=np.int64))
+        self.flush()
+        self._writing = self._pool.submit(
+            self._writer.write, window.rows.core, window.columns.core, class_index, confidence
+        )
+
+    def flush(self) -> None:
+        if self._writing:
+            self._writing.result()
+
+    @property
+    def valid_pixels(self) -> int:
+        return int(self._counts[1:].sum())
+
+    @property
+    def mean_confidence_percent(self) -> float:
+        return self._confidence / self.valid_pixels if self.valid_pixels else 0.0
+
+    def pixels_by_code(self, model: ModelDescription) -> dict[int, int]:
+        table = model.code_table
+        return {int(table[k]): int(self._counts[k]) for k in range(1, 256) if self._counts[k]}
+
+
+@contextmanager
+def _pool(name: str, threads: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose work that has not begun is dropped where the block fails."""
+    pool = ThreadPoolExecutor(threads, name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

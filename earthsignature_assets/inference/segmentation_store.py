@@ -18,8 +18,6 @@ from zarr.codecs import BloscCodec
 
 from earthsignature_assets.errors import ModelError
 
-_CHUNK = 1024
-
 
 class SegmentationStore:
     """The segmentation of one scene by one model version on disk."""
@@ -49,12 +47,12 @@ class SegmentationStore:
 class SegmentationWriter:
     """Writes windows of a segmentation."""
 
-    def __init__(self, group: zarr.Group, shape: tuple[int, int]) -> None:
+    def __init__(self, group: zarr.Group, shape: tuple[int, int], chunk: int) -> None:
         self._class_index, self._confidence = (
             group.create_array(
                 name,
                 shape=shape,
-                chunks=(_CHUNK, _CHUNK),
+                chunks=(chunk, chunk),
                 dtype="uint8",
                 fill_value=0,
                 compressors=BloscCodec(cname="zstd", clevel=3, shuffle="noshuffle"),
@@ -72,12 +70,18 @@ class SegmentationWriter:
 
 
 @contextmanager
-def create_segmentation_store(path: Path, shape: tuple[int, int]) -> Iterator[SegmentationWriter]:
-    """Write a store; it is at `path` when the block ends well, and nothing is there when it does not."""
+def create_segmentation_store(path: Path, shape: tuple[int, int], chunk: int) -> Iterator[SegmentationWriter]:
+    """Write a store; it is at `path` when the block ends well, and nothing is there when it does not.
+
+    Args:
+        path: where the store shall be; an earlier one is replaced.
+        shape: rows and columns of the scene.
+        chunk: side of a chunk in pixels: that of the windows' cores, so that each chunk is written once.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        yield SegmentationWriter(zarr.open_group(partial, mode="w", zarr_format=3), shape)
+        yield SegmentationWriter(zarr.open_group(partial, mode="w", zarr_format=3), shape, chunk)
         shutil.rmtree(path, ignore_errors=True)
         partial.replace(path)
     finally:

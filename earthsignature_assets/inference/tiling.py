@@ -2,10 +2,11 @@
 
 Each window has a core, which it answers for, and a halo around it, which it only looks at. With a halo of at least
 half the receptive field and origins on multiples of the network's stride, the joined cores equal the result of the
-whole array at once, bit for bit. Beyond the array's edge the halo is no data.
+whole array at once, bit for bit. Beyond the array's edge the halo is no data. A core is trimmed to the pixels that
+hold something, so that a window costs what it shows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,11 @@ class Span:
     read_stop: int
 
     @property
+    def read_length(self) -> int:
+        """Pixels that are read, a multiple of the stride."""
+        return self.read_stop - self.read_start
+
+    @property
     def core(self) -> slice:
         """The core in the array."""
         return slice(self.start, self.stop)
@@ -46,6 +52,57 @@ class Span:
         return inside.start - self.read_start, self.read_stop - inside.stop
 
 
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A window with something to see: its sides, and where nothing was observed in its core, (rows, columns) bool."""
+
+    rows: Span
+    columns: Span
+    no_data: npt.NDArray[np.bool_]
+
+    @property
+    def shape_read(self) -> tuple[int, int]:
+        """Rows and columns with the halo."""
+        return self.rows.read_length, self.columns.read_length
+
+    @property
+    def pixels_read(self) -> int:
+        """Pixels with the halo."""
+        return self.rows.read_length * self.columns.read_length
+
+
+def valid_windows(
+    shape: tuple[int, int],
+    no_data: Callable[[slice], npt.NDArray[np.bool_]],
+    core: int,
+    halo: int,
+    stride: int,
+) -> Iterator[Window | None]:
+    """Go over the windows of a scene, row by row; None stands for one without a valid pixel.
+
+    Args:
+        shape: rows and columns of the scene.
+        no_data: where nothing was observed in these rows: (rows, columns) bool.
+        core: side of a core in pixels before it is trimmed, a multiple of the stride.
+        halo: pixels read around a core, a multiple of the stride.
+        stride: the network's total down-sampling.
+
+    Raises:
+        ModelError: core or halo is no multiple of the stride.
+    """
+    for rows in spans(shape[0], core, halo, stride):
+        missing = no_data(rows.core)
+        for columns in spans(shape[1], core, halo, stride):
+            seen: npt.NDArray[np.bool_] = ~missing[:, columns.core]
+            if not seen.any():
+                yield None
+                continue
+            trimmed_rows = _trimmed(rows, np.flatnonzero(seen.any(axis=1)), halo, stride)
+            trimmed_columns = _trimmed(columns, np.flatnonzero(seen.any(axis=0)), halo, stride)
+            inside = slice(trimmed_rows.start - rows.start, trimmed_rows.stop - rows.start)
+            yield Window(trimmed_rows, trimmed_columns, missing[inside, trimmed_columns.core])
+
+
 def spans(length: int, core: int, halo: int, stride: int) -> Iterator[Span]:
     """Cut one side of an array into spans.
 
@@ -61,9 +118,18 @@ def spans(length: int, core: int, halo: int, stride: int) -> Iterator[Span]:
     if core < 1 or core % stride or halo % stride:
         raise ModelError(f"core {core} and halo {halo} must be multiples of the stride {stride}")
     for start in range(0, length, core):
-        stop = min(start + core, length)
-        read = -(-(stop - start) // stride) * stride
-        yield Span(start, stop, start - halo, start + read + halo)
+        yield _span(start, min(start + core, length), halo, stride)
+
+
+def _span(start: int, stop: int, halo: int, stride: int) -> Span:
+    read = -(-(stop - start) // stride) * stride
+    return Span(start, stop, start - halo, start + read + halo)
+
+
+def _trimmed(span: Span, seen: npt.NDArray[np.intp], halo: int, stride: int) -> Span:
+    """The least span that holds what is seen at these places of a core; it still begins on the stride."""
+    first, last = int(seen[0]), int(seen[-1])
+    return _span(span.start + first // stride * stride, span.start + last + 1, halo, stride)
 
 
 def pad(array: npt.NDArray[np.uint16], rows: tuple[int, int], columns: tuple[int, int]) -> npt.NDArray[np.uint16]:

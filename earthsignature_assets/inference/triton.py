@@ -1,42 +1,35 @@
-"""The Triton engine: NVIDIA's inference server over gRPC.
+"""The Triton engine: NVIDIA's inference servers over gRPC, several of them with failover.
 
-How its servers are called, all of it:
+`triton_server.py` says how one server is called and what its faults mean. Here:
 
-    deadline    every call has one: 10 s for questions, 2 min for a load, `deadline_s` for an inference
-    tried on    UNAVAILABLE and DEADLINE_EXCEEDED, and INTERNAL, which is what a server says whose backend process
-                has died: the next endpoint, twice around, with a pause in between; then EngineUnavailableError
-    terminal    every other status, INVALID_ARGUMENT and NOT_FOUND among them, and an answer that is not what the
-                model's description promises: ModelError
-
-Before the first window, and again after each fault, an endpoint is asked to load the version, its metadata are
-checked, and it must answer a small inference as described: a server whose backend is dead still says ready. Tensors
-travel in the messages, never in shared memory, which a killed client would leave behind. One engine has one call
-under way, so that a server never holds more than a window for each scene that is being segmented.
+    away        the next endpoint takes over and stays in use; twice around, with a pause in between, then
+                EngineUnavailableError
+    busy        the next endpoint, after a pause that doubles; for as long as one window may take, then
+                EngineUnavailableError
+    pressure    an engine has at most `windows_at_once` windows at its servers; with as many engines as scenes are
+                segmented in parallel, that bounds what a server holds, and the queue in its configuration bounds it
+                for all clients together
 """
 
 import logging
+import random
 import re
+import threading
 import time
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import tritonclient.grpc as triton
-from tritonclient.utils import InferenceServerException
 
-from earthsignature_assets.errors import EngineUnavailableError, InvalidKeyError, ModelError
-from earthsignature_assets.inference.engine import Segments, check_request, check_segments
+from earthsignature_assets.errors import EngineBusyError, EngineUnavailableError, InvalidKeyError, ModelError
+from earthsignature_assets.inference.engine import Segments, canary, check_request
+from earthsignature_assets.inference.triton_server import TritonServer
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import ModelDescription, ModelRepository
 
-_QUESTION_DEADLINE_S = 10.0
-_LOAD_DEADLINE_S = 120.0
 _ROUNDS = 2
 _PAUSE_S = 0.5
-_TRY_ELSEWHERE = {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.INTERNAL"}
-_CANARY_PIXELS = 64
-_INPUTS = {"reflectance": "UINT16"}
-_OUTPUTS = {"class_index": "UINT8", "confidence": "UINT8"}
+_LONGEST_PAUSE_S = 8.0
 _ENDPOINT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
 _log = logging.getLogger(__name__)
@@ -57,10 +50,15 @@ def parse_endpoints(text: str) -> tuple[str, ...]:
 
 
 class TritonEngine:
-    """Runs a model version on Triton servers that serve the same model repository. For one thread at a time."""
+    """Runs a model version on Triton servers that serve the same model repository."""
 
     def __init__(
-        self, repository: ModelRepository, model: ModelVersion, endpoints: Sequence[str], deadline_s: float = 120.0
+        self,
+        repository: ModelRepository,
+        model: ModelVersion,
+        endpoints: Sequence[str],
+        windows_at_once: int = 2,
+        deadline_s: float = 120.0,
     ) -> None:
         """Find a server that answers for the version.
 
@@ -68,7 +66,8 @@ class TritonEngine:
             repository: where the version's description is.
             model: which version.
             endpoints: `host:port` of each server, in order of preference.
-            deadline_s: seconds that one inference may take.
+            windows_at_once: how many windows may be at the servers at once.
+            deadline_s: seconds that one inference may take, and that a busy server is waited for.
 
         Raises:
             ModelError: the version is absent from the repository or a server, or what the server has is not what
@@ -78,115 +77,88 @@ class TritonEngine:
         if not endpoints:
             raise ModelError(f"{model}: Triton has no endpoint: set EARTHSIGNATURE_TRITON to host:port")
         self._description = repository.describe(model)
-        self._endpoints = list(endpoints)
-        self._deadline_s = deadline_s
-        self._client: triton.InferenceServerClient | None = None
-        side = -(-_CANARY_PIXELS // self._description.stride) * self._description.stride
-        self._canary = np.full((1, len(self._description.bands), side, side), 1000, np.uint16)
-        self.segment(self._canary)
+        self._windows_at_once, self._deadline_s = windows_at_once, deadline_s
+        self._endpoints, self._lock = list(endpoints), threading.Lock()
+        self._idle: list[TritonServer] = []
+        self.segment(canary(self._description))
 
     @property
     def description(self) -> ModelDescription:
         """What the model needs and tells."""
         return self._description
 
+    @property
+    def windows_at_once(self) -> int:
+        """How many windows may be at the servers at once."""
+        return self._windows_at_once
+
     def segment(self, reflectance: npt.NDArray[np.uint16]) -> Segments:
         """Segment a batch of windows; see `Engine.segment`."""
         check_request(self._description, reflectance)
         faults: dict[str, str] = {}
-        for attempt in range(_ROUNDS * len(self._endpoints)):
-            if attempt and attempt % len(self._endpoints) == 0:
-                time.sleep(_PAUSE_S)
+        times_away, pause_s, busy_until = 0, _PAUSE_S, float("inf")
+        while times_away < _ROUNDS * len(self._endpoints):
             endpoint = self._endpoints[0]
             try:
-                client = self._client or self._open(endpoint)
-                return self._infer(client, endpoint, reflectance)
-            except ModelError:
-                self.close()
-                raise
-            except InferenceServerException as error:
-                self.close()
-                fault = f"{endpoint}: {error.status()}: {error.message()}"
-                if error.status() not in _TRY_ELSEWHERE:
-                    raise ModelError(f"{self._description.model} on Triton at {fault}") from error
-                _log.warning("%s on Triton at %s", self._description.model, fault)
-                faults[endpoint] = fault
-                # The next one stays in use from here on: the one that failed is the last to be asked again.
-                self._endpoints.append(self._endpoints.pop(0))
+                return self._ask(endpoint, reflectance)
+            except EngineBusyError as error:
+                faults[endpoint] = str(error)
+                busy_until = min(busy_until, time.monotonic() + self._deadline_s)
+                if time.monotonic() + pause_s > busy_until:
+                    break
+                self._ask_last(endpoint)
+                # Not all at once again: those who were refused together come back apart.
+                time.sleep(pause_s * (0.5 + random.random()))  # noqa: S311 - no secret
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            except EngineUnavailableError as error:
+                _log.warning("%s", error)
+                faults[endpoint] = str(error)
+                self._ask_last(endpoint)
+                times_away += 1
+                if times_away == len(self._endpoints):
+                    time.sleep(_PAUSE_S)
         raise EngineUnavailableError(
             f"{self._description.model}: no Triton endpoint answers ({'; '.join(faults.values())}): "
             "start or restart the server, or correct EARTHSIGNATURE_TRITON"
         )
 
     def close(self) -> None:
-        """Close the connection; the next call opens one again."""
-        if self._client:
-            self._client.close()
-            self._client = None
+        """Close the connections; the next call opens one again."""
+        while self._idle:
+            self._idle.pop().close()
 
-    def _open(self, endpoint: str) -> triton.InferenceServerClient:
-        """Connect to an endpoint and see that it has the version, as described, and that it can run it."""
-        model = self._description.model
-        name, version = model.name, str(model.version)
-        self._client = client = triton.InferenceServerClient(endpoint)
-        if not client.is_model_ready(name, version, client_timeout=_QUESTION_DEADLINE_S):
-            _load(client, model, endpoint)
-            if not client.is_model_ready(name, version, client_timeout=_QUESTION_DEADLINE_S):
-                raise ModelError(
-                    f"{model} is not on Triton at {endpoint}: its repository must hold {name}/{version}, and the "
-                    "version policy must let it be served"
-                )
-        metadata = client.get_model_metadata(name, version, client_timeout=_QUESTION_DEADLINE_S)
-        inputs = {tensor.name: tensor.datatype for tensor in metadata.inputs}
-        outputs = {tensor.name: tensor.datatype for tensor in metadata.outputs}
-        bands = [tensor.shape[1] for tensor in metadata.inputs if len(tensor.shape) == 4]
-        if inputs != _INPUTS or bands != [len(self._description.bands)] or not _OUTPUTS.items() <= outputs.items():
-            raise ModelError(
-                f"{model} on Triton at {endpoint} takes {inputs} of {bands} bands and gives {outputs}, expected "
-                f"{_INPUTS} of {len(self._description.bands)} bands and {_OUTPUTS}: serve the config.pbtxt that was "
-                "generated with the model"
-            )
-        self._infer(client, endpoint, self._canary)
-        return client
-
-    def _infer(
-        self, client: triton.InferenceServerClient, endpoint: str, reflectance: npt.NDArray[np.uint16]
-    ) -> Segments:
-        model = self._description.model
-        request = triton.InferInput("reflectance", list(reflectance.shape), "UINT16")
-        request.set_data_from_numpy(np.ascontiguousarray(reflectance))
-        answer = client.infer(
-            model.name,
-            [request],
-            model_version=str(model.version),
-            outputs=[triton.InferRequestedOutput(name) for name in _OUTPUTS],
-            client_timeout=self._deadline_s,
-        )
-        segments = Segments(*(_tensor(answer, name, model, endpoint) for name in _OUTPUTS))
-        check_segments(self._description, reflectance, segments)
+    def _ask(self, endpoint: str, reflectance: npt.NDArray[np.uint16]) -> Segments:
+        """Let a server segment, over an idle connection or a new one; one that failed is closed."""
+        server = self._idle_server(endpoint) or self._opened(endpoint)
+        try:
+            segments = server.segment(reflectance)
+        except EngineBusyError:
+            self._idle.append(server)
+            raise
+        except (ModelError, EngineUnavailableError):
+            server.close()
+            raise
+        self._idle.append(server)
         return segments
 
-
-def _load(client: triton.InferenceServerClient, model: ModelVersion, endpoint: str) -> None:
-    """Load the model by its own configuration: one given with the call would drop the model's other versions."""
-    try:
-        client.load_model(model.name, client_timeout=_LOAD_DEADLINE_S)
-    except InferenceServerException as error:
-        # Here INTERNAL is no dead process: it is how a server says that it has no such model, or a broken one.
-        if error.status() in _TRY_ELSEWHERE - {"StatusCode.INTERNAL"}:
+    def _opened(self, endpoint: str) -> TritonServer:
+        server = TritonServer(self._description, endpoint, self._deadline_s)
+        try:
+            server.open()
+        except (ModelError, EngineUnavailableError):
+            server.close()
             raise
-        raise ModelError(f"{model} cannot be loaded by Triton at {endpoint}: {error.message()}") from error
+        return server
 
+    def _idle_server(self, endpoint: str) -> TritonServer | None:
+        with self._lock:
+            found = next((server for server in self._idle if server.endpoint == endpoint), None)
+            if found:
+                self._idle.remove(found)
+            return found
 
-def _tensor(answer: triton.InferResult, name: str, model: ModelVersion, endpoint: str) -> npt.NDArray[np.uint8]:
-    try:
-        values = answer.as_numpy(name)
-    except ValueError as error:
-        raise ModelError(
-            f"{model}: Triton at {endpoint} answered {name} with fewer bytes than its shape has: a python backend "
-            "does that when its environment has numpy 2; install numpy<2 there"
-        ) from error
-    if values is None:
-        raise ModelError(f"{model}: Triton at {endpoint} answered without {name}")
-    # Of its own, because what the client gives is a read-only view of the message.
-    return np.array(values)
+    def _ask_last(self, endpoint: str) -> None:
+        """Put an endpoint behind the others; another thread may have done so already."""
+        with self._lock:
+            if self._endpoints[0] == endpoint:
+                self._endpoints.append(self._endpoints.pop(0))

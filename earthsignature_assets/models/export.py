@@ -7,6 +7,7 @@ import hashlib
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -101,7 +102,13 @@ def _forget_origins(graph: onnx.ModelProto) -> None:
     for node in graph.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
-    for value in (*graph.graph.value_info, *graph.graph.input, *graph.graph.output, *graph.graph.initializer):
+    named: tuple[Any, ...] = (
+        *graph.graph.value_info,
+        *graph.graph.input,
+        *graph.graph.output,
+        *graph.graph.initializer,
+    )
+    for value in named:
         value.doc_string = ""
         del value.metadata_props[:]
     del graph.graph.metadata_props[:]

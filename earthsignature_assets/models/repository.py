@@ -9,7 +9,7 @@ The graph's contract, all of it:
 
     input   reflectance   uint16 (n, bands, height, width)   surface reflectance × 10000, 0 = no data
     output  class_index   uint8  (n, height, width)          k in 1…K, the k-th of the description's classes
-    output  confidence    uint8  (n, height, width)          percent, 0…100
+    output  confidence    uint8  (n, height, width)          probability of that class in percent, 100/K…100
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from earthsignature_assets.errors import InvalidKeyError, ModelError
+from earthsignature_assets.errors import InvalidKeyError, ModelError, UnknownClassError
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.nomenclature import class_of
 
@@ -50,7 +50,8 @@ class ModelDescription:
 
     `stride` is the network's total down-sampling in pixels, `receptive_field` the side in pixels of the square
     that one output depends on, `halo` the margin in pixels read around a patch (at least half the receptive
-    field, a multiple of the stride). `sha256` is that of `model.onnx`.
+    field, a multiple of the stride), `core` the side in pixels of what a window answers for, without its halo: as
+    large as memory allows, because halos cost. `sha256` is that of `model.onnx`.
     """
 
     model: ModelVersion
@@ -62,6 +63,7 @@ class ModelDescription:
     halo: int
     classes: tuple[PredictedClass, ...]
     sha256: str
+    core: int = 1024
 
     def __post_init__(self) -> None:
         if self.stride < 1 or self.halo % self.stride or self.halo * 2 < self.receptive_field - 1:
@@ -69,10 +71,15 @@ class ModelDescription:
                 f"{self.model}: halo {self.halo} must be a multiple of the stride {self.stride} and at least "
                 f"half the receptive field {self.receptive_field}"
             )
+        if self.core < 1 or self.core % self.stride:
+            raise ModelError(f"{self.model}: core {self.core} must be a multiple of the stride {self.stride}")
         if not 1 <= len(self.classes) <= 254:
             raise ModelError(f"{self.model}: a model tells 1 to 254 classes, not {len(self.classes)}")
         for entry in self.classes:
-            class_of(entry.code)
+            try:
+                class_of(entry.code)
+            except UnknownClassError as error:
+                raise ModelError(f"{self.model}: {error}; a model may only tell CORINE level-3 classes") from error
 
     @property
     def class_codes(self) -> tuple[int, ...]:
@@ -110,6 +117,7 @@ class ModelDescription:
                 halo=int(content["halo"]),
                 classes=tuple(PredictedClass(**entry) for entry in content["classes"]),
                 sha256=content["sha256"],
+                core=int(content.get("core", cls.core)),
             )
         except (ValueError, KeyError, TypeError, InvalidKeyError) as error:
             raise ModelError(f"model.json cannot be read: {error!r}") from error

@@ -4,7 +4,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.inference.embedded import EmbeddedEngine
@@ -79,3 +81,32 @@ def test_a_damaged_graph_is_refused(tmp_path: Path, honest: bool, named: str) ->
 def test_an_answer_that_is_not_as_described_is_refused(engine: EmbeddedEngine, index: np.ndarray, named: str) -> None:
     with pytest.raises(ModelError, match=named):
         check_segments(engine.description, stack(1, 10, 8, 8), Segments(index, np.ones((1, 8, 8), np.uint8)))
+
+
+@pytest.mark.parametrize("confidence", [0, 11, 101, 255])
+def test_a_confidence_that_no_probability_gives_is_refused(engine: EmbeddedEngine, confidence: int) -> None:
+    confidences = np.full((1, 8, 8), 12, np.uint8)
+    confidences[0, 3, 4] = confidence
+    with pytest.raises(ModelError, match="NaN"):
+        check_segments(engine.description, stack(1, 10, 8, 8), Segments(np.ones((1, 8, 8), np.uint8), confidences))
+
+
+@pytest.mark.parametrize("weight", ["bias", "weight"])
+def test_a_network_that_gives_nan_is_refused_when_it_is_loaded(tmp_path: Path, weight: str) -> None:
+    graph = onnx.load(shipped_repository().graph(MODEL))
+    poisoned = next(tensor for tensor in graph.graph.initializer if tensor.name.endswith(f"head.{weight}"))
+    values = numpy_helper.to_array(poisoned).copy()
+    values.flat[0] = np.nan
+    poisoned.CopyFrom(numpy_helper.from_array(values, poisoned.name))
+    with pytest.raises(ModelError, match="NaN"):
+        EmbeddedEngine(damaged_copy(tmp_path, graph.SerializeToString(), honest=True), MODEL)
+
+
+def test_two_windows_share_the_threads() -> None:
+    engines = [EmbeddedEngine(shipped_repository(), MODEL, threads) for threads in (1, 2, 3)]
+    assert [engine.windows_at_once for engine in engines] == [1, 2, 2]
+    asked = stack(1, 10, 64, 64)
+    first, *others = [engine.segment(asked) for engine in engines]
+    for other in others:
+        assert np.array_equal(first.class_index, other.class_index)
+        assert np.array_equal(first.confidence, other.confidence)

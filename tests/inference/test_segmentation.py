@@ -1,3 +1,5 @@
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +11,13 @@ from hypothesis import strategies as st
 
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.inference.embedded import EmbeddedEngine
 from earthsignature_assets.inference.engine import Segments
 from earthsignature_assets.inference.segmentation import segment_scene
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
 from earthsignature_assets.inference.tiling import pad
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, PredictedClass
+from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, PredictedClass, shipped_repository
 
 MakePatches = Callable[..., PatchStore]
 
@@ -26,7 +29,7 @@ class BlockEngine:
     """
 
     def __init__(self, stride: int = 4, reach: int = 8) -> None:
-        self.stride, self.reach, self.calls = stride, reach, 0
+        self.stride, self.reach, self.calls, self.lock = stride, reach, 0, threading.Lock()
         self.description = ModelDescription(
             model=ModelVersion("block", 1),
             bands=S2_BANDS,
@@ -39,8 +42,11 @@ class BlockEngine:
             sha256="",
         )
 
+    windows_at_once = 2
+
     def segment(self, reflectance: npt.NDArray[np.uint16]) -> Segments:
-        self.calls += 1
+        with self.lock:
+            self.calls += 1
         total = reflectance.sum(axis=1, dtype=np.int64)
         n, height, width = total.shape
         cells = total.reshape(n, height // self.stride, self.stride, width // self.stride, self.stride).sum(axis=(2, 4))
@@ -52,7 +58,7 @@ class BlockEngine:
             for x in range(2 * reach + 1)
         )
         index = (box % 4 + 1).astype(np.uint8).repeat(self.stride, axis=1).repeat(self.stride, axis=2)
-        return Segments(index, (total % 101).astype(np.uint8))
+        return Segments(index, (25 + total % 76).astype(np.uint8))
 
 
 def whole_array(engine: BlockEngine, patches: PatchStore) -> np.ndarray:
@@ -65,24 +71,102 @@ def whole_array(engine: BlockEngine, patches: PatchStore) -> np.ndarray:
     return np.where(patches.no_data(), 0, index)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     height=st.integers(1, 200),
     width=st.integers(1, 200),
-    core=st.sampled_from([32, 44, 64, 128, 256]),
-    stride=st.sampled_from([1, 4]),
+    core=st.sampled_from([16, 32, 48, 64, 128, 256]),
+    stride=st.sampled_from([1, 2, 4, 8]),
+    reach=st.integers(0, 4),
+    patch_size=st.sampled_from([32, 64, 96]),
     edge=st.floats(0, 0.9),
+    slant=st.floats(-1, 1),
+    holes=st.floats(0, 0.3),
 )
 def test_the_tiled_result_equals_the_whole_array_bit_for_bit(
-    make_patches: MakePatches, tmp_path: Path, height: int, width: int, core: int, stride: int, edge: float
+    make_patches: MakePatches,
+    tmp_path: Path,
+    height: int,
+    width: int,
+    core: int,
+    stride: int,
+    reach: int,
+    patch_size: int,
+    edge: float,
+    slant: float,
+    holes: float,
 ) -> None:
-    valid = np.ones((height, width), bool)
-    valid[:, : int(edge * width)] = False
-    patches = make_patches((height, width), valid, seed=height)
-    engine = BlockEngine(stride, reach=2 * stride)
+    rows, columns = np.mgrid[:height, :width]
+    valid = columns >= edge * width + slant * rows
+    valid &= np.random.default_rng(width).random((height, width)) >= holes
+    patches = make_patches((height, width), valid, seed=height, patch_size=patch_size)
+    engine = BlockEngine(stride, reach=reach * stride)
     segment_scene(patches, engine, tmp_path / "tiled.zarr", core=core)
     tiled = SegmentationStore(tmp_path / "tiled.zarr")
     assert np.array_equal(tiled.class_index, whole_array(engine, patches))
+
+
+def test_the_shipped_model_in_windows_equals_the_whole_array_bit_for_bit(
+    make_patches: MakePatches, tmp_path: Path
+) -> None:
+    rows, columns = np.mgrid[:410, :530]
+    patches = make_patches((410, 530), (columns + rows // 3 > 170) & ~((rows // 90 == 2) & (columns // 40 % 3 == 0)))
+    engine = EmbeddedEngine(shipped_repository(), ModelVersion("corine-unet", 1))
+    halo = engine.description.halo
+    everything = pad(patches.reflectance(slice(None)), (halo, halo + 6), (halo, halo + 6))
+    whole = engine.segment(everything[np.newaxis])
+    here = (0, slice(halo, halo + 410), slice(halo, halo + 530))
+    for core in (64, 200, 512):
+        segment_scene(patches, engine, tmp_path / "tiled.zarr", core=core)
+        tiled = SegmentationStore(tmp_path / "tiled.zarr")
+        assert np.array_equal(tiled.class_index, np.where(patches.no_data(), 0, whole.class_index[here]))
+        assert np.array_equal(tiled.confidence, np.where(patches.no_data(), 0, whole.confidence[here]))
+
+
+def test_a_window_costs_what_it_shows(make_patches: MakePatches, tmp_path: Path) -> None:
+    valid = np.zeros((256, 256), bool)
+    valid[70:90, 3:13] = valid[200, 255] = True
+    engine = BlockEngine(stride=4, reach=4)
+    summary = segment_scene(make_patches((256, 256), valid), engine, tmp_path / "s.zarr", core=128)
+    halo = engine.description.halo
+    assert (summary.windows, summary.windows_skipped, summary.valid_pixels) == (4, 2, 201)
+    # Rows 68…90 and columns 0…13 on the stride; one pixel takes one cell of the stride.
+    assert summary.pixels_sent == (24 + 2 * halo) * (16 + 2 * halo) + (4 + 2 * halo) ** 2
+
+
+@pytest.mark.parametrize(
+    ("patches", "named"),
+    [
+        ({"level": "L1C"}, "block-v1 takes level L2A, the patches at .* hold L1C"),
+        ({"bands": S2_BANDS[:9]}, "block-v1 takes bands .*B12.* hold"),
+    ],
+)
+def test_patches_that_the_model_was_not_made_for_are_refused(
+    make_patches: MakePatches, tmp_path: Path, patches: dict[str, object], named: str
+) -> None:
+    engine = BlockEngine()
+    with pytest.raises(ModelError, match=named):
+        segment_scene(make_patches((64, 64), **patches), engine, tmp_path / "s.zarr", core=64)
+    assert engine.calls == 0
+
+
+def test_no_more_windows_are_at_the_engine_than_it_wants(make_patches: MakePatches, tmp_path: Path) -> None:
+    class Counting(BlockEngine):
+        under_way = most = 0
+
+        def segment(self, reflectance: np.ndarray) -> Segments:
+            with self.lock:
+                self.under_way += 1
+                self.most = max(self.most, self.under_way)
+            answer = super().segment(reflectance)
+            time.sleep(0.01)
+            with self.lock:
+                self.under_way -= 1
+            return answer
+
+    engine = Counting()
+    segment_scene(make_patches((300, 300)), engine, tmp_path / "s.zarr", core=64)
+    assert (engine.calls, engine.most) == (25, 2)
 
 
 def test_windows_without_a_valid_pixel_are_never_sent(make_patches: MakePatches, tmp_path: Path) -> None:
@@ -124,7 +208,7 @@ def test_progress_ends_at_all_windows(make_patches: MakePatches, tmp_path: Path)
 def test_a_failing_engine_leaves_nothing_behind(make_patches: MakePatches, tmp_path: Path) -> None:
     class Failing(BlockEngine):
         def segment(self, reflectance: np.ndarray) -> object:
-            if self.calls == 2:
+            if self.calls >= 2:
                 raise ModelError("out of order")
             return super().segment(reflectance)
 

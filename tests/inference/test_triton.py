@@ -9,7 +9,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from earthsignature_assets.errors import EngineUnavailableError, InvalidKeyError, ModelError
-from earthsignature_assets.inference import triton
+from earthsignature_assets.inference import triton_server
 from earthsignature_assets.inference.triton import TritonEngine, parse_endpoints
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import shipped_repository
@@ -84,7 +84,9 @@ class Server:
         if self.status:
             raise InferenceServerException("as told", status=f"StatusCode.{self.status}")
         n, _, height, width = inputs[0].shape()
-        return SimpleNamespace(as_numpy=lambda _: np.ones((n, height, width), np.uint8))
+        return SimpleNamespace(
+            as_numpy=lambda name: np.full((n, height, width), 20 if name == "confidence" else 1, np.uint8)
+        )
 
     def close(self) -> None:
         self.open = False
@@ -105,7 +107,7 @@ def test_only_what_can_pass_is_tried_elsewhere(monkeypatch: pytest.MonkeyPatch, 
     calls: list[str] = []
     statuses = {"first:1": status, "second:1": None}
     monkeypatch.setattr(
-        triton.triton, "InferenceServerClient", lambda endpoint: Server(endpoint, calls, statuses[endpoint])
+        triton_server.triton, "InferenceServerClient", lambda endpoint: Server(endpoint, calls, statuses[endpoint])
     )
     if not elsewhere:
         with pytest.raises(ModelError, match=rf"corine-unet-v1 on Triton at first:1: StatusCode.{status}: as told"):
@@ -120,7 +122,9 @@ def test_only_what_can_pass_is_tried_elsewhere(monkeypatch: pytest.MonkeyPatch, 
 
 def test_all_endpoints_are_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(triton.triton, "InferenceServerClient", lambda endpoint: Server(endpoint, calls, "UNAVAILABLE"))
+    monkeypatch.setattr(
+        triton_server.triton, "InferenceServerClient", lambda endpoint: Server(endpoint, calls, "UNAVAILABLE")
+    )
     with pytest.raises(EngineUnavailableError, match=r"first:1.*second:1"):
         TritonEngine(shipped_repository(), MODEL, ["first:1", "second:1"], deadline_s=7.0)
     assert calls == ["first:1", "second:1"] * 2
@@ -129,7 +133,7 @@ def test_all_endpoints_are_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("tensor", ["reflectance", "class_index", "confidence"])
 def test_a_server_whose_tensors_are_others_is_refused_and_left(monkeypatch: pytest.MonkeyPatch, tensor: str) -> None:
     server = Server("first:1", [], **{tensor: "INT64"})
-    monkeypatch.setattr(triton.triton, "InferenceServerClient", lambda _: server)
+    monkeypatch.setattr(triton_server.triton, "InferenceServerClient", lambda _: server)
     with pytest.raises(ModelError, match=rf"{tensor}': 'INT64'.* expected .*generated with the model"):
         TritonEngine(shipped_repository(), MODEL, ["first:1"], deadline_s=7.0)
     assert server.calls == []

@@ -48,10 +48,21 @@ def test_the_code_table_starts_with_no_data() -> None:
     assert table[:4].tolist() == [0, 313, 512, 0]
 
 
-@pytest.mark.parametrize("changes", [{"halo": 44}, {"halo": 40}, {"stride": 0}, {"classes": ()}])
+@pytest.mark.parametrize(
+    "changes", [{"halo": 44}, {"halo": 40}, {"stride": 0}, {"classes": ()}, {"core": 1020}, {"core": 0}]
+)
 def test_a_description_that_does_not_fit_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ModelError, match="corine-unet-v1"):
         description(**changes)
+
+
+def test_classes_that_are_no_corine_codes_are_refused_by_name(repository: ModelRepository) -> None:
+    path = repository.folder(V1) / "model.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["classes"][2]["code"] = 999
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"corine-unet-v1: 999 is no CORINE level-3 code"):
+        repository.describe(V1)
 
 
 def test_the_shipped_version_is_listed_and_described(repository: ModelRepository) -> None:

@@ -1,0 +1,150 @@
+"""One NVIDIA Triton server that runs one model version: what it is asked, and what its faults mean.
+
+    deadline    every call has one: 10 s for questions, 2 min for a load, the engine's own for an inference
+    away        UNAVAILABLE and DEADLINE_EXCEEDED, and INTERNAL, which is what a server says whose backend process has
+                died: EngineUnavailableError
+    busy        a full queue, or a window that waited in it for too long, which are UNAVAILABLE as well, and
+                RESOURCE_EXHAUSTED: EngineBusyError
+    terminal    every other status, INVALID_ARGUMENT among them, and an answer that is not what the model's description
+                promises: ModelError
+
+Before the first window a server is asked to load the version, its metadata are checked, and it must answer a small
+inference as described: a server whose backend is dead still says ready. Tensors travel in the messages, never in
+shared memory, which a killed client would leave behind.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
+
+from earthsignature_assets.errors import EngineBusyError, EngineUnavailableError, ModelError
+from earthsignature_assets.inference.engine import Segments, canary, check_segments
+from earthsignature_assets.models.repository import ModelDescription
+
+_QUESTION_DEADLINE_S = 10.0
+_LOAD_DEADLINE_S = 120.0
+_AWAY = {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.INTERNAL"}
+_FULL = ("maximum queue size", "request timeout expired")
+_TOO_LARGE = "larger than max"
+_INPUTS = {"reflectance": "UINT16"}
+_OUTPUTS = {"class_index": "UINT8", "confidence": "UINT8"}
+
+
+class TritonServer:
+    """A connection to one server, for one thread at a time."""
+
+    def __init__(self, description: ModelDescription, endpoint: str, deadline_s: float) -> None:
+        """Remember whom to ask for what.
+
+        Args:
+            description: the model version's.
+            endpoint: `host:port` of the server's gRPC service.
+            deadline_s: seconds that one inference may take.
+        """
+        self.endpoint = endpoint
+        self._model = description.model
+        self._name, self._version = description.model.name, str(description.model.version)
+        self._description, self._deadline_s = description, deadline_s
+        self._client = triton.InferenceServerClient(endpoint)
+
+    def open(self) -> None:
+        """See that the server has the version, as described, and that it can run it.
+
+        Raises:
+            ModelError: the server cannot load the version, or has something else under its name.
+            EngineBusyError: the server's queue is full.
+            EngineUnavailableError: the server does not answer.
+        """
+        try:
+            if not self._is_ready():
+                self._load()
+            self._check_metadata()
+        except InferenceServerException as error:
+            raise self._fault(error) from error
+        self.segment(canary(self._description))
+
+    def segment(self, reflectance: npt.NDArray[np.uint16]) -> Segments:
+        """Segment a batch of windows; see `Engine.segment`.
+
+        Raises:
+            ModelError: the server refuses the call, or its answer is not as described.
+            EngineBusyError: the server's queue is full.
+            EngineUnavailableError: the server does not answer.
+        """
+        request = triton.InferInput("reflectance", list(reflectance.shape), "UINT16")
+        request.set_data_from_numpy(np.ascontiguousarray(reflectance))
+        try:
+            answer = self._client.infer(
+                self._name,
+                [request],
+                model_version=self._version,
+                outputs=[triton.InferRequestedOutput(name) for name in _OUTPUTS],
+                client_timeout=self._deadline_s,
+            )
+        except InferenceServerException as error:
+            raise self._fault(error) from error
+        segments = Segments(*(self._tensor(answer, name) for name in _OUTPUTS))
+        check_segments(self._description, reflectance, segments)
+        return segments
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _is_ready(self) -> bool:
+        return bool(self._client.is_model_ready(self._name, self._version, client_timeout=_QUESTION_DEADLINE_S))
+
+    def _load(self) -> None:
+        """Load the model by its own configuration: one given with the call would drop the model's other versions."""
+        try:
+            self._client.load_model(self._name, client_timeout=_LOAD_DEADLINE_S)
+        except InferenceServerException as error:
+            # Here INTERNAL is no dead process: it is how a server says that it has no such model, or a broken one.
+            if error.status() in _AWAY - {"StatusCode.INTERNAL"}:
+                raise
+            raise ModelError(
+                f"{self._model} cannot be loaded by Triton at {self.endpoint}: {error.message()}"
+            ) from error
+        if not self._is_ready():
+            raise ModelError(
+                f"{self._model} is not on Triton at {self.endpoint}: its repository must hold "
+                f"{self._name}/{self._version}, and the version policy must let it be served"
+            )
+
+    def _check_metadata(self) -> None:
+        metadata = self._client.get_model_metadata(self._name, self._version, client_timeout=_QUESTION_DEADLINE_S)
+        inputs = {tensor.name: tensor.datatype for tensor in metadata.inputs}
+        outputs = {tensor.name: tensor.datatype for tensor in metadata.outputs}
+        bands = [tensor.shape[1] for tensor in metadata.inputs if len(tensor.shape) == 4]
+        if inputs != _INPUTS or bands != [len(self._description.bands)] or not _OUTPUTS.items() <= outputs.items():
+            raise ModelError(
+                f"{self._model} on Triton at {self.endpoint} takes {inputs} of {bands} bands and gives {outputs}, "
+                f"expected {_INPUTS} of {len(self._description.bands)} bands and {_OUTPUTS}: serve the config.pbtxt "
+                "that was generated with the model"
+            )
+
+    def _tensor(self, answer: triton.InferResult, name: str) -> npt.NDArray[np.uint8]:
+        try:
+            values = answer.as_numpy(name)
+        except ValueError as error:
+            raise ModelError(
+                f"{self._model}: Triton at {self.endpoint} answered {name} with fewer bytes than its shape has: a "
+                "python backend does that when its environment has numpy 2; install numpy<2 there"
+            ) from error
+        if values is None:
+            raise ModelError(f"{self._model}: Triton at {self.endpoint} answered without {name}")
+        # Of its own, because what the client gives is a read-only view of the message.
+        return np.array(values)
+
+    def _fault(self, error: InferenceServerException) -> ModelError | EngineUnavailableError:
+        status, message = str(error.status()), str(error.message())
+        fault = f"{self._model} on Triton at {self.endpoint}: {status}: {message}"
+        said = message.lower()
+        full = any(sign in said for sign in _FULL)
+        if full or (status == "StatusCode.RESOURCE_EXHAUSTED" and _TOO_LARGE not in said):
+            return EngineBusyError(fault)
+        if "resolution" in said or "resolve" in said:
+            host = self.endpoint.rpartition(":")[0]
+            return EngineUnavailableError(f"{fault} (the host {host} does not resolve: correct EARTHSIGNATURE_TRITON)")
+        return EngineUnavailableError(fault) if status in _AWAY else ModelError(fault)
