@@ -37,9 +37,8 @@ _FACTS = (
     "class_mask",
     "folder",
 )
-# Sentinel-2 product names have fixed columns: the baseline stands at 29, the time of generation at 46.
-PROCESSING_ORDER = "substr(product_id, 29, 4) DESC, substr(product_id, 46) DESC, product_id DESC"
-"""The best processing first. Baselines of four digits compare as text."""
+BASELINE = "substr(product_id, 29, 4)"
+"""The baseline in a Sentinel-2 product name, whose columns are fixed: four digits, which compare as text."""
 
 _BETTER_OF_SCENE = "other.scene = product.scene AND other.best"
 _BETTER_OF_NAME = "other.product_id = product.product_id"
@@ -65,7 +64,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ModelCount:
-    """How many scenes a model version has, and for how many of them it is the one that is served by default."""
+    """How many products a model version serves to who chooses it, and how many of them to who chooses none."""
 
     model: ModelVersion
     products: int
@@ -76,7 +75,7 @@ class Catalogue(ABC):
     """The products that readers see.
 
     Threads share one object: each gets its own connection. What readers see who choose neither a name nor a model:
-    of each scene, the best processing by the model version promoted most recently among those that the scene has.
+    of each scene, the highest baseline by the model version promoted most recently among those that the scene has.
     The first version that is ever recorded is promoted with it.
 
     Raises:
@@ -89,8 +88,6 @@ class Catalogue(ABC):
     """A join; SQLite's planner is kept to the order of the tables by it."""
     _footprint_read: ClassVar[str] = "footprint"
     _footprint_written: ClassVar[str] = ":footprint"
-    _true: ClassVar[str]
-    _false: ClassVar[str]
 
     read_only: bool
 
@@ -133,7 +130,7 @@ class Catalogue(ABC):
         return next(self.search(query), None)
 
     def count(self, model: ModelVersion | None = None) -> int:
-        """How many scenes are served without a choice of model, or how many `model` has."""
+        """How many products are served without a choice of model, or how many `model` serves to who chooses it."""
         if model is None:
             text = f"SELECT count(*) FROM {self._served()} WHERE best AND {_unbeaten(_BETTER_OF_SCENE)}"
             return int(self._rows(text)[0][0])
@@ -176,10 +173,16 @@ class Catalogue(ABC):
         for first in range(0, len(keys), _ROWS_AT_ONCE):
             yield from self._read(keys[first : first + _ROWS_AT_ONCE])
 
-    def record(self, product: Product) -> None:
+    def record(self, product: Product, *, whole_scene: bool = False) -> None:
         """Show a product to readers, in place of an earlier one of the same name and model; all or nothing.
 
-        What is there already as it is stays untouched and is no change.
+        What is there already as it is stays untouched and is no change. A higher baseline supersedes the lower ones of
+        the scene by the same model version; products of one baseline stand side by side, because two ground stations
+        may each have delivered a part.
+
+        Args:
+            product: what to show.
+            whole_scene: every part is in it, so it supersedes the others of its baseline as well.
         """
         with self.transaction():
             earlier = self.find(product.product_id, product.model)
@@ -205,8 +208,9 @@ class Catalogue(ABC):
                 },
             )[0][0]
             self._record_extent(key, product)
-            for scene in {product.scene, product.scene if earlier is None else earlier.scene}:
-                self._choose_best(scene, product.model)
+            if earlier is not None and earlier.scene != product.scene:
+                self._choose_best(earlier.scene, product.model)
+            self._supersede(key, product, whole_scene)
             if not self._rows("SELECT 1 FROM promotion LIMIT 1"):
                 self.promote(product.model, "catalogue", "the first model version that was published")
 
@@ -353,12 +357,24 @@ class Catalogue(ABC):
     def _served(self, source: str = "product") -> str:
         return f"{source} {self._first_then} serving ON serving.model = product.model"
 
+    def _supersede(self, key: int, product: Product, whole_scene: bool) -> None:
+        """Mark a new row as a best processing of its scene, or not, and those that it supersedes as none any more."""
+        values = {"key": key, "scene": str(product.scene), "model": str(product.model)}
+        others = "scene = :scene AND model = :model AND key <> :key"
+        ours = f"(SELECT {BASELINE} FROM product WHERE key = :key)"
+        beaten = f"EXISTS (SELECT 1 FROM product AS other WHERE {others} AND best AND {BASELINE} > {ours})"
+        beats = "<=" if whole_scene else "<"
+        self._rows(f"UPDATE product SET best = NOT {beaten} WHERE key = :key", values)
+        self._rows(f"UPDATE product SET best = false WHERE {others} AND best AND {BASELINE} {beats} {ours}", values)
+
     def _choose_best(self, scene: SceneKey, model: ModelVersion) -> None:
-        values = {"scene": str(scene), "model": str(model)}
+        """Mark the highest baseline that is left of a scene as the best."""
         ours = "scene = :scene AND model = :model"
-        best = f"SELECT key FROM product WHERE {ours} ORDER BY {PROCESSING_ORDER} LIMIT 1"
-        self._rows(f"UPDATE product SET best = {self._false} WHERE {ours} AND best AND key <> ({best})", values)
-        self._rows(f"UPDATE product SET best = {self._true} WHERE key = ({best}) AND NOT best", values)
+        highest = f"(SELECT max({BASELINE}) FROM product WHERE {ours})"
+        self._rows(
+            f"UPDATE product SET best = ({BASELINE} = {highest}) WHERE {ours}",
+            {"scene": str(scene), "model": str(model)},
+        )
 
     @abstractmethod
     def _rows(self, text: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:

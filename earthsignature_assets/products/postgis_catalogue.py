@@ -32,7 +32,6 @@ class PostgisCatalogue(Catalogue):
     """
 
     _first_then = "JOIN"
-    _true, _false = "true", "false"
     _footprint_read = "ST_AsBinary(footprint)"
     _footprint_written = "ST_GeomFromWKB(:footprint, 4326)"
 

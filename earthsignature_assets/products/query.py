@@ -28,8 +28,8 @@ class Position:
 class ProductQuery:
     """Which products to find; what is left out does not restrict.
 
-    Without `product_ids`, a scene is found once: its best processing (highest baseline, then latest generated) by the
-    model version. With them, superseded processings answer to their names as well.
+    Without `product_ids`, only the highest baseline of a scene by the model version is found. With them, superseded
+    processings answer to their names as well.
 
     Attributes:
         area: any geometry in EPSG:4326; products whose footprint intersects it. An empty one matches nothing.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from earthsignature_assets.errors import StoreUnavailableError
-from earthsignature_assets.products.catalogue import PROCESSING_ORDER
+from earthsignature_assets.products.catalogue import BASELINE
 
 Migrations: TypeAlias = Sequence[Sequence[str]]
 
@@ -42,7 +42,7 @@ SQLITE_MIGRATIONS: Migrations = (
         )
         """,
     ),
-    # `best` marks the best processing of a scene by a model version. Which model version is served follows from
+    # `best` marks what is not superseded of a scene by a model version. Which model version is served follows from
     # `serving` at the time of asking, so that a promotion rewrites no product.
     (
         "DROP INDEX served_newest_first",
@@ -50,17 +50,15 @@ SQLITE_MIGRATIONS: Migrations = (
         "ALTER TABLE product DROP COLUMN current",
         "ALTER TABLE product ADD COLUMN best INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE product ADD COLUMN change INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX of_scene ON product (scene, model)",
         f"""
-        UPDATE product SET change = key, best = key IN (
-            SELECT key FROM (
-                SELECT key, row_number() OVER (PARTITION BY scene, model ORDER BY {PROCESSING_ORDER}) AS place
-                FROM product
-            ) WHERE place = 1
+        UPDATE product SET change = key, best = {BASELINE} = (
+            SELECT max(substr(other.product_id, 29, 4)) FROM product AS other
+            WHERE other.scene = product.scene AND other.model = product.model
         )
-        """,  # noqa: S608 - the order is a constant
+        """,  # noqa: S608 - the baseline's place is a constant
         "CREATE INDEX newest_first ON product (sensed_at DESC, product_id) WHERE best",
         "CREATE INDEX model_newest_first ON product (model, sensed_at DESC, product_id) WHERE best",
-        "CREATE UNIQUE INDEX best_of_scene ON product (scene, model) WHERE best",
         "CREATE UNIQUE INDEX in_order_of_change ON product (change)",
         "CREATE TABLE latest_change (number INTEGER NOT NULL)",
         "INSERT INTO latest_change SELECT coalesce(max(change), 0) FROM product",
@@ -94,7 +92,7 @@ POSTGIS_MIGRATIONS: Migrations = (
         """,
         "CREATE INDEX newest_first ON product (sensed_at DESC, product_id) WHERE best",
         "CREATE INDEX model_newest_first ON product (model, sensed_at DESC, product_id) WHERE best",
-        "CREATE UNIQUE INDEX best_of_scene ON product (scene, model) WHERE best",
+        "CREATE INDEX of_scene ON product (scene, model)",
         "CREATE UNIQUE INDEX in_order_of_change ON product (change)",
         "CREATE INDEX extent ON product USING gist (footprint, sensed_at)",
         "CREATE TABLE latest_change (number bigint NOT NULL)",

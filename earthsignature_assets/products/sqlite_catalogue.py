@@ -26,7 +26,6 @@ class SqliteCatalogue(Catalogue):
     """A catalogue in a file, made if absent unless it is only to be read."""
 
     _first_then = "CROSS JOIN"
-    _true, _false = "1", "0"
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         super().__init__()

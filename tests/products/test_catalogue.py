@@ -23,6 +23,7 @@ from earthsignature_assets.products.product import Product
 Location: TypeAlias = Path | str
 NewLocation: TypeAlias = Callable[[], Location]
 FIRST, SECOND, THIRD = (ModelVersion("corine-unet", number) for number in (1, 2, 3))
+BASELINES = ("0510", "0509", "0510", "0511")
 NOON = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 
 
@@ -133,16 +134,15 @@ def test_time_bounds_are_inclusive_to_the_microsecond(catalogue: Catalogue) -> N
 def answer(recorded: list[Product], promoted: list[ModelVersion], query: ProductQuery) -> list[str]:
     rank = {model: number for number, model in enumerate(promoted)}  # the last promotion counts
 
-    def processing(one: Product) -> tuple[str, str]:
-        parts = one.product_id.split("_")
-        return parts[3], parts[6]
+    def baseline(one: Product) -> str:
+        return one.product_id.split("_")[3]
 
     def chosen(one: Product) -> bool:
         if query.product_ids is not None:
             rivals = [other for other in recorded if other.product_id == one.product_id]
         else:
             rivals = [other for other in recorded if other.scene == one.scene]
-            if any(processing(other) > processing(one) for other in rivals if other.model == one.model):
+            if any(baseline(other) > baseline(one) for other in rivals if other.model == one.model):
                 return False
         if query.model is not None:
             return one.model == query.model
@@ -182,11 +182,11 @@ areas = st.one_of(
 moments = st.integers(-3, 3).map(lambda n: NOON + n * dt.timedelta(hours=12))
 codes = st.frozensets(st.sampled_from([111, 211, 311, 523]), max_size=2)
 models = st.sampled_from([FIRST, SECOND, THIRD])
-# Three names for each of a few scenes: every number is one processing, of a baseline that may be older or newer.
+# Three names for each of a few scenes: every number is one processing, of an older, an equal or a newer baseline.
 products = st.lists(
     st.builds(
         lambda number, model, moment, shape, found, cloud: product(
-            number, model, moment, shape, found, cloud, baseline=("0510", "0509", "0511")[number % 3], place=number // 3
+            number, model, moment, shape, found, cloud, baseline=BASELINES[number % 4], place=number // 3
         ),
         st.integers(0, 14), models, moments, shapes, codes, st.sampled_from([0.0, 10.0, 30.5]),
     ),
@@ -209,7 +209,8 @@ queries = st.builds(
     st.none() | moments,
     st.none()
     | st.frozensets(
-        st.integers(0, 16).map(lambda n: product(n, baseline=("0510", "0509", "0511")[n % 3]).product_id), max_size=8
+        st.integers(0, 16).map(lambda n: product(n, baseline=BASELINES[n % 4]).product_id),
+        max_size=8,
     ),
     codes,
     st.none() | models,
@@ -365,10 +366,15 @@ def test_a_better_processing_takes_the_place_of_an_older_one(catalogue: Catalogu
         assert catalogue.count() == 0
 
 
-def test_of_two_processings_of_one_baseline_the_later_one_counts(catalogue: Catalogue) -> None:
-    catalogue.record(product(5, place=7))
+def test_parts_of_one_baseline_stand_side_by_side_until_a_whole_scene_comes(catalogue: Catalogue) -> None:
     catalogue.record(product(3, place=7))
-    assert numbers(catalogue.search(ProductQuery())) == [5]
+    catalogue.record(product(5, place=7))
+    assert numbers(catalogue.search(ProductQuery())) == [3, 5]
+    catalogue.record(product(4, place=7), whole_scene=True)
+    assert numbers(catalogue.search(ProductQuery())) == [4]
+    assert catalogue.find(product(3).product_id) == replace(product(3, place=7), current=False)
+    catalogue.record(product(6, baseline="0511", place=7), whole_scene=True)
+    assert numbers(catalogue.search(ProductQuery())) == [4]
 
 
 def test_a_promoted_model_serves_a_scene_even_where_it_has_an_older_processing_only(catalogue: Catalogue) -> None:
