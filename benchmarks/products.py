@@ -43,17 +43,22 @@ def _class_raster(options: Options) -> "npt.NDArray[np.uint16]":
 
 @contextmanager
 def _polygons(options: Options) -> Iterator[Callable[[], float]]:
+    import numpy as np
     import shapely
 
-    from earthsignature_assets.products.boundaries import label_regions, trace_rings
+    from earthsignature_assets.products.boundaries import assemble_rings, ring_coordinates, trace_arcs
+    from earthsignature_assets.products.regions import label_regions
 
     codes = _class_raster(options)
 
     def work() -> float:
         started = time.perf_counter()
-        rings = trace_rings(label_regions(codes))
+        regions = label_regions(codes)
+        arcs = trace_arcs(regions.labels)
+        rings = assemble_rings(arcs, len(regions.codes))
+        vertices, ring_offsets = ring_coordinates(arcs.vertices, arcs.offsets, rings)
         polygons = shapely.from_ragged_array(
-            shapely.GeometryType.POLYGON, rings.vertices, (rings.ring_offsets, rings.region_offsets)
+            shapely.GeometryType.POLYGON, vertices.astype(np.float64), (ring_offsets, rings.region_offsets)
         )
         seconds = time.perf_counter() - started
         assert len(polygons) >= _FEWEST_POLYGONS, len(polygons)

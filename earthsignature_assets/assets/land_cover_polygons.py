@@ -1,6 +1,7 @@
 """`land_cover_polygons`: the polygons of a product and its ready v2 message, in the draft."""
 
 import dagster as dg
+import numpy as np
 
 from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
 from earthsignature_assets.assets.land_cover_raster import land_cover_raster
@@ -11,8 +12,8 @@ from earthsignature_assets.nomenclature import class_of
 from earthsignature_assets.products import polygons
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.geobuf import encode_feature_collection
+from earthsignature_assets.products.geoparquet import write_geoparquet
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.raster import class_areas
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
 
@@ -32,13 +33,15 @@ def land_cover_polygons(
         segments = SegmentationStore(workspace.segmentation(key, model))
         codes = engine.repository.describe(model).code_table[segments.class_index]
         made = polygons.land_cover_polygons(codes, segments.confidence, draft.grid, draft.product_id, model)
-        polygons.write_geoparquet(made.frame, draft.path(Asset.POLYGONS))
-        draft.path(Asset.GEOBUF).write_bytes(encode_feature_collection(made.frame))
-        before, after = class_areas(codes, draft.grid), class_areas(made.sieved, draft.grid)
-        counts = made.frame["code"].value_counts()
+        write_geoparquet(made.layer, draft.path(Asset.POLYGONS), made.facts())
+        draft.path(Asset.GEOBUF).write_bytes(encode_feature_collection(made.layer))
+        counts = np.bincount(made.layer.codes, minlength=1000)
         return {
-            "polygons": len(made.frame),
-            "vertices": int(made.frame.geometry.count_coordinates().sum()),
+            "polygons": len(made.layer),
+            "regions_before_sieve": made.raw_count,
+            "vertices": len(made.layer.coordinates),
+            "minimum_mapping_unit_ha": made.generalisation.min_area_m2 / 10_000,
+            "simplification_tolerance_m": made.generalisation.tolerance_m,
             "parquet_kb": draft.path(Asset.POLYGONS).stat().st_size // 1000,
             "geobuf_kb": draft.path(Asset.GEOBUF).stat().st_size // 1000,
             "classes": table(
@@ -46,11 +49,12 @@ def land_cover_polygons(
                     {
                         "code": code,
                         "class": class_of(code).name,
-                        "polygons": int(counts.get(code, 0)),
-                        "hectares": round(after.get(code, 0.0) / 10_000, 2),
-                        "sieve changed by %": round(100 * (after.get(code, 0.0) / area - 1), 2),
+                        "polygons": int(counts[code]),
+                        "hectares": round(area.sieved_m2 / 10_000, 2),
+                        "sieve changed by %": round(100 * area.sieve_change, 2),
+                        "simplification changed by %": round(100 * area.simplification_change, 3),
                     }
-                    for code, area in sorted(before.items(), key=lambda entry: -entry[1])
+                    for code, area in sorted(made.class_areas.items(), key=lambda entry: -entry[1].raster_m2)
                 ]
             ),
         }

@@ -1,13 +1,15 @@
-"""From a class raster to the boundaries of its regions: labelling and tracing, compiled with numba.
+"""The boundaries of regions as arcs that neighbours share, and the rings that arcs make: compiled with numba.
 
-A region is a 4-connected set of pixels of one code. Every ring keeps its corners and, besides, each vertex at
-which three or more regions meet, also where it runs straight: neighbours then share all their vertices, which is
-what a valid coverage needs. `rasterio.features.shapes` drops those vertices.
+A node is a pixel corner at which three or more boundaries meet. An arc is the boundary from node to node with one
+region (or no data) on either hand, or a closed loop where an island has a single neighbour. Each arc exists once:
+what is done to it (simplification, projection) is done to both neighbours alike, which is what keeps a coverage
+valid. `rasterio.features.shapes` and GDAL's polygonizer drop the nodes along straight borders.
 
-No data (0) is never a region. Pixel corners are (column, row), row 0 at the top.
+Pixel corners are (column, row), row 0 at the top.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numba
 import numpy as np
@@ -15,195 +17,350 @@ import numpy.typing as npt
 
 _STEP_ROW = np.array([-1, 0, 1, 0], np.int64)  # headings: 0 north, 1 east, 2 south, 3 west
 _STEP_COLUMN = np.array([0, 1, 0, -1], np.int64)
+_VERTEX, _NODE = 1, 2
+
+Point = TypeVar("Point", np.int32, np.float64)
 
 
 @dataclass(frozen=True)
-class Regions:
-    """The regions of a raster; region k of n is the value k + 1 of `labels`, in order of first pixel.
+class Arcs:
+    """The arcs between regions, each with its two ends.
+
+    Half-arc 2k runs along arc k as stored, 2k + 1 runs back.
 
     Attributes:
-        labels: (height + 2, width + 2) int32, with a frame of 0 around the raster; 0 is no data.
-        codes: (n,) uint16.
-        pixels: (n,) int64, how many pixels each has.
+        vertices: (v, 2) int32, (column, row) of pixel corners where the boundary turns, and of the ends.
+        offsets: (a + 1,) int64 into `vertices`.
+        sides: (a, 2) int32, the label on the left and on the right hand; 0 is no data.
+        ends: (a, 2) int32, the node where each begins and ends; -1 for a loop, whose last vertex is its first.
+        followers: (2 a,) int32, for each half-arc the one that goes on around the region on its left.
+        node_count: how many nodes there are.
     """
 
-    labels: npt.NDArray[np.int32]
-    codes: npt.NDArray[np.uint16]
-    pixels: npt.NDArray[np.int64]
+    vertices: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    sides: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int32]
+    followers: npt.NDArray[np.int32]
+    node_count: int
 
 
 @dataclass(frozen=True)
 class Rings:
     """The closed rings of regions, ordered by region, the outer ring of each first.
 
+    Outer rings turn counter-clockwise where row 0 is north, holes clockwise.
+
     Attributes:
-        vertices: (v, 2) float64, (column, row) of pixel corners; a ring's last vertex repeats its first. Outer
-            rings turn counter-clockwise where row 0 is north, holes clockwise.
-        ring_offsets: (r + 1,) int64 into `vertices`.
+        half_arcs: (h,) int32.
+        ring_offsets: (r + 1,) int64 into `half_arcs`.
         region_offsets: (n + 1,) int64 into the rings.
     """
 
-    vertices: npt.NDArray[np.float64]
+    half_arcs: npt.NDArray[np.int32]
     ring_offsets: npt.NDArray[np.int64]
     region_offsets: npt.NDArray[np.int64]
 
 
-def label_regions(codes: npt.NDArray[np.uint16]) -> Regions:
-    """Number the 4-connected regions of a class raster, (height, width) uint16, 0 = no data."""
-    labels, first_codes, pixels = _label(np.ascontiguousarray(codes))
-    return Regions(labels, first_codes, pixels)
+def trace_arcs(labels: npt.NDArray[np.int32]) -> Arcs:
+    """Follow every boundary of labelled regions once.
+
+    Args:
+        labels: (height + 2, width + 2) int32, as in `Regions`.
+    """
+    vertices, offsets, sides, ends, end_headings, node_arcs, node_vertices = _trace(labels)
+    followers = _follow(labels, sides, ends, end_headings, node_arcs, node_vertices)
+    return Arcs(vertices, offsets, sides, ends, followers, len(node_vertices))
 
 
-def mean_by_region(regions: Regions, values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Mean of a raster, (height, width) uint8, over the pixels of each region: (n,) float64."""
-    sums: npt.NDArray[np.int64] = _sum_by_label(regions.labels, np.ascontiguousarray(values), len(regions.codes))
-    means: npt.NDArray[np.float64] = sums / regions.pixels
-    return means
-
-
-def trace_rings(regions: Regions) -> Rings:
-    """Trace the boundary of every region.
+def assemble_rings(arcs: Arcs, region_count: int) -> Rings:
+    """Join the arcs around every region.
 
     Where two pixels of one region touch only at a corner, the rings cross over rather than pinch: a hole touches
-    the outer ring or another hole in a point, and no ring visits a vertex twice, so each polygon is valid.
+    the outer ring or another hole in a point, and no ring visits a node twice, so each polygon is valid.
     """
-    vertices, ring_starts, ring_labels = _trace(regions.labels)
-    order = np.argsort(ring_labels, kind="stable")
-    lengths = np.diff(ring_starts)[order]
-    ring_offsets = np.concatenate([[0], np.cumsum(lengths)])
-    source = np.repeat(ring_starts[:-1][order] - ring_offsets[:-1], lengths) + np.arange(len(vertices))
-    rings_of_region = np.bincount(ring_labels, minlength=len(regions.codes) + 1)[1:]
-    region_offsets = np.concatenate([[0], np.cumsum(rings_of_region)])
-    return Rings(vertices[source].astype(np.float64), ring_offsets, region_offsets)
+    half_arcs, ring_offsets, owners, is_hole = _join(arcs.vertices, arcs.offsets, arcs.sides, arcs.followers)
+    order = np.lexsort((is_hole, owners))
+    lengths = np.diff(ring_offsets)[order]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    source = np.repeat(ring_offsets[:-1][order] - offsets[:-1], lengths) + np.arange(len(half_arcs))
+    rings_of_region = np.bincount(owners, minlength=region_count + 1)[1:]
+    return Rings(half_arcs[source], offsets, np.concatenate([[0], np.cumsum(rings_of_region)]))
 
 
-@numba.njit(cache=True)
-def _root(parent, label):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    while parent[label] != label:
-        parent[label] = parent[parent[label]]
-        label = parent[label]
-    return label
+def ring_coordinates(
+    points: npt.NDArray[Point], offsets: npt.NDArray[np.int64], rings: Rings
+) -> tuple[npt.NDArray[Point], npt.NDArray[np.int64]]:
+    """String the points of arcs together to rings, each closed: coordinates, and the offsets of rings into them.
+
+    Args:
+        points: (p, 2), what became of the vertices of all arcs.
+        offsets: (a + 1,) int64 into `points`.
+        rings: the arcs of each ring.
+    """
+    coordinates, ring_offsets = _ring_coordinates(points, offsets, rings.half_arcs, rings.ring_offsets)
+    return coordinates, ring_offsets
 
 
-@numba.njit(cache=True)
-def _label(codes):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    height, width = codes.shape
-    provisional = 0
+def signed_areas(
+    vertices: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sides: npt.NDArray[np.int32], region_count: int
+) -> npt.NDArray[np.float64]:
+    """The area inside the boundaries of each region, in pixels: (region_count,) float64."""
+    doubled: npt.NDArray[np.int64] = _doubled_areas(vertices, offsets, sides, region_count)
+    return doubled[1:] / 2
+
+
+@numba.njit(cache=True, nogil=True)
+def _classify(labels):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Mark the nodes among the pixel corners, count them row by row, and bound what tracing will write."""
+    height, width = labels.shape[0] - 1, labels.shape[1] - 1
+    marks = np.zeros((height, width), np.uint8)
+    nodes_before_row = np.zeros(height + 1, np.int64)
+    corners = 0
+    ends = 0
     for row in range(height):
+        nodes = 0
         for column in range(width):
-            code = codes[row, column]
-            if (
-                code != 0
-                and (column == 0 or codes[row, column - 1] != code)
-                and (row == 0 or codes[row - 1, column] != code)
-            ):
-                provisional += 1
-    parent = np.arange(provisional + 1).astype(np.int32)
-    labels = np.zeros((height + 2, width + 2), np.int32)
-    used = 0
-    for row in range(height):
-        for column in range(width):
-            code = codes[row, column]
-            if code == 0:
+            north_west, north_east = labels[row, column], labels[row, column + 1]
+            south_west, south_east = labels[row + 1, column], labels[row + 1, column + 1]
+            if north_west == north_east and south_west == south_east and north_west == south_west:
                 continue
-            west = labels[row + 1, column] if column > 0 and codes[row, column - 1] == code else 0
-            north = labels[row, column + 1] if row > 0 and codes[row - 1, column] == code else 0
-            if west == 0 and north == 0:
-                used += 1
-                labels[row + 1, column + 1] = used
-            elif west == 0 or north == 0 or west == north:
-                labels[row + 1, column + 1] = max(west, north)
-            else:
-                first, second = _root(parent, west), _root(parent, north)
-                low, high = min(first, second), max(first, second)
-                parent[high] = low
-                labels[row + 1, column + 1] = low
-    # A root is the lowest of its labels, so numbering in label order is numbering by first pixel.
-    final = np.zeros(provisional + 1, np.int32)
-    count = 0
-    for label in range(1, provisional + 1):
-        root = _root(parent, label)
-        if root == label:
-            count += 1
-            final[label] = count
-        else:
-            final[label] = final[root]
-    region_codes = np.zeros(count, np.uint16)
-    pixels = np.zeros(count, np.int64)
-    for row in range(height):
-        for column in range(width):
-            label = final[labels[row + 1, column + 1]]
-            labels[row + 1, column + 1] = label
-            if label != 0:
-                region_codes[label - 1] = codes[row, column]
-                pixels[label - 1] += 1
-    return labels, region_codes, pixels
+            degree = (
+                (north_west != north_east)
+                + (south_west != south_east)
+                + (north_west != south_west)
+                + (north_east != south_east)
+            )
+            if degree > 2:
+                marks[row, column] = _NODE
+                nodes += 1
+                ends += degree
+            elif (north_west != north_east) != (south_west != south_east):
+                corners += 1
+        nodes_before_row[row + 1] = nodes_before_row[row] + nodes
+    return marks, nodes_before_row, corners, ends
 
 
-@numba.njit(cache=True)
-def _sum_by_label(labels, values, count):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    sums = np.zeros(count + 1, np.int64)
-    height, width = values.shape
-    for row in range(height):
-        for column in range(width):
-            sums[labels[row + 1, column + 1]] += values[row, column]
-    return sums[1:]
-
-
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _trace(labels):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    height, width = labels.shape
-    # Every ring runs west somewhere, along the top side of a pixel of its region: those sides mark what is done.
-    done = np.zeros((height, width), np.bool_)
-    vertices = np.empty((1024, 2), np.int32)
-    starts = np.empty(256, np.int64)
-    owners = np.empty(256, np.int64)
+    marks, nodes_before_row, corners, end_count = _classify(labels)
+    height, width = marks.shape
+    node_count = nodes_before_row[height]
+    node_columns = np.empty(node_count, np.int32)
+    node_vertices = np.empty((node_count, 2), np.int32)
+    node = 0
+    for row in range(height):
+        for column in range(width):
+            if marks[row, column] == _NODE:
+                node_columns[node] = column
+                node_vertices[node, 0] = column
+                node_vertices[node, 1] = row
+                node += 1
+    node_arcs = np.full((node_count, 4), -1, np.int32)
+    # A loop has at least four corners and repeats one.
+    most_arcs = end_count // 2 + corners // 4
+    vertices = np.empty((corners + end_count + corners // 4, 2), np.int32)
+    offsets = np.zeros(most_arcs + 1, np.int64)
+    sides = np.empty((most_arcs, 2), np.int32)
+    ends = np.empty((most_arcs, 2), np.int32)
+    end_headings = np.empty((most_arcs, 2), np.int8)
     size = 0
-    rings = 0
-    for top in range(1, height - 1):
-        for left in range(1, width - 1):
-            label = labels[top, left]
-            if label == 0 or labels[top - 1, left] == label or done[top, left]:
-                continue
-            if rings + 2 > starts.size:
-                starts = np.concatenate((starts, np.empty_like(starts)))
-                owners = np.concatenate((owners, np.empty_like(owners)))
-            starts[rings] = size
-            owners[rings] = label
-            rings += 1
-            first = size
-            # A vertex is the upper-left corner of the pixel of the same indices. The region is on the left hand.
-            row, column, heading = top, left, 3
-            done[top, left] = True
-            while True:
-                if heading == 0:
-                    ahead_left, ahead_right, behind_right = (row - 1, column - 1), (row - 1, column), (row, column)
-                elif heading == 1:
-                    ahead_left, ahead_right, behind_right = (row - 1, column), (row, column), (row, column - 1)
-                elif heading == 2:
-                    ahead_left, ahead_right, behind_right = (row, column), (row, column - 1), (row - 1, column - 1)
+    arc = 0
+    for kind in range(2):  # first from the nodes, then what no node touches
+        for first_row in range(height):
+            for first_column in range(width):
+                mark = marks[first_row, first_column]
+                north_west, north_east = labels[first_row, first_column], labels[first_row, first_column + 1]
+                south_west, south_east = labels[first_row + 1, first_column], labels[first_row + 1, first_column + 1]
+                if kind == 0:
+                    if mark != _NODE:
+                        continue
+                    first_node = _node_at(nodes_before_row, node_columns, first_row, first_column)
+                    headings = 4
                 else:
-                    ahead_left, ahead_right, behind_right = (row, column - 1), (row - 1, column - 1), (row - 1, column)
-                turned = True
-                if labels[ahead_right] == label:
-                    heading = (heading + 1) % 4
-                elif labels[ahead_left] == label:
-                    turned = labels[ahead_right] != labels[behind_right]
-                else:
-                    heading = (heading + 3) % 4
-                if turned:
-                    if size + 2 > vertices.shape[0]:
-                        vertices = np.concatenate((vertices, np.empty_like(vertices)))
-                    vertices[size, 0] = column - 1
-                    vertices[size, 1] = row - 1
+                    # Every loop has an upper-left corner.
+                    if mark != 0 or north_west != north_east or north_west != south_west or north_west == south_east:
+                        continue
+                    first_node = -1
+                    headings = 2
+                for first_heading in range(headings):
+                    if kind == 0 and node_arcs[first_node, first_heading] != -1:
+                        continue
+                    if kind == 1 and first_heading != 1:
+                        continue
+                    if first_heading == 0:
+                        left, right = north_west, north_east
+                    elif first_heading == 1:
+                        left, right = north_east, south_east
+                    elif first_heading == 2:
+                        left, right = south_east, south_west
+                    else:
+                        left, right = south_west, north_west
+                    if left == right:
+                        continue
+                    row, column, heading = first_row, first_column, first_heading
+                    if kind == 1:
+                        marks[row, column] = _VERTEX
+                    vertices[size, 0] = column
+                    vertices[size, 1] = row
                     size += 1
-                row += _STEP_ROW[heading]
-                column += _STEP_COLUMN[heading]
-                if heading == 3:
-                    if row == top and column == left:
-                        break
-                    done[row, column] = True
-            vertices[size] = vertices[first]
+                    while True:
+                        row += _STEP_ROW[heading]
+                        column += _STEP_COLUMN[heading]
+                        mark = marks[row, column]
+                        if mark == _NODE or (mark == _VERTEX and row == first_row and column == first_column):
+                            break
+                        if heading == 0:
+                            ahead_left, ahead_right = labels[row, column], labels[row, column + 1]
+                        elif heading == 1:
+                            ahead_left, ahead_right = labels[row, column + 1], labels[row + 1, column + 1]
+                        elif heading == 2:
+                            ahead_left, ahead_right = labels[row + 1, column + 1], labels[row + 1, column]
+                        else:
+                            ahead_left, ahead_right = labels[row + 1, column], labels[row, column]
+                        if ahead_left != ahead_right:
+                            continue
+                        heading = (heading + 3) % 4 if ahead_left == right else (heading + 1) % 4
+                        marks[row, column] = _VERTEX
+                        vertices[size, 0] = column
+                        vertices[size, 1] = row
+                        size += 1
+                    vertices[size, 0] = column
+                    vertices[size, 1] = row
+                    size += 1
+                    sides[arc, 0] = left
+                    sides[arc, 1] = right
+                    end_headings[arc, 0] = first_heading
+                    end_headings[arc, 1] = heading
+                    ends[arc, 0] = first_node
+                    ends[arc, 1] = -1
+                    if kind == 0:
+                        last_node = _node_at(nodes_before_row, node_columns, row, column)
+                        ends[arc, 1] = last_node
+                        node_arcs[first_node, first_heading] = 2 * arc
+                        node_arcs[last_node, (heading + 2) % 4] = 2 * arc + 1
+                    arc += 1
+                    offsets[arc] = size
+    return (
+        vertices[:size].copy(),
+        offsets[: arc + 1].copy(),
+        sides[:arc].copy(),
+        ends[:arc].copy(),
+        end_headings[:arc],
+        node_arcs,
+        node_vertices,
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _node_at(nodes_before_row, node_columns, row, column):  # type: ignore[no-untyped-def]  # pragma: no cover
+    low, high = nodes_before_row[row], nodes_before_row[row + 1]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if node_columns[middle] <= column:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@numba.njit(cache=True, nogil=True)
+def _follow(labels, sides, ends, end_headings, node_arcs, node_vertices):  # type: ignore[no-untyped-def]  # pragma: no cover
+    followers = np.empty(2 * sides.shape[0], np.int32)
+    for arc in range(sides.shape[0]):
+        for back in range(2):
+            half = 2 * arc + back
+            if ends[arc, 0] < 0:
+                followers[half] = half
+                continue
+            label = sides[arc, back]
+            node = ends[arc, 1 - back]
+            heading = end_headings[arc, 1] if back == 0 else (end_headings[arc, 0] + 2) % 4
+            column, row = node_vertices[node, 0], node_vertices[node, 1]
+            if heading == 0:
+                ahead_left, ahead_right = labels[row, column], labels[row, column + 1]
+            elif heading == 1:
+                ahead_left, ahead_right = labels[row, column + 1], labels[row + 1, column + 1]
+            elif heading == 2:
+                ahead_left, ahead_right = labels[row + 1, column + 1], labels[row + 1, column]
+            else:
+                ahead_left, ahead_right = labels[row + 1, column], labels[row, column]
+            if ahead_right == label:
+                heading = (heading + 1) % 4
+            elif ahead_left != label:
+                heading = (heading + 3) % 4
+            followers[half] = node_arcs[node, heading]
+    return followers
+
+
+@numba.njit(cache=True, nogil=True)
+def _doubled_area(vertices, start, end):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Twice what an arc adds to the area on its left; y points up."""
+    doubled = np.int64(0)
+    for vertex in range(start, end - 1):
+        doubled += np.int64(vertices[vertex + 1, 0]) * vertices[vertex, 1]
+        doubled -= np.int64(vertices[vertex, 0]) * vertices[vertex + 1, 1]
+    return doubled
+
+
+@numba.njit(cache=True, nogil=True)
+def _doubled_areas(vertices, offsets, sides, region_count):  # type: ignore[no-untyped-def]  # pragma: no cover
+    areas = np.zeros(region_count + 1, np.int64)
+    for arc in range(sides.shape[0]):
+        doubled = _doubled_area(vertices, offsets[arc], offsets[arc + 1])
+        areas[sides[arc, 0]] += doubled
+        areas[sides[arc, 1]] -= doubled
+    return areas
+
+
+@numba.njit(cache=True, nogil=True)
+def _join(vertices, offsets, sides, followers):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    half_count = followers.size
+    done = np.zeros(half_count, np.bool_)
+    half_arcs = np.empty(half_count, np.int32)
+    ring_offsets = np.zeros(half_count + 1, np.int64)
+    owners = np.empty(half_count, np.int32)
+    is_hole = np.empty(half_count, np.bool_)
+    size = 0
+    ring = 0
+    for first in range(half_count):
+        label = sides[first // 2, first % 2]
+        if label == 0 or done[first]:
+            continue
+        doubled = np.int64(0)
+        half = first
+        while not done[half]:
+            done[half] = True
+            half_arcs[size] = half
             size += 1
-    starts[rings] = size
-    return vertices[:size], starts[: rings + 1], owners[:rings]
+            arc = half // 2
+            along = _doubled_area(vertices, offsets[arc], offsets[arc + 1])
+            doubled += along if half % 2 == 0 else -along
+            half = followers[half]
+        owners[ring] = label
+        is_hole[ring] = doubled < 0
+        ring += 1
+        ring_offsets[ring] = size
+    return half_arcs[:size].copy(), ring_offsets[: ring + 1].copy(), owners[:ring].copy(), is_hole[:ring].copy()
+
+
+@numba.njit(cache=True, nogil=True)
+def _ring_coordinates(points, offsets, half_arcs, ring_offsets):  # type: ignore[no-untyped-def]  # pragma: no cover
+    starts = np.zeros_like(ring_offsets)
+    for ring in range(ring_offsets.size - 1):
+        size = 1
+        for index in range(ring_offsets[ring], ring_offsets[ring + 1]):
+            arc = half_arcs[index] // 2
+            size += offsets[arc + 1] - offsets[arc] - 1
+        starts[ring + 1] = starts[ring] + size
+    coordinates = np.empty((starts[-1], 2), points.dtype)
+    for ring in range(ring_offsets.size - 1):
+        size = starts[ring]
+        for index in range(ring_offsets[ring], ring_offsets[ring + 1]):
+            arc = half_arcs[index] // 2
+            first, last = offsets[arc], offsets[arc + 1] - 1
+            for step in range(last - first):
+                coordinates[size] = points[first + step] if half_arcs[index] % 2 == 0 else points[last - step]
+                size += 1
+        coordinates[size] = coordinates[starts[ring]]
+    return coordinates, starts

@@ -2,13 +2,13 @@
 
 import time
 
-import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 
 from earthsignature_assets.errors import ServiceAnswerError
 from earthsignature_assets.products.geobuf import encode_feature_collection, encode_product_feature
+from earthsignature_assets.products.polygon_layer import PolygonLayer
 from earthsignature_grpc.descriptors import wire_class
 from earthsignature_grpc.geobuf import read_frame
 
@@ -17,32 +17,24 @@ SPLIT = shapely.MultiPolygon([shapely.box(-3, -2, -1.5, -1), HOLED, shapely.box(
 
 
 def test_the_products_polygons_come_back() -> None:
-    shapes = [
-        shapely.box(10, 45, 11, 46),
-        HOLED,
-        SPLIT,
-        shapely.MultiPolygon([HOLED]),
-        shapely.MultiPolygon([shapely.box(0, 0, 1, 1)]),
-    ]
-    polygons = gpd.GeoDataFrame(
-        {
-            "code": [311, 312, 523, 311, 111],
-            "name": ["Broad-leaved forest", "Coniferous forest", "Sea and ocean", "Broad-leaved forest", "Städte"],
-            "level_1": [3, 3, 5, 3, 1],
-            "level_2": [31, 31, 52, 31, 11],
-            "area_m2": [100.0, 0.5, 1e12, 3.0, 4.0],
-            "mean_confidence": [0.0, 25.5, 100.0, 50.0, 75.1],
-            "product_id": ["P"] * 5,
-            "model": ["corine-unet-v1"] * 5,
-        },
-        geometry=shapes,
-        crs="EPSG:4326",
-    )  # fmt: skip
-    frame = read_frame(encode_feature_collection(polygons))
+    shapes = [shapely.box(10, 45, 11, 46), HOLED, shapely.box(-3, -2, -1.5, -1), shapely.box(0, 0, 1, 1)]
+    _, coordinates, (ring_offsets, polygon_offsets) = shapely.to_ragged_array(shapes)
+    layer = PolygonLayer(
+        product_id="P",
+        model="corine-unet-v1",
+        codes=np.array([311, 312, 523, 311], np.uint16),
+        areas_m2=np.array([100.0, 0.5, 1e12, 3.0]),
+        mean_confidence=np.array([0.0, 25.5, 100.0, 75.1], np.float32),
+        coordinates=coordinates,
+        ring_offsets=ring_offsets,
+        polygon_offsets=polygon_offsets,
+    )
+    frame = read_frame(encode_feature_collection(layer))
     assert frame.geometry.tolist() == shapes
-    for column in ("code", "name", "level_1", "level_2", "area_m2", "mean_confidence"):
-        assert frame[column].tolist() == polygons[column].tolist()
-    assert frame.index.tolist() == ["0", "1", "2", "3", "4"]
+    for column in ("code", "name", "level_1", "level_2", "area_m2"):
+        assert frame[column].tolist() == layer.frame[column].tolist()
+    assert frame["mean_confidence"].tolist() == [0.0, 25.5, 100.0, 75.1]
+    assert frame.index.tolist() == ["0", "1", "2", "3"]
     assert frame.attrs == {"product_id": "P", "model": "corine-unet-v1"}
     assert frame.crs == "EPSG:4326"
 

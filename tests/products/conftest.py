@@ -11,7 +11,8 @@ from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.keys import ModelVersion, SceneKey, relative_orbit_of
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.geobuf import encode_feature_collection
-from earthsignature_assets.products.polygons import land_cover_polygons, write_geoparquet
+from earthsignature_assets.products.geoparquet import write_geoparquet
+from earthsignature_assets.products.polygons import land_cover_polygons
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.raster import write_cloud_mask, write_confidence, write_land_cover
 from earthsignature_assets.products.thumbnail import write_thumbnail
@@ -51,8 +52,8 @@ def fill_draft(draft: Draft, codes: npt.NDArray[np.uint16]) -> None:
     write_confidence(draft.path(Asset.CONFIDENCE), confidence, codes != 0, draft.grid)
     write_cloud_mask(draft.path(Asset.CLOUD_MASK), codes == 512, draft.grid)
     polygons = land_cover_polygons(codes, confidence, draft.grid, draft.product_id, draft.model)
-    write_geoparquet(polygons.frame, draft.path(Asset.POLYGONS))
-    draft.path(Asset.GEOBUF).write_bytes(encode_feature_collection(polygons.frame))
+    write_geoparquet(polygons.layer, draft.path(Asset.POLYGONS), polygons.facts())
+    draft.path(Asset.GEOBUF).write_bytes(encode_feature_collection(polygons.layer))
     write_thumbnail(draft.path(Asset.THUMBNAIL), codes)
 
 

@@ -1,13 +1,13 @@
 import numpy as np
 import numpy.typing as npt
-import pytest
 import rasterio.features
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from earthsignature_assets.products.boundaries import label_regions, mean_by_region, trace_rings
+from earthsignature_assets.products.boundaries import assemble_rings, ring_coordinates, signed_areas, trace_arcs
+from earthsignature_assets.products.regions import label_regions
 
 rasters = arrays(
     np.uint16, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.sampled_from([0, 111, 211, 523])
@@ -16,9 +16,11 @@ rasters = arrays(
 
 def traced(codes: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.object_]]:
     regions = label_regions(codes)
-    rings = trace_rings(regions)
+    arcs = trace_arcs(regions.labels)
+    rings = assemble_rings(arcs, len(regions.codes))
+    vertices, ring_offsets = ring_coordinates(arcs.vertices, arcs.offsets, rings)
     polygons = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON, rings.vertices, (rings.ring_offsets, rings.region_offsets)
+        shapely.GeometryType.POLYGON, vertices.astype(float), (ring_offsets, rings.region_offsets)
     )
     return regions.codes, polygons
 
@@ -97,7 +99,17 @@ def test_no_data_alone_has_no_region() -> None:
     assert len(region_codes) == len(polygons) == 0
 
 
-def test_means_are_over_each_region_alone() -> None:
-    codes = np.array([[111, 111, 0, 111]], np.uint16)
+@given(rasters)
+@settings(max_examples=200, deadline=None)
+def test_every_boundary_is_there_once(codes: npt.NDArray[np.uint16]) -> None:
     regions = label_regions(codes)
-    assert mean_by_region(regions, np.array([[50, 100, 255, 10]], np.uint8)) == pytest.approx([75, 10])
+    arcs = trace_arcs(regions.labels)
+    sides = np.diff(arcs.vertices.astype(int), axis=0)
+    along = np.ones(len(sides), bool)
+    along[arcs.offsets[1:-1] - 1] = False  # from one arc's end to the next one's start
+    assert ((sides[along] == 0).sum(axis=1) == 1).all()
+    labels = regions.labels
+    different = (labels[1:] != labels[:-1]).sum() + (labels[:, 1:] != labels[:, :-1]).sum()
+    assert abs(sides[along]).sum() == different
+    assert (arcs.sides[:, 0] != arcs.sides[:, 1]).all()
+    assert signed_areas(arcs.vertices, arcs.offsets, arcs.sides, len(regions.codes)).tolist() == regions.pixels.tolist()

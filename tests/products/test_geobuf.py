@@ -6,7 +6,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import geopandas as gpd
 import grpc_tools
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from earthsignature_assets.errors import ProductError
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.products.geobuf import encode_feature_collection, encode_product_feature
+from earthsignature_assets.products.polygon_layer import PolygonLayer
 from earthsignature_assets.products.polygons import land_cover_polygons
 from earthsignature_assets.products.product import Product
 
@@ -207,7 +207,7 @@ def test_every_footprint_decodes_exactly(messages: ModuleType, footprint: Any) -
 
 
 @pytest.fixture(scope="module")
-def frame(swath_codes: Callable[..., np.ndarray], part_of_tile: Callable[..., PixelGrid]) -> gpd.GeoDataFrame:
+def layer(swath_codes: Callable[..., np.ndarray], part_of_tile: Callable[..., PixelGrid]) -> PolygonLayer:
     codes = swath_codes(150, 180)
     codes[60:100, 100:140] = 311
     codes[70:90, 110:130] = 512  # a hole, for certain
@@ -217,15 +217,15 @@ def frame(swath_codes: Callable[..., np.ndarray], part_of_tile: Callable[..., Pi
         part_of_tile(150, 180),
         "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516",
         ModelVersion("corine-unet", 1),
-    ).frame
+    ).layer
 
 
-def test_collection_holds_every_polygon(messages: ModuleType, frame: gpd.GeoDataFrame) -> None:
-    data = messages.Data.FromString(encode_feature_collection(frame))
+def test_collection_holds_every_polygon(messages: ModuleType, layer: PolygonLayer) -> None:
+    data = messages.Data.FromString(encode_feature_collection(layer))
     features = data.feature_collection.features
-    assert len(features) == len(frame) > 20
+    assert len(features) == len(layer) > 20
     assert any(feature.geometry.lengths for feature in features)
-    for position, (feature, row) in enumerate(zip(features, frame.itertuples(), strict=True)):
+    for position, (feature, row) in enumerate(zip(features, layer.frame.itertuples(), strict=True)):
         assert decoded(feature.geometry) == expected(row.geometry)
         assert feature.id == str(position)
         numbers = list(feature.properties)
@@ -243,24 +243,28 @@ def test_collection_holds_every_polygon(messages: ModuleType, frame: gpd.GeoData
         }
 
 
-def test_collection_says_once_what_all_share(messages: ModuleType, frame: gpd.GeoDataFrame) -> None:
-    data = messages.Data.FromString(encode_feature_collection(frame))
+def test_collection_says_once_what_all_share(messages: ModuleType, layer: PolygonLayer) -> None:
+    data = messages.Data.FromString(encode_feature_collection(layer))
     collection = data.feature_collection
     numbers = list(collection.custom_properties)
     common = {
         data.keys[key]: collection.values[value].string_value
         for key, value in zip(numbers[::2], numbers[1::2], strict=True)
     }
-    assert common == {"product_id": frame["product_id"].iloc[0], "model": "corine-unet-v1"}
+    assert common == {"product_id": layer.product_id, "model": "corine-unet-v1"}
 
 
-def test_google_protobuf_writes_the_same_bytes(messages: ModuleType, frame: gpd.GeoDataFrame) -> None:
-    encoded = encode_feature_collection(frame)
+def test_google_protobuf_writes_the_same_bytes(messages: ModuleType, layer: PolygonLayer) -> None:
+    encoded = encode_feature_collection(layer)
     assert messages.Data.FromString(encoded).SerializeToString(deterministic=True) == encoded
 
 
-def test_no_polygons(messages: ModuleType, frame: gpd.GeoDataFrame) -> None:
-    data = messages.Data.FromString(encode_feature_collection(frame.iloc[:0]))
+def test_no_polygons(messages: ModuleType, layer: PolygonLayer, part_of_tile: Callable[..., PixelGrid]) -> None:
+    grid = part_of_tile(4, 4)
+    nothing = land_cover_polygons(
+        np.zeros((4, 4), np.uint16), np.zeros((4, 4), np.uint8), grid, layer.product_id, ModelVersion("corine-unet", 1)
+    ).layer
+    data = messages.Data.FromString(encode_feature_collection(nothing))
     assert data.WhichOneof("data_type") == "feature_collection"
     assert not data.feature_collection.features
 

@@ -3,13 +3,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 
 from earthsignature_assets.errors import ProductError
 from earthsignature_assets.products.draft import Draft
+from earthsignature_assets.products.geobuf import encode_feature_collection
+from earthsignature_assets.products.geoparquet import read_geoparquet, write_geoparquet
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.validation import validate_files
 
@@ -94,24 +95,40 @@ def test_values_that_must_not_be_are_named(draft: Draft, asset: Asset, value: in
         validate_files(draft, draft.folder)
 
 
+def respoil(draft: Draft, **changed: object) -> None:
+    """Write other polygons, and the message that fits them."""
+    layer = replace(read_geoparquet(draft.path(Asset.POLYGONS)), **changed)
+    write_geoparquet(layer, draft.path(Asset.POLYGONS))
+    draft.path(Asset.GEOBUF).write_bytes(encode_feature_collection(layer))
+
+
 def test_polygons_of_another_model_are_refused(draft: Draft) -> None:
-    polygons = gpd.read_parquet(draft.path(Asset.POLYGONS))
-    polygons.assign(model="corine-unet-v9").to_parquet(draft.path(Asset.POLYGONS))
+    respoil(draft, model="corine-unet-v9")
     with pytest.raises(ProductError, match="another product or model"):
         validate_files(draft, draft.folder)
 
 
 def test_polygons_of_classes_that_the_raster_lacks_are_refused(draft: Draft) -> None:
-    polygons = gpd.read_parquet(draft.path(Asset.POLYGONS))
-    polygons.loc[0, "code"] = 523
-    polygons.to_parquet(draft.path(Asset.POLYGONS))
+    codes = read_geoparquet(draft.path(Asset.POLYGONS)).codes.copy()
+    codes[0] = 523
+    respoil(draft, codes=codes)
     with pytest.raises(ProductError, match=r"classes that the land cover does not: \[523\]"):
         validate_files(draft, draft.folder)
 
 
+def test_invalid_polygons_are_counted(draft: Draft) -> None:
+    layer = read_geoparquet(draft.path(Asset.POLYGONS))
+    coordinates = layer.coordinates.copy()
+    first, last = layer.ring_offsets[:2]
+    np.random.default_rng(0).shuffle(coordinates[first + 1 : last - 1])  # the first polygon crosses itself
+    respoil(draft, coordinates=coordinates)
+    with pytest.raises(ProductError, match="holds 1 invalid polygons"):
+        validate_files(draft, draft.folder)
+
+
 def test_geobuf_must_hold_the_same_polygons(draft: Draft) -> None:
-    polygons = gpd.read_parquet(draft.path(Asset.POLYGONS))
-    polygons.iloc[1:].to_parquet(draft.path(Asset.POLYGONS))
+    layer = read_geoparquet(draft.path(Asset.POLYGONS))
+    write_geoparquet(replace(layer, areas_m2=layer.areas_m2 + 100), draft.path(Asset.POLYGONS))
     with pytest.raises(ProductError, match=r"polygons\.geobuf does not hold"):
         validate_files(draft, draft.folder)
 

@@ -1,0 +1,84 @@
+"""The polygons of one product as flat arrays: what is written, sent and checked without an object for each polygon."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from earthsignature_assets.nomenclature import class_of
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+
+@dataclass(frozen=True)
+class PolygonLayer:
+    """n polygons in EPSG:4326, outer rings counter-clockwise, every ring closed.
+
+    Attributes:
+        product_id: the Sentinel-2 product name that all share.
+        model: the model version that all share, such as `corine-unet-v1`.
+        codes: (n,) uint16, CORINE level-3.
+        areas_m2: (n,) float64, of the pixels in the sieved raster, in the tile's projection.
+        mean_confidence: (n,) float32, percent, to one decimal.
+        coordinates: (v, 2) float64, longitude and latitude.
+        ring_offsets: (r + 1,) int64 into the coordinates.
+        polygon_offsets: (n + 1,) int64 into the rings; the outer ring is first.
+    """
+
+    product_id: str
+    model: str
+    codes: npt.NDArray[np.uint16]
+    areas_m2: npt.NDArray[np.float64]
+    mean_confidence: npt.NDArray[np.float32]
+    coordinates: npt.NDArray[np.float64]
+    ring_offsets: npt.NDArray[np.int64]
+    polygon_offsets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def geometries(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.object_]:
+        """The polygons from `first` up to `last` as shapely objects."""
+        chosen = self.polygon_offsets[first : (len(self) if last is None else last) + 1]
+        rings = self.ring_offsets[chosen[0] : chosen[-1] + 1]
+        polygons: npt.NDArray[np.object_] = shapely.from_ragged_array(
+            shapely.GeometryType.POLYGON,
+            self.coordinates[rings[0] : rings[-1]],
+            (rings - rings[0], chosen - chosen[0]),
+        )
+        return polygons
+
+    def bounds(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.float64]:
+        """West, south, east, north of the polygons from `first` up to `last`: (n, 4) float64."""
+        starts = self.ring_offsets[self.polygon_offsets[first : (len(self) if last is None else last) + 1]]
+        inside = self.coordinates[starts[0] : starts[-1]]
+        bounds = np.empty((len(starts) - 1, 4))
+        if len(bounds):
+            bounds[:, :2] = np.minimum.reduceat(inside, starts[:-1] - starts[0])
+            bounds[:, 2:] = np.maximum.reduceat(inside, starts[:-1] - starts[0])
+        return bounds
+
+    @cached_property
+    def frame(self) -> "gpd.GeoDataFrame":
+        """One row a polygon, with the columns of the GeoParquet file."""
+        import geopandas as gpd
+
+        names = {int(code): class_of(int(code)).name for code in np.unique(self.codes)}
+        return gpd.GeoDataFrame(
+            {
+                "code": self.codes,
+                "name": [names[code] for code in self.codes.tolist()],
+                "level_1": (self.codes // 100).astype(np.uint8),
+                "level_2": (self.codes // 10).astype(np.uint8),
+                "area_m2": self.areas_m2,
+                "mean_confidence": self.mean_confidence,
+                "product_id": [self.product_id] * len(self),
+                "model": [self.model] * len(self),
+            },
+            geometry=self.geometries(),
+            crs=4326,
+        )
