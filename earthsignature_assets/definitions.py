@@ -10,9 +10,12 @@ from earthsignature_assets.assets.land_cover_raster import land_cover_raster
 from earthsignature_assets.assets.patches import patches
 from earthsignature_assets.assets.segmentation import segmentation
 from earthsignature_assets.automation.jobs import discovery_job, land_cover_job, patches_job
+from earthsignature_assets.automation.model_versions import registered_models
 from earthsignature_assets.automation.retention import nightly_patch_retention, patch_retention_job
 from earthsignature_assets.automation.schedules import daily_discovery
 from earthsignature_assets.automation.sensors import accepted_scenes
+from earthsignature_assets.automation.working_window import working_window
+from earthsignature_assets.resources.horizon import Horizon
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.settings import Settings
@@ -33,7 +36,7 @@ def definitions(settings: Settings) -> dg.Definitions:
         ],
         jobs=[discovery_job, patches_job, land_cover_job, patch_retention_job],
         schedules=[daily_discovery, nightly_patch_retention],
-        sensors=[accepted_scenes],
+        sensors=[accepted_scenes, registered_models, working_window],
         resources={
             "workspace": Workspace(
                 home=str(settings.home), patch_days=settings.patch_days, patch_budget_gb=settings.patch_budget_gb
@@ -45,7 +48,8 @@ def definitions(settings: Settings) -> dg.Definitions:
                 max_cloud_percent=settings.max_cloud_percent,
                 min_clear_percent=settings.min_clear_percent,
             ),
-            "engine": InferenceEngine(models=settings.models, triton=settings.triton, threads=settings.threads),
+            "engine": InferenceEngine.of(settings),
+            "horizon": Horizon(look_back_days=settings.look_back_days, window_days=settings.window_days),
         },
         executor=dg.in_process_executor,
     )

@@ -3,11 +3,13 @@
 Only scenes that exist become keys; inference and outputs are partitioned by scene × model version.
 """
 
+import datetime as dt
 from collections.abc import Mapping
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.keys import ModelVersion, SceneKey
 
 FIRST_DAY = "2015-07-04"
@@ -17,6 +19,23 @@ days = dg.DailyPartitionsDefinition(start_date=FIRST_DAY)
 scenes = dg.DynamicPartitionsDefinition(name="scene")
 model_versions = dg.DynamicPartitionsDefinition(name="model_version")
 scene_models = dg.MultiPartitionsDefinition({"scene": scenes, "model_version": model_versions})
+
+
+def day_of(key: str) -> dt.date:
+    """Read a day's partition key.
+
+    Raises:
+        InvalidKeyError: it is no date, lies before Sentinel-2, or is not over yet (UTC).
+    """
+    try:
+        day = dt.date.fromisoformat(key)
+    except ValueError as error:
+        raise InvalidKeyError(f"{key!r} is no day such as 2026-05-01") from error
+    if day.isoformat() < FIRST_DAY:
+        raise InvalidKeyError(f"{day} lies before the first public images of Sentinel-2 ({FIRST_DAY})")
+    if day >= dt.datetime.now(dt.UTC).date():
+        raise InvalidKeyError(f"{day} is not over yet (UTC): a day can be discovered from the next one on")
+    return day
 
 
 def scene_model_key(scene: SceneKey, model: ModelVersion) -> dg.MultiPartitionKey:

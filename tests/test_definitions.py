@@ -48,6 +48,9 @@ def test_jobs_schedules_and_sensors_are_as_published() -> None:
     assert (retention.cron_schedule, retention.job_name) == ("0 3 * * *", "patch_retention")
     assert retention.default_status is dg.DefaultScheduleStatus.STOPPED
     assert {job.name for job in defs.resolve_sensor_def("accepted_scenes").jobs} == {"scene_patches", "land_cover"}
+    running = {sensor.name for sensor in defs.sensors or () if sensor.default_status is dg.DefaultSensorStatus.RUNNING}
+    assert running == {"registered_models"}  # it starts no run
+    assert defs.resolve_sensor_def("working_window").default_status is dg.DefaultSensorStatus.STOPPED
 
 
 def test_definitions_load_as_the_web_server_loads_them() -> None:

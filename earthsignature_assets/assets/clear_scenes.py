@@ -1,7 +1,5 @@
 """`clear_scenes`: a verdict on each scene of a day; the accepted ones become partition keys."""
 
-import datetime as dt
-
 import dagster as dg
 
 from earthsignature_assets.assets.discovered_items import discovered_items
@@ -10,7 +8,7 @@ from earthsignature_assets.assets.metadata import picture, table
 from earthsignature_assets.imagery.day_map import draw_day
 from earthsignature_assets.imagery.verdicts import judge_day
 from earthsignature_assets.models.repository import S2_BANDS
-from earthsignature_assets.partitions import days, scenes
+from earthsignature_assets.partitions import day_of, days, scenes
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.workspace import Workspace
 
@@ -27,7 +25,7 @@ def clear_scenes(
 ) -> dg.MaterializeResult[None]:
     """The true cloud cover of each scene and a verdict with its reason; accepted scenes become partitions."""
     with step_faults(context):
-        day = dt.date.fromisoformat(context.partition_key)
+        day = day_of(context.partition_key)
         verdicts = judge_day(workspace.days.items(day), imagery.provider, S2_BANDS, imagery.policy)
         workspace.days.write_verdicts(day, verdicts.scenes)
     for item_id, reason in verdicts.unusable.items():

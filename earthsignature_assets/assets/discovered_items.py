@@ -1,12 +1,11 @@
 """`discovered_items`: every Sentinel-2 item that the provider publishes for a day over the area of interest."""
 
-import datetime as dt
 from collections import Counter
 
 import dagster as dg
 
 from earthsignature_assets.assets.faults import step_faults
-from earthsignature_assets.partitions import days
+from earthsignature_assets.partitions import day_of, days
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.workspace import Workspace
 
@@ -17,7 +16,7 @@ def discovered_items(
 ) -> dg.MaterializeResult[None]:
     """Every Sentinel-2 item of the day over the area of interest, as stac-geoparquet."""
     with step_faults(context):
-        day = dt.date.fromisoformat(context.partition_key)
+        day = day_of(context.partition_key)
         items = imagery.discover(day)
         added = workspace.days.add_items(day, items)
         context.log.info("%s: %d items found, %d of them new", day, len(items), added)

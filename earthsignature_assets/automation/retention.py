@@ -12,22 +12,14 @@ from typing import TypeVar
 import dagster as dg
 
 from earthsignature_assets.assets.faults import step_faults
+from earthsignature_assets.automation.runs import scenes_under_way
 from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.imagery.retention import StoredFolder, past_their_time, remove_folder, stored_folders
 from earthsignature_assets.keys import ModelVersion, SceneKey
-from earthsignature_assets.partitions import scenes_of_run
 from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_assets.resources.workspace import Workspace
 
 KeyT = TypeVar("KeyT", SceneKey, ModelVersion)
-
-_UNDER_WAY = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dg.op(name="remove_past_patches", out=dg.Out(dg.Nothing))
@@ -74,18 +66,13 @@ def _remove(context: dg.OpExecutionContext, folders: Iterable[StoredFolder]) -> 
     removed = []
     for folder in folders:
         # Asked anew before each removal: a sweep takes minutes, and runs start meanwhile.
-        if any(scene in folder.path.name for scene in _scenes_under_way(context.instance)):
+        if any(scene in folder.path.name for scene in scenes_under_way(context.instance)):
             context.log.info("%s stays: a run of its scene is under way", folder.path)
             continue
         remove_folder(folder)
         context.log.info("%s removed: %d bytes, last written %s", folder.path, folder.size_bytes, folder.written_at)
         removed.append(folder)
     return removed
-
-
-def _scenes_under_way(instance: dg.DagsterInstance) -> set[str]:
-    runs = instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY))
-    return {scene for run in runs for scene in scenes_of_run(instance, run.tags)}
 
 
 def _children(root: Path) -> list[Path]:

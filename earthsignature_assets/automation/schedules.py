@@ -1,12 +1,50 @@
 """The schedules: when days are discovered."""
 
+import datetime as dt
+from collections.abc import Iterator
+
 import dagster as dg
 
+from earthsignature_assets.assets.clear_scenes import clear_scenes
 from earthsignature_assets.automation.jobs import discovery_job
+from earthsignature_assets.resources.horizon import Horizon
 
-daily_discovery = dg.build_schedule_from_partitioned_job(
-    discovery_job,
-    name="daily_discovery",
-    hour_of_day=6,
-    description="Every morning (UTC): discover and judge the scenes of the day before.",
+_MOST_DAYS_TO_CATCH_UP = 90
+
+
+@dg.schedule(
+    job=discovery_job,
+    cron_schedule="0 6 * * *",
+    execution_timezone="UTC",
+    description="Every morning (UTC): discover and judge the days of the look-back window, for scenes arrive late.",
 )
+def daily_discovery(context: dg.ScheduleEvaluationContext, horizon: Horizon) -> Iterator[dg.RunRequest]:
+    """Request the days of the window, newest first, and earlier ones that an outage left without verdicts.
+
+    The days end before the tick's own (UTC). Earlier ones are caught up back to the newest day that was judged,
+    90 at most: a deployment that was off for a month has no gap after the next tick.
+    """
+    today = context.scheduled_execution_time.astimezone(dt.UTC).date()
+    judged = context.instance.get_materialized_partitions(clear_scenes.key)
+    for day in days_to_discover(today, horizon.look_back_days, judged):
+        yield dg.RunRequest(run_key=f"{today} {day}", partition_key=day.isoformat())
+
+
+def days_to_discover(today: dt.date, look_back_days: int, judged: set[str]) -> list[dt.date]:
+    """The days to discover on a morning, newest first.
+
+    Args:
+        today: the day of the tick (UTC); it is not over, so it is not among the answer.
+        look_back_days: days before it that are always discovered, at least 1.
+        judged: days that have verdicts, as ISO dates.
+    """
+    found = [today - dt.timedelta(days=n) for n in range(1, max(look_back_days, 1) + 1)]
+    before = found[-1] - dt.timedelta(days=1)
+    if not any(day < found[-1].isoformat() for day in judged):
+        return found
+    for _ in range(_MOST_DAYS_TO_CATCH_UP):
+        if before.isoformat() in judged:
+            break
+        found.append(before)
+        before -= dt.timedelta(days=1)
+    return found

@@ -1,5 +1,6 @@
 """The sensors: what follows when scenes are accepted."""
 
+import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -8,49 +9,67 @@ import dagster as dg
 from earthsignature_assets.assets.land_cover_product import land_cover_product
 from earthsignature_assets.assets.patches import patches
 from earthsignature_assets.automation.jobs import land_cover_job, patches_job
+from earthsignature_assets.automation.runs import scenes_under_way
 from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import model_versions, scene_model_key, scenes
+from earthsignature_assets.resources.horizon import Horizon
 
 KeyT = TypeVar("KeyT", SceneKey, ModelVersion)
 
 _BATCH = 100
 """Most runs that one tick asks for; the next tick goes on."""
+_MOST_UNDER_WAY = 200
+"""No more is asked for while so many scenes are under way: the queue stays short enough to look at."""
 
 
 @dg.sensor(
     jobs=[patches_job, land_cover_job],
     minimum_interval_seconds=60,
-    description="Asks for what is missing of each accepted scene: its patches, then a product of each model version.",
+    description="Asks for the patches of each accepted scene, then for its product of each active model version.",
 )
-def accepted_scenes(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Request the missing patches and products of every scene key, newest days first, one run key each.
+def accepted_scenes(context: dg.SensorEvaluationContext, horizon: Horizon) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Request patches and products of every scene that has no product yet, newest days first.
 
-    Run keys make it idempotent: a tick that is repeated, or lost after half of its requests, asks for nothing
-    twice.
+    A scene that has a product of any model is done here: a model version that came later starts missing everywhere,
+    and its history is a backfill that somebody asks for. Run keys make the sensor idempotent: a tick that is
+    repeated, or lost after half of its requests, asks for nothing twice. Within the look-back window the run key
+    carries the day, so that what failed is tried again each day, after the provider's outage for example.
     """
     instance = context.instance
     keys = _parsed(context, SceneKey.parse, instance.get_dynamic_partitions(str(scenes.name)))
     models = _parsed(context, ModelVersion.parse, instance.get_dynamic_partitions(str(model_versions.name)))
+    with_product = {key.rpartition("|")[2] for key in instance.get_materialized_partitions(land_cover_product.key)}
     with_patches = instance.get_materialized_partitions(patches.key)
-    published = instance.get_materialized_partitions(land_cover_product.key)
-    requested = 0
-    for key in reversed(keys):
-        wanted = {model: scene_model_key(key, model) for model in models}
-        missing = {model: partition for model, partition in wanted.items() if str(partition) not in published}
-        if missing and str(key) not in with_patches:
-            yield dg.RunRequest(run_key=f"patches {key}", job_name=patches_job.name, partition_key=str(key))
+    under_way = scenes_under_way(instance)
+    room = min(_BATCH, _MOST_UNDER_WAY - len(under_way))
+    today = dt.datetime.now(dt.UTC).date()
+    requested = waiting = 0
+    for key in reversed(keys) if models else ():
+        if str(key) in with_product or str(key) in under_way:
+            continue
+        if requested >= room:
+            waiting += 1
+            continue
+        again = f" {today}" if today - key.day <= dt.timedelta(days=horizon.look_back_days) else ""
+        if str(key) not in with_patches:
+            yield dg.RunRequest(run_key=f"patches {key}{again}", job_name=patches_job.name, partition_key=str(key))
             requested += 1
-        elif missing:
-            for model, partition in missing.items():
-                yield dg.RunRequest(
-                    run_key=f"land cover {model} {key}", job_name=land_cover_job.name, partition_key=str(partition)
-                )
-                requested += 1
-        if requested >= _BATCH:
-            return
+            continue
+        for model in models:
+            yield dg.RunRequest(
+                run_key=f"land cover {model} {key}{again}",
+                job_name=land_cover_job.name,
+                partition_key=str(scene_model_key(key, model)),
+            )
+            requested += 1
+    if waiting:
+        context.log.info("%d scenes wait for a later tick: %d are under way", waiting, len(under_way))
     if not requested:
-        yield dg.SkipReason(f"every product of {len(keys)} scenes and {len(models)} model versions is there")
+        yield dg.SkipReason(
+            f"nothing to ask for: {len(keys)} scenes, {len(models)} model versions, {len(under_way)} scenes under way, "
+            f"{waiting} waiting"
+        )
 
 
 def _parsed(context: dg.SensorEvaluationContext, parse: Callable[[str], KeyT], texts: Sequence[str]) -> list[KeyT]:

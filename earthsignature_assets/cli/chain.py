@@ -15,7 +15,7 @@ from earthsignature_assets.definitions import definitions
 from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.imagery.cloud_mask import Verdict
 from earthsignature_assets.keys import ModelVersion, SceneKey
-from earthsignature_assets.partitions import model_versions, scene_model_key, scenes
+from earthsignature_assets.partitions import day_of, model_versions, scene_model_key, scenes
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Product
 from earthsignature_assets.resources.settings import Settings
@@ -40,9 +40,10 @@ class Chain:
         """Materialise `discovered_items` and `clear_scenes` of a day; the accepted scenes become partitions.
 
         Raises:
+            InvalidKeyError: the day is not over yet, or lies before Sentinel-2.
             RunFailedError: the run failed.
         """
-        self._run(discovery_job.name, day.isoformat())
+        self._run(discovery_job.name, day_of(day.isoformat()).isoformat())
 
     def scenes(self, day: dt.date) -> list[SceneKey]:
         """The accepted scenes of a day, in the order of their keys."""

@@ -1,13 +1,14 @@
 """`earthsignature`: the one console command."""
 
 import datetime as dt
+import getpass
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -15,6 +16,9 @@ from rich.console import Console
 from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.imagery.provider import PROVIDERS
 from earthsignature_assets.resources.settings import Settings
+
+if TYPE_CHECKING:
+    from earthsignature_assets.cli.models import ModelDesk
 
 # What a command needs is imported when it runs: `--help` answers at once, and `get` needs no Dagster.
 
@@ -162,14 +166,86 @@ def get(target: str, form: str, folder: Path, **filters: Any) -> None:
         click.echo(line)
 
 
+_who = click.option("--who", default=getpass.getuser, show_default="your user name", help="Whose decision it is.")
+_why = click.option("--why", required=True, help="The reason, for those who come later.")
+
+
+@main.group(invoke_without_command=True)
+@_home
+@click.pass_context
+@_reported
+def models(context: click.Context, home: Path) -> None:
+    """Model versions: list, show, register, promote, retire. Alone it lists them."""
+    from earthsignature_assets.cli.models import ModelDesk
+
+    context.obj = ModelDesk(_settings(home), Console())
+    if context.invoked_subcommand is None:
+        context.obj.list()
+
+
+@models.command("list")
+@click.pass_obj
+@_reported
+def list_models(desk: "ModelDesk") -> None:
+    """The versions, which of them take part, and what each can tell."""
+    desk.list()
+
+
+@models.command("show")
+@click.argument("model")
+@click.pass_obj
+@_reported
+def show_model(desk: "ModelDesk", model: str) -> None:
+    """A version's description, its card and the decisions about it."""
+    desk.show(model)
+
+
+@models.command("register")
+@click.argument("source")
+@click.pass_obj
+@_reported
+def register_model(desk: "ModelDesk", source: str) -> None:
+    """Copy a version into the repository and make it a partition.
+
+    SOURCE is a folder with model.json and model.onnx, or the name of a version that was retired and takes part again.
+    """
+    desk.register(source)
+
+
+@models.command("promote")
+@click.argument("model")
+@_who
+@_why
+@click.pass_obj
+@_reported
+def promote_model(desk: "ModelDesk", model: str, who: str, why: str) -> None:
+    """Serve a version for every product that it has; promoting the older one again is the way back."""
+    desk.promote(model, who, why)
+
+
+@models.command("retire")
+@click.argument("model")
+@_who
+@_why
+@click.pass_obj
+@_reported
+def retire_model(desk: "ModelDesk", model: str, who: str, why: str) -> None:
+    """Take a version out of new runs and out of the UI; what it published stays."""
+    desk.retire(model, who, why)
+
+
 @main.command()
 @_home
+@click.option("--scene", "part", default="", help="Only scenes whose key contains this: 2026-05, T32TQM.")
+@click.option("--model", help="Only this model version; by default each one that takes part.")
+@click.option("--run", "resume", is_flag=True, help="Make what is missing, here and now, one scene after another.")
 @_reported
-def models(home: Path) -> None:
-    """List the model versions that can be used, and what each can tell."""
-    from earthsignature_assets.cli.models import list_models
+def missing(home: Path, part: str, model: str | None, resume: bool) -> None:
+    """List the days, scenes and products that are not there yet; with --run, make them."""
+    from earthsignature_assets.cli.missing import report_missing
+    from earthsignature_assets.keys import ModelVersion
 
-    list_models(_settings(home), Console())
+    report_missing(_settings(home), Console(), part, ModelVersion.parse(model) if model else None, resume)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,143 @@
-"""`earthsignature models`: what the model repository holds."""
+"""`earthsignature models`: the versions, and the decisions about them."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 
+from earthsignature_assets.cli.chain import open_instance
+from earthsignature_assets.errors import ModelError
+from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.nomenclature import class_of
+from earthsignature_assets.partitions import model_versions
+from earthsignature_assets.products.catalogue import Promotion
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.resources.workspace import Workspace
 
 
-def list_models(settings: Settings, console: Console) -> None:
-    """Print a table of the versions and their classes."""
-    repository = InferenceEngine(models=settings.models).repository
-    table = Table(title=f"Model versions in {repository.root}")
-    for column in ("model version", "level", "halo", "classes (CORINE code, level that the ground truth supports)"):
-        table.add_column(column)
-    for model in repository.versions():
-        description = repository.describe(model)
-        classes = ", ".join(
-            f"{entry.code} {class_of(entry.code).name} (level {entry.supported_level})" for entry in description.classes
+class ModelDesk:
+    """What an operator does with the model versions of one deployment."""
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self._settings = settings
+        self._console = console
+        self._workspace = Workspace(home=str(settings.home))
+        self._repository = InferenceEngine.of(settings).repository
+
+    def list(self) -> None:
+        """Print the versions, their state, how many products they have, and their classes."""
+        table = Table(title=f"Model versions in {self._repository.root}")
+        for column in ("model version", "state", "products", "classes (CORINE code, level of the ground truth)"):
+            table.add_column(column, justify="right" if column == "products" else "left")
+        retired, promotions = self._workspace.retired_models.all(), self._promotions()
+        current = promotions[0].model if promotions else None
+        for model in self._repository.versions():
+            state = "retired" if model in retired else "takes part"
+            classes = ", ".join(
+                f"{entry.code} {class_of(entry.code).name} (level {entry.supported_level})"
+                for entry in self._repository.describe(model).classes
+            )
+            table.add_row(
+                str(model), f"{state}, promoted" if model == current else state, str(self._products(model)), classes
+            )
+        self._console.print(table)
+
+    def show(self, text: str) -> None:
+        """Print a version's description, its decisions and its card.
+
+        Raises:
+            InvalidKeyError: no model version.
+            ModelError: it is not in the repository.
+        """
+        model = ModelVersion.parse(text)
+        description = self._repository.describe(model)
+        self._console.print(f"[bold]{model}[/]  {self._repository.folder(model)}")
+        self._console.print(
+            f"level {description.level}, {len(description.classes)} classes, bands {', '.join(description.bands)}, "
+            f"halo {description.halo} px, receptive field {description.receptive_field} px\n"
+            f"SHA-256 {description.sha256}"
         )
-        table.add_row(str(model), description.level, str(description.halo), classes)
-    console.print(table)
+        self._console.print(f"{self._products(model)} products")
+        for promotion in self._promotions():
+            if promotion.model == model:
+                when = f"{promotion.promoted_at:%Y-%m-%d %H:%M}"
+                self._console.print(f"promoted {when} by {promotion.who}: {promotion.why}")
+        if (retirement := self._workspace.retired_models.all().get(model)) is not None:
+            self._console.print(f"retired {retirement.retired_at:%Y-%m-%d %H:%M} by {retirement.who}: {retirement.why}")
+        card = self._repository.folder(model) / "card.md"
+        if card.is_file():
+            self._console.print(Markdown(card.read_text(encoding="utf-8")))
+
+    def register(self, source: str) -> None:
+        """Bring a version into the repository, or a retired one back, and make it a partition.
+
+        Raises:
+            InvalidKeyError: neither a folder nor a model version.
+            ModelError: no whole version, or another one of that number is there.
+        """
+        folder = Path(source)
+        model = self._repository.register(folder) if folder.is_dir() else self._known(source)
+        self._repository.graph(model)
+        self._workspace.retired_models.reinstate(model)
+        with open_instance(self._settings.home) as instance:
+            instance.add_dynamic_partitions(str(model_versions.name), [str(model)])
+        self._console.print(f"{model} is in {self._repository.folder(model)} and takes part from now on")
+        self._console.print(
+            "New scenes get its products by themselves; history is a backfill of `segmentation` and what follows"
+        )
+
+    def promote(self, text: str, who: str, why: str) -> None:
+        """Serve a version from now on.
+
+        Raises:
+            InvalidKeyError: no model version.
+            ModelError: it is neither in the repository nor in the catalogue.
+        """
+        model = ModelVersion.parse(text)
+        if not self._products(model):
+            self._known(text)
+        with self._workspace.store.open_catalogue() as catalogue:
+            catalogue.promote(model, who, why)
+            served, products = catalogue.count(), catalogue.count(model)
+        self._console.print(f"{model} is promoted: it has {products} of the {served} products that are served")
+
+    def retire(self, text: str, who: str, why: str) -> None:
+        """Take a version out of new runs; its key goes, its products stay.
+
+        Raises:
+            InvalidKeyError: no model version.
+            ModelError: it is not in the repository.
+        """
+        model = self._known(text)
+        self._workspace.retired_models.retire(model, who, why)
+        with open_instance(self._settings.home) as instance:
+            instance.delete_dynamic_partition(str(model_versions.name), str(model))
+        self._console.print(f"{model} is retired; its {self._products(model)} products stay")
+        promotions = self._promotions()
+        if promotions and promotions[0].model == model:
+            self._console.print("[yellow]It is still the promoted one: products of others are served where it has none")
+
+    def _known(self, text: str) -> ModelVersion:
+        model = ModelVersion.parse(text)
+        if model not in self._repository.versions():
+            known = ", ".join(map(str, self._repository.versions())) or "none"
+            raise ModelError(f"{model} is not in the model repository {self._repository.root} (it holds: {known})")
+        return model
+
+    def _promotions(self) -> Sequence[Promotion]:
+        if not self._catalogue_exists():
+            return []
+        with self._workspace.store.open_catalogue(read_only=True) as catalogue:
+            return catalogue.promotions()
+
+    def _products(self, model: ModelVersion) -> int:
+        if not self._catalogue_exists():
+            return 0
+        with self._workspace.store.open_catalogue(read_only=True) as catalogue:
+            return catalogue.count(model)
+
+    def _catalogue_exists(self) -> bool:
+        return self._workspace.store.catalogue_path.is_file()

@@ -26,7 +26,7 @@ def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, c
         RunFailedError: a run failed.
         ModelError: the model version is not there.
     """
-    InferenceEngine(models=settings.models).repository.describe(model)
+    InferenceEngine.of(settings).repository.describe(model)
     provider = provider_named(settings.provider).at(settings.stac_api)
     _check_usable(discover_tile(provider, day, tile), provider)
     with open_instance(settings.home) as instance:

@@ -14,6 +14,8 @@ The graph's contract, all of it:
 
 import hashlib
 import json
+import shutil
+import uuid
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
@@ -124,24 +126,68 @@ class ModelDescription:
 
 
 class ModelRepository:
-    """The versions in one repository folder."""
+    """The versions in a repository folder, and in further ones behind it; a version is read where it is found first.
 
-    def __init__(self, root: Path) -> None:
+    New versions go to the first folder, `root`. Triton reads one folder, so its deployments have one.
+    """
+
+    def __init__(self, root: Path, *further: Path) -> None:
         self.root = root
+        self._roots = (root, *further)
 
     def versions(self) -> list[ModelVersion]:
         """Every version that has a description, in order of name and number."""
-        found = []
-        for path in self.root.glob("*/*/model.json"):
+        found = set()
+        for path in (path for root in self._roots for path in root.glob("*/*/model.json")):
             try:
-                found.append(ModelVersion(path.parent.parent.name, int(path.parent.name)))
+                found.add(ModelVersion(path.parent.parent.name, int(path.parent.name)))
             except (ValueError, InvalidKeyError):
                 continue
         return sorted(found)
 
     def folder(self, model: ModelVersion) -> Path:
         """The folder of a version, whether it exists or not."""
-        return self.root / model.name / str(model.version)
+        folders = [root / model.name / str(model.version) for root in self._roots]
+        return next((folder for folder in folders if (folder / "model.json").is_file()), folders[0])
+
+    def register(self, source: Path) -> ModelVersion:
+        """Copy a version's folder into the repository, whole and at once; the same content again changes nothing.
+
+        Args:
+            source: a folder with `model.json` and the `model.onnx` that it describes; what else is in it comes along,
+                and the `config.pbtxt` beside it where the repository has none for the model.
+
+        Raises:
+            ModelError: it is no whole version, or another one of that number is there.
+        """
+        path = source / "model.json"
+        if not path.is_file():
+            raise ModelError(f"{source} is no model version: model.json is missing")
+        description = ModelDescription.from_json(path.read_text(encoding="utf-8"))
+        model = description.model
+        graph = source / "model.onnx"
+        if not graph.is_file() or _sha256(graph, graph.stat().st_mtime_ns) != description.sha256:
+            raise ModelError(f"{model}: {graph} is missing, or is not the one that model.json describes")
+        if model in self.versions():
+            if self.describe(model) != description:
+                raise ModelError(
+                    f"{model} is in the repository already and is another one ({self.folder(model)}): a version never "
+                    "changes, give this one a new number"
+                )
+            return model
+        target = self.root / model.name / str(model.version)
+        partial = target.with_name(f".{uuid.uuid4().hex}.partial")
+        try:
+            shutil.copytree(source, partial)
+            partial.replace(target)
+            configuration = source.parent / "config.pbtxt"
+            if configuration.is_file() and not (target.parent / "config.pbtxt").exists():
+                shutil.copyfile(configuration, target.parent / "config.pbtxt")
+        except OSError as error:
+            raise ModelError(f"{model} cannot be copied to {target}: {error}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return model
 
     def describe(self, model: ModelVersion) -> ModelDescription:
         """Read the description of a version.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Self
 
 import dagster as dg
 
@@ -11,19 +12,41 @@ from earthsignature_assets.inference.engine import Engine
 from earthsignature_assets.inference.triton import TritonEngine, parse_endpoints
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import ModelRepository, shipped_repository
+from earthsignature_assets.resources.settings import Settings
 
 
 class InferenceEngine(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """An engine over a model repository: Triton where its endpoints are given, else the embedded one."""
+    """An engine over a model repository: Triton where its endpoints are given, else the embedded one.
+
+    Attributes:
+        models: the deployment's own repository; it stands alone.
+        registered: without `models`, the folder of registered versions, in front of the package's own repository.
+        triton: endpoints, separated by commas.
+        threads: threads of one inference call of the embedded engine.
+    """
 
     models: str = ""
+    registered: str = ""
     triton: str = ""
     threads: int = 2
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The engine of a deployment."""
+        return cls(
+            models=settings.models,
+            registered=str(settings.home / "models"),
+            triton=settings.triton,
+            threads=settings.threads,
+        )
 
     @property
     def repository(self) -> ModelRepository:
         """The model repository."""
-        return ModelRepository(Path(self.models)) if self.models else shipped_repository()
+        if self.models:
+            return ModelRepository(Path(self.models))
+        shipped = shipped_repository()
+        return ModelRepository(Path(self.registered), shipped.root) if self.registered else shipped
 
     @contextmanager
     def open(self, model: ModelVersion) -> Iterator[Engine]:

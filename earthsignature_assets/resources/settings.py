@@ -19,11 +19,14 @@ class Settings:
         stac_api: another address of the provider's STAC API, empty for its own (EARTHSIGNATURE_STAC_API).
         area: what discovery looks at: MGRS tiles separated by commas, or a WKT polygon in EPSG:4326
             (EARTHSIGNATURE_AREA).
-        models: model repository, empty for the one that comes with the package (EARTHSIGNATURE_MODELS).
+        models: model repository; empty for `<home>/models` in front of the one that comes with the package
+            (EARTHSIGNATURE_MODELS).
         triton: `host:port` of each Triton server, separated by commas; empty for the embedded engine
             (EARTHSIGNATURE_TRITON).
         max_cloud_percent: most cloud that a scene's valid area may have (EARTHSIGNATURE_MAX_CLOUD_PERCENT).
         min_clear_percent: least part of a tile that must be clear (EARTHSIGNATURE_MIN_CLEAR_PERCENT).
+        look_back_days: days before today that every morning's discovery covers (EARTHSIGNATURE_LOOK_BACK_DAYS).
+        window_days: days that a scene stays a partition after it was last judged (EARTHSIGNATURE_WINDOW_DAYS).
         patch_days: days that patches stay (EARTHSIGNATURE_PATCH_DAYS).
         patch_budget_gb: gigabytes (10⁹ bytes) that all patches may take (EARTHSIGNATURE_PATCH_BUDGET_GB).
         threads: threads of one inference call (EARTHSIGNATURE_THREADS).
@@ -37,6 +40,8 @@ class Settings:
     triton: str = ""
     max_cloud_percent: float = 60.0
     min_clear_percent: float = 5.0
+    look_back_days: int = 7
+    window_days: int = 90
     patch_days: float = 7.0
     patch_budget_gb: float = 200.0
     threads: int = 2
@@ -72,6 +77,8 @@ class Settings:
 _NUMBERS: Mapping[str, type[float] | type[int]] = {
     "max_cloud_percent": float,
     "min_clear_percent": float,
+    "look_back_days": int,
+    "window_days": int,
     "patch_days": float,
     "patch_budget_gb": float,
     "threads": int,

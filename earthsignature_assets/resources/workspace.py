@@ -4,6 +4,8 @@
 <home>/patches/<scene>.zarr                 transient
 <home>/segmentations/<model>/<scene>.zarr   transient
 <home>/drafts/<model>/<scene>/              products before their publication
+<home>/models/                              registered model versions, in the layout of Triton
+<home>/retired_models.json                  which versions take no part in new runs
 <home>/store/                               the published products and their catalogue
 """
 
@@ -14,6 +16,7 @@ import dagster as dg
 from earthsignature_assets.imagery.day_archive import DayArchive
 from earthsignature_assets.imagery.retention import RetentionPolicy
 from earthsignature_assets.keys import ModelVersion, SceneKey
+from earthsignature_assets.models.retirement import RetiredModels
 from earthsignature_assets.products.store import ProductStore
 
 
@@ -33,6 +36,11 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     def store(self) -> ProductStore:
         """The published products."""
         return ProductStore(Path(self.home) / "store")
+
+    @property
+    def retired_models(self) -> RetiredModels:
+        """The model versions that take no part in new runs."""
+        return RetiredModels(Path(self.home) / "retired_models.json")
 
     @property
     def retention(self) -> RetentionPolicy:

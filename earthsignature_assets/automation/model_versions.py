@@ -1,0 +1,67 @@
+"""The sensor that makes model versions partitions, and takes retired ones out."""
+
+import dagster as dg
+
+from earthsignature_assets.errors import EarthSignatureError, InvalidKeyError
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.repository import ModelRepository
+from earthsignature_assets.partitions import model_versions
+from earthsignature_assets.resources.inference_engine import InferenceEngine
+from earthsignature_assets.resources.workspace import Workspace
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Makes each version of the model repository a partition; retired ones cease to be. Starts no run.",
+)
+def registered_models(
+    context: dg.SensorEvaluationContext, engine: InferenceEngine, workspace: Workspace
+) -> dg.SensorResult:
+    """Bring the keys of `model_version` in line with the repository; what was published stays.
+
+    A key that is no model version is removed with a word in the log: with a `|` in it Dagster would lose its
+    partitions without one.
+    """
+    there = set(context.instance.get_dynamic_partitions(str(model_versions.name)))
+    active = active_versions(context, engine.repository, workspace)
+    nonsense = {key for key in there if _no_model_version(context, key)}
+    added = sorted({str(model) for model in active} - there)
+    removed = sorted(nonsense | (there & {str(model) for model in workspace.retired_models.all()}))
+    requests = list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]()
+    if added:
+        context.log.info("new model versions: %s", ", ".join(added))
+        requests.append(model_versions.build_add_request(added))
+    if removed:
+        context.log.info("no partitions any more: %s", ", ".join(removed))
+        requests.append(model_versions.build_delete_request(removed))
+    return dg.SensorResult(
+        skip_reason=f"{len(added)} added, {len(removed)} removed, {len(active)} active",
+        dynamic_partitions_requests=requests,
+    )
+
+
+def active_versions(
+    context: dg.SensorEvaluationContext, repository: ModelRepository, workspace: Workspace
+) -> list[ModelVersion]:
+    """The whole versions of a repository that are not retired; one that is still being copied is named and waits."""
+    retired, found = workspace.retired_models.all(), []
+    for model in repository.versions():
+        if model in retired:
+            continue
+        try:
+            repository.graph(model)
+        except EarthSignatureError as error:
+            context.log.warning("%s does not take part: %s", model, error)
+        else:
+            found.append(model)
+    return found
+
+
+def _no_model_version(context: dg.SensorEvaluationContext, key: str) -> bool:
+    try:
+        ModelVersion.parse(key)
+    except InvalidKeyError as error:
+        context.log.warning("partition removed: %s", error)
+        return True
+    return False

@@ -1,0 +1,86 @@
+"""Which model versions have been retired: they take no part in new runs; what they made stays.
+
+One JSON file of the deployment, written aside and renamed: the repository may be shared or read-only.
+"""
+
+import datetime as dt
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from earthsignature_assets.errors import InvalidKeyError, ModelError
+from earthsignature_assets.keys import ModelVersion
+
+
+@dataclass(frozen=True)
+class Retirement:
+    """One decision to let a model version rest: which, when (UTC), whose, why."""
+
+    model: ModelVersion
+    retired_at: dt.datetime
+    who: str
+    why: str
+
+
+class RetiredModels:
+    """The retired versions of one deployment."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def all(self) -> dict[ModelVersion, Retirement]:
+        """Every retirement that stands.
+
+        Raises:
+            ModelError: the file cannot be read.
+        """
+        try:
+            rows = json.loads(self.path.read_text(encoding="utf-8"))
+            found = [
+                Retirement(
+                    ModelVersion.parse(row["model"]),
+                    dt.datetime.fromisoformat(row["retired_at"]),
+                    row["who"],
+                    row["why"],
+                )
+                for row in rows
+            ]
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, InvalidKeyError) as error:
+            raise ModelError(
+                f"{self.path} cannot be read ({error!r}): mend it, or remove it and retire anew"
+            ) from error
+        return {retirement.model: retirement for retirement in found}
+
+    def retire(self, model: ModelVersion, who: str, why: str) -> None:
+        """Let a version rest; the first retirement stands."""
+        standing = self.all()
+        if model not in standing:
+            now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+            self._write([*standing.values(), Retirement(model, now, who, why)])
+
+    def reinstate(self, model: ModelVersion) -> None:
+        """Let a version take part again."""
+        standing = self.all()
+        if standing.pop(model, None) is not None:
+            self._write(list(standing.values()))
+
+    def _write(self, retirements: list[Retirement]) -> None:
+        rows = [
+            {
+                "model": str(retirement.model),
+                "retired_at": retirement.retired_at.isoformat(),
+                "who": retirement.who,
+                "why": retirement.why,
+            }
+            for retirement in retirements
+        ]
+        partial = self.path.with_name(f".{uuid.uuid4().hex}.{self.path.name}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+            partial.replace(self.path)
+        except OSError as error:
+            raise ModelError(f"{self.path} cannot be written: {error}") from error

@@ -1,0 +1,105 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from earthsignature_assets.cli.chain import open_instance
+from earthsignature_assets.cli.main import main
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.repository import shipped_repository
+from earthsignature_assets.products.store import ProductStore
+
+FIRST, SECOND = ModelVersion("corine-unet", 1), ModelVersion("corine-unet", 2)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """A new version as training leaves it."""
+    folder = tmp_path / "trained" / "corine-unet" / "2"
+    shutil.copytree(shipped_repository().folder(FIRST), folder)
+    shutil.copy(shipped_repository().root / "corine-unet" / "config.pbtxt", folder.parent)
+    described = folder / "model.json"
+    described.write_text(described.read_text().replace('"version": 1', '"version": 2'))
+    return folder
+
+
+def models(home: Path, *arguments: str, fails: bool = False) -> Result:
+    result = CliRunner().invoke(main, ["models", "--home", str(home), *arguments], env={"COLUMNS": "200"})
+    assert (result.exit_code != 0) == fails, result.output
+    return result
+
+
+def keys(home: Path) -> list[str]:
+    with open_instance(home) as instance:
+        return list(instance.get_dynamic_partitions("model_version"))
+
+
+def test_a_version_is_registered_promoted_rolled_back_and_retired(home: Path, trained: Path) -> None:
+    told = models(home, "register", str(trained)).output
+    assert "corine-unet-v2" in told
+    assert keys(home) == [str(SECOND)]
+    assert (home / "models" / "corine-unet" / "2" / "card.md").is_file()
+    assert (home / "models" / "corine-unet" / "config.pbtxt").is_file()
+    assert "corine-unet-v1" in models(home).output
+    models(home, "register", str(trained))
+    assert keys(home) == [str(SECOND)]
+
+    models(home, "promote", str(SECOND), "--who", "Ada", "--why", "better forests")
+    models(home, "promote", str(FIRST), "--who", "Bob", "--why", "worse water")
+    with ProductStore(home / "store").open_catalogue(read_only=True) as catalogue:
+        decisions = [(one.model, one.who, one.why) for one in catalogue.promotions()]
+    assert decisions == [(FIRST, "Bob", "worse water"), (SECOND, "Ada", "better forests")]
+    assert "by Ada: better forests" in models(home, "show", str(SECOND)).output
+
+    models(home, "retire", str(SECOND), "--who", "Bob", "--why", "worse water")
+    assert keys(home) == []
+    assert "retired" in models(home, "list").output
+    assert "by Bob: worse water" in models(home, "show", str(SECOND)).output
+    models(home, "register", str(SECOND))
+    assert keys(home) == [str(SECOND)]
+    assert "retired" not in models(home, "list").output
+
+
+def test_retiring_the_promoted_version_warns(home: Path) -> None:
+    models(home, "promote", str(FIRST), "--why", "first")
+    assert "still the promoted one" in models(home, "retire", str(FIRST), "--why", "rest").output
+
+
+def test_another_version_of_the_same_number_is_refused(home: Path, trained: Path) -> None:
+    models(home, "register", str(trained))
+    described = trained / "model.json"
+    content = json.loads(described.read_text())
+    described.write_text(json.dumps(content | {"level": "another"}))
+    assert "a version never changes" in models(home, "register", str(trained), fails=True).output
+
+
+def test_a_damaged_version_is_refused_and_leaves_nothing(home: Path, trained: Path) -> None:
+    (trained / "model.onnx").write_bytes(b"half")
+    told = models(home, "register", str(trained), fails=True).output
+    assert "is not the one that model.json describes" in told.replace("\n", " ")
+    assert not (home / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("register", "corine|unet-v1"), "is no model version"),
+        (("register", "corine-unet-v9"), "is not in the model repository"),
+        (("register", "."), "model.json is missing"),
+        (("promote", "corine-unet-v9", "--why", "x"), "is not in the model repository"),
+        (("retire", "corine-unet-v9", "--why", "x"), "is not in the model repository"),
+        (("show", "Model"), "is no model version"),
+        (("promote", "corine-unet-v1"), "--why"),
+    ],
+)
+def test_bad_input_is_named(home: Path, arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert message in models(home, *arguments, fails=True).output
