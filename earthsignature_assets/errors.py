@@ -88,6 +88,36 @@ class CredentialError(EarthSignatureError):
     """A call that needs a credential and carries none, or one that is not accepted."""
 
 
+class RoleError(EarthSignatureError):
+    """A call whose credential is valid but does not allow it."""
+
+
+class TokenError(EarthSignatureError):
+    """A token file that cannot be read or written, or a token's name that is taken, unknown or no name."""
+
+
+class CertificateError(EarthSignatureError):
+    """A certificate or key of TLS that is missing, is no PEM, or does not fit the other."""
+
+
+class BusyError(EarthSignatureError):
+    """A call above what the service grants: too many at once or a second; `retry_after_s` says when to try again."""
+
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class OversizeError(EarthSignatureError):
+    """A request larger than the service takes."""
+
+
+class AlreadyExistsError(EarthSignatureError):
+    """A product to create that the store holds already."""
+
+
 class ServiceUnavailableError(EarthSignatureError):
     """The gRPC service does not answer, or cannot for now; `retry_after_s` is when it says to come back, if it does."""
 

@@ -1,35 +1,30 @@
 """`python -m earthsignature_grpc --store DIR --listen 127.0.0.1:50051`: the service in a process of its own."""
 
-import argparse
 import asyncio
 import logging
 import sys
 from pathlib import Path
 
+import click
+
 from earthsignature_assets.errors import EarthSignatureError
-from earthsignature_grpc.server import DEFAULT_LISTEN, serve
+from earthsignature_grpc.limits import Limits
+from earthsignature_grpc.options import serving_options
+from earthsignature_grpc.security import Security
+from earthsignature_grpc.server import serve
 
 
-def main() -> int:
-    """Read the command line and serve; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m earthsignature_grpc", description="Serve a product store.")
-    parser.add_argument("--store", type=Path, required=True, help="folder of the product store")
-    parser.add_argument("--listen", default=DEFAULT_LISTEN, help="host:port, port 0 for any (default: %(default)s)")
-    arguments = parser.parse_args()
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--store", type=click.Path(path_type=Path), required=True, help="Folder of the product store.")
+@serving_options
+def main(store: Path, listen: str, limits: Limits, security: Security) -> None:
+    """Serve a product store over gRPC until interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
-        asyncio.run(serve(arguments.store, arguments.listen, announce=_announce))
+        asyncio.run(serve(store, listen, limits, security, announce=click.echo))
     except EarthSignatureError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
-def _announce(line: str) -> None:
-    # On standard output and at once: whoever starts the server with port 0 reads the port here.
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m earthsignature_grpc")

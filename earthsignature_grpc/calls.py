@@ -1,15 +1,17 @@
 """One call, whatever its method: errors become statuses, and each call leaves one line in the log."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import TypeAlias
 
 import grpc
 
-from earthsignature_assets.errors import EarthSignatureError
+from earthsignature_assets.errors import BusyError, EarthSignatureError, OversizeError, QueryError
 from earthsignature_grpc.errors import Refusal, internal_refusal, refusal_of
+from earthsignature_grpc.limits import Limits
 
 log = logging.getLogger("earthsignature_grpc")
 
@@ -19,49 +21,106 @@ StreamingAnswer: TypeAlias = Callable[[bytes], AsyncGenerator[bytes, None]]
 """From the bytes of a request to the bytes of each response."""
 UnaryAnswer: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 """From the bytes of a request to the bytes of its response."""
+WritingAnswer: TypeAlias = Callable[[bytes, str], Awaitable[bytes]]
+"""From the bytes of a request and the name of its writer to the bytes of its response."""
 
 
-def streaming_method(method: str, answer: StreamingAnswer) -> MethodHandler:
+def streaming_method(method: str, answer: StreamingAnswer, limits: Limits | None = None) -> MethodHandler:
     """The method that streams what `answer` yields; `method` is its full name, for the log."""
+    granted = limits or Limits()
 
-    async def handle(request: bytes, context: Context) -> None:
-        async with _Call(method, context) as call, aclosing(answer(request)) as responses:
-            async for response in responses:
-                await context.write(response)
-                call.count(response)
-
-    return grpc.unary_stream_rpc_method_handler(handle)
-
-
-def unary_method(method: str, answer: UnaryAnswer) -> MethodHandler:
-    """The method that sends what `answer` returns; `method` is its full name, for the log."""
-
-    async def handle(request: bytes, context: Context) -> bytes:
+    async def handle(_: object, context: Context) -> None:
         async with _Call(method, context) as call:
-            response = await answer(request)
+            request = await _request(context, granted.request_bytes, granted.request_s)
+            async with aclosing(answer(request)) as responses:
+                async for response in responses:
+                    async with _taken_within(granted.stall_s):
+                        await context.write(response)
+                    call.count(response)
+
+    return grpc.stream_stream_rpc_method_handler(handle)
+
+
+def unary_method(method: str, answer: UnaryAnswer, limits: Limits | None = None) -> MethodHandler:
+    """The method that sends what `answer` returns; `method` is its full name, for the log."""
+    granted = limits or Limits()
+
+    async def handle(_: object, context: Context) -> bytes:
+        async with _Call(method, context) as call:
+            response = await answer(await _request(context, granted.request_bytes, granted.request_s))
             call.count(response)
         return response
 
-    return grpc.unary_unary_rpc_method_handler(handle)
+    return grpc.stream_unary_rpc_method_handler(handle)
+
+
+def writing_method(
+    method: str, permit: Callable[[Context], str], answer: WritingAnswer, limits: Limits | None = None
+) -> MethodHandler:
+    """The method that changes the store: who may not is refused before a byte of the request is taken.
+
+    Args:
+        method: its full name, for the log.
+        permit: from the call to the name of its writer; raises what the others are refused with.
+        answer: from the request and the writer's name to the response.
+        limits: what is granted.
+    """
+    granted = limits or Limits()
+
+    async def handle(_: object, context: Context) -> bytes:
+        async with _Call(method, context, writes=True) as call:
+            writer = permit(context)
+            request = await _request(context, granted.product_bytes, granted.request_s)
+            response = await answer(request, writer)
+            call.count(response)
+        return response
+
+    return grpc.stream_unary_rpc_method_handler(handle)
 
 
 def refusing_method(method: str, refusal: Refusal, *, streams: bool = False) -> MethodHandler:
     """The method that answers every call with one refusal; `streams` says whether its responses would be a stream."""
 
-    async def handle(request: bytes, context: Context) -> None:
-        log.info("%s %s %d bytes sent %s", method, refusal.code.name, len(request), context.peer())
+    async def handle(_: object, context: Context) -> None:
+        log.info("%s %s %s", method, refusal.code.name, context.peer())
         await _abort(context, refusal)
 
-    make = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+    make = grpc.stream_stream_rpc_method_handler if streams else grpc.stream_unary_rpc_method_handler
     return make(handle)
+
+
+async def _request(context: Context, most_bytes: int, within_s: float) -> bytes:
+    """The one message of a call."""
+    # Methods are declared with a stream of requests, which on the wire is the same: so admission and permission
+    # come before gRPC makes room for the message, and not after.
+    try:
+        async with asyncio.timeout(within_s):
+            content: bytes | object = await context.read()
+    except TimeoutError as error:
+        raise QueryError("request", f"did not arrive within {within_s:g} s; send it with the call") from error
+    if not isinstance(content, bytes):
+        raise QueryError("request", "is missing: the call has no message; an empty one asks for everything")
+    if len(content) > most_bytes:
+        raise OversizeError(f"the request has {len(content)} bytes, {most_bytes} are allowed; ask for less at once")
+    return content
+
+
+@asynccontextmanager
+async def _taken_within(stall_s: float) -> AsyncGenerator[None, None]:
+    try:
+        async with asyncio.timeout(stall_s):
+            yield
+    except TimeoutError as error:
+        raise BusyError(f"a message was not taken within {stall_s:g} s; read the stream as it comes") from error
 
 
 class _Call:
     """A call under way: what leaves it as an error ends it with a status, and its end is logged."""
 
-    def __init__(self, method: str, context: Context) -> None:
+    def __init__(self, method: str, context: Context, *, writes: bool = False) -> None:
         self._method = method
         self._context = context
+        self._writes = writes
         self._started = time.perf_counter()
         self._messages = 0
         self._bytes = 0
@@ -77,7 +136,7 @@ class _Call:
         refusal = None
         if isinstance(error, EarthSignatureError):
             refusal = refusal_of(error)
-            if refusal.code is not grpc.StatusCode.INVALID_ARGUMENT:
+            if self._writes or refusal.code is not grpc.StatusCode.INVALID_ARGUMENT:
                 log.warning("%s: %s", self._method, error)
         elif isinstance(error, Exception):  # the last net: a client is told nothing of the cause, the log everything
             refusal = internal_refusal()

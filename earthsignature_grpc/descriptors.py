@@ -7,7 +7,7 @@ which also imports somebody's google-protobuf code for the same files does not c
 from functools import cache
 from importlib import resources
 
-from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory, text_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
@@ -30,7 +30,15 @@ def wire_pool() -> descriptor_pool.DescriptorPool:
     # The last two let a reflecting client show the details of an error instead of their bytes.
     for module in (health_pb2, reflection_pb2, duration_pb2, error_details_pb2):
         pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+    pool.AddSerializedFile(_as_reflection_v1(reflection_pb2.DESCRIPTOR.serialized_pb))
     return pool
+
+
+def _as_reflection_v1(alpha: bytes) -> bytes:
+    """The file of `grpc.reflection.v1`: that of v1alpha under another package, as gRPC itself made it."""
+    file = descriptor_pb2.FileDescriptorProto.FromString(alpha)
+    text = text_format.MessageToString(file).replace("v1alpha", "v1")
+    return text_format.Parse(text, descriptor_pb2.FileDescriptorProto()).SerializeToString()
 
 
 @cache

@@ -1,5 +1,6 @@
 """The one table from the project's errors to gRPC statuses, with the details that a client's code can read."""
 
+import datetime as dt
 from dataclasses import dataclass
 
 import grpc
@@ -8,10 +9,14 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from earthsignature_assets.errors import (
+    AlreadyExistsError,
+    BusyError,
     CredentialError,
     EarthSignatureError,
+    OversizeError,
     ProductError,
     QueryError,
+    RoleError,
     StoreUnavailableError,
 )
 
@@ -23,6 +28,10 @@ _DETAILS_KEY = "grpc-status-details-bin"
 _STATUSES: tuple[tuple[type[EarthSignatureError], grpc.StatusCode], ...] = (
     (QueryError, grpc.StatusCode.INVALID_ARGUMENT),
     (CredentialError, grpc.StatusCode.UNAUTHENTICATED),
+    (RoleError, grpc.StatusCode.PERMISSION_DENIED),
+    (AlreadyExistsError, grpc.StatusCode.ALREADY_EXISTS),
+    (BusyError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (OversizeError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (StoreUnavailableError, grpc.StatusCode.UNAVAILABLE),
     (ProductError, grpc.StatusCode.DATA_LOSS),
 )
@@ -48,12 +57,20 @@ def refusal_of(error: EarthSignatureError) -> Refusal:
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     elif isinstance(error, StoreUnavailableError):
         message = f"the product store is not available; try again in {RETRY_AFTER_S} s"
-        details.append(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=RETRY_AFTER_S)))
+        details.append(_retry_info(RETRY_AFTER_S))
+    elif isinstance(error, BusyError):
+        details.append(_retry_info(error.retry_after_s))
     elif code is grpc.StatusCode.DATA_LOSS:
         message = "a file of the product is missing or damaged; its operator must publish it again"
     elif code is grpc.StatusCode.INTERNAL:
         return internal_refusal()
     return _refusal(code, message, details)
+
+
+def _retry_info(delay_s: float) -> error_details_pb2.RetryInfo:
+    delay = duration_pb2.Duration()
+    delay.FromTimedelta(dt.timedelta(seconds=delay_s))
+    return error_details_pb2.RetryInfo(retry_delay=delay)
 
 
 def internal_refusal() -> Refusal:

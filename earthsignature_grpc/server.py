@@ -8,69 +8,75 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from earthsignature_assets.errors import ServiceUnavailableError
-from earthsignature_grpc.descriptors import SERVICES, wire_pool
+from earthsignature_grpc.admission import Admission
+from earthsignature_grpc.authorisation import Authorisation
+from earthsignature_grpc.descriptors import SERVICES
+from earthsignature_grpc.limits import Limits
+from earthsignature_grpc.options import DEFAULT_LISTEN
 from earthsignature_grpc.reading import READING_THREADS, ProductReader
+from earthsignature_grpc.reflection import add_reflection
+from earthsignature_grpc.security import Security
 from earthsignature_grpc.services import Backend, service_handlers
-
-DEFAULT_LISTEN = "127.0.0.1:50051"
+from earthsignature_grpc.tokens import TokenFile
+from earthsignature_grpc.transport import RenewingCredentials
 
 log = logging.getLogger("earthsignature_grpc")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one server grants its clients.
-
-    Attributes:
-        request_bytes: larger requests are refused with RESOURCE_EXHAUSTED.
-        response_bytes: the largest message that may leave; users were told to accept 1 GiB.
-        calls: calls at once; more are refused with RESOURCE_EXHAUSTED.
-        grace_s: how long calls under way may take to finish once the server is told to stop.
-    """
-
-    request_bytes: int = 4 << 20
-    response_bytes: int = 1 << 30
-    calls: int = 256
-    grace_s: float = 30.0
+_TRANSPORT_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a second server on a taken port must fail, not share its calls
+    # A client that vanished without a word is noticed after 80 s, and what its calls hold is freed. Clients may
+    # ask the same of the server every 30 s, also between calls.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+    ("grpc.http2.max_ping_strikes", 3),
+    ("grpc.max_connection_idle_ms", 600_000),
+    ("grpc.max_metadata_size", 16 << 10),
+)
 
 
 @asynccontextmanager
 async def running_server(
-    store: Path, listen: str = DEFAULT_LISTEN, limits: Limits | None = None
+    store: Path,
+    listen: str = DEFAULT_LISTEN,
+    limits: Limits | None = None,
+    security: Security | None = None,
 ) -> AsyncGenerator[int, None]:
     """Serve a product store for as long as the block lasts; yields the port, which for `host:0` the system chose.
 
     Raises:
         ServiceUnavailableError: the address cannot be listened on.
+        CertificateError: the certificates cannot be used.
     """
-    limits = limits or Limits()
+    limits, security = limits or Limits(), security or Security()
+    authorisation = Authorisation(
+        None if security.tokens is None else TokenFile(security.tokens), security.plaintext_tokens
+    )
     reader = ProductReader(store)
     with ThreadPoolExecutor(READING_THREADS, thread_name_prefix="reading") as threads:
+        # Only who may write may send much, but gRPC knows one size for all methods.
+        largest = limits.product_bytes if security.tokens else limits.request_bytes
         server = grpc.aio.server(
             options=(
-                ("grpc.max_receive_message_length", limits.request_bytes),
+                *_TRANSPORT_OPTIONS,
+                ("grpc.max_receive_message_length", largest),
                 ("grpc.max_send_message_length", limits.response_bytes),
-                ("grpc.so_reuseport", 0),  # a second server on a taken port must fail, not share its calls
             ),
-            maximum_concurrent_rpcs=limits.calls,
+            interceptors=(Admission(limits, authorisation.name_of),),
         )
-        server.add_generic_rpc_handlers(service_handlers(Backend(reader, threads)))
+        server.add_generic_rpc_handlers(service_handlers(Backend(reader, threads, limits, authorisation)))
         servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server, pool=wire_pool())
-        try:
-            port = server.add_insecure_port(listen)
-        except RuntimeError as error:
-            raise ServiceUnavailableError(f"cannot listen on {listen}: {error}; choose another address") from error
+        add_reflection(server, (*SERVICES, health.SERVICE_NAME))
+        port = _listening(server, listen, security)
         await server.start()
         for name in ("", *SERVICES):
             await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -82,10 +88,20 @@ async def running_server(
             reader.close()
 
 
+def _listening(server: grpc.aio.Server, listen: str, security: Security) -> int:
+    try:
+        if security.certificates is None:
+            return server.add_insecure_port(listen)
+        return server.add_secure_port(listen, RenewingCredentials(security.certificates).credentials)
+    except RuntimeError as error:
+        raise ServiceUnavailableError(f"cannot listen on {listen}: {error}; choose another address") from error
+
+
 async def serve(
     store: Path,
     listen: str = DEFAULT_LISTEN,
     limits: Limits | None = None,
+    security: Security | None = None,
     announce: Callable[[str], None] = log.info,
 ) -> None:
     """Serve a product store until SIGTERM or SIGINT, then let calls under way finish. The process is the server's.
@@ -94,17 +110,19 @@ async def serve(
         store: folder of the product store; it need not hold a catalogue yet.
         listen: `host:port`; port 0 lets the system choose.
         limits: what clients are granted.
+        security: TLS and who may write.
         announce: told where the server listens, once it does.
 
     Raises:
         ServiceUnavailableError: the address cannot be listened on.
+        CertificateError: the certificates cannot be used.
     """
     _keep_freed_memory()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with running_server(store, listen, limits) as port:
+    async with running_server(store, listen, limits, security) as port:
         host = listen.rpartition(":")[0]
         announce(f"EarthSignature serves {store} on {host}:{port}")
         await stopped.wait()

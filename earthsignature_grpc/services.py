@@ -16,9 +16,11 @@ import grpc
 from earthsignature_assets.errors import CredentialError
 from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_grpc import v1, v2
+from earthsignature_grpc.authorisation import Authorisation
 from earthsignature_grpc.calls import MethodHandler, refusing_method, streaming_method
 from earthsignature_grpc.descriptors import LEGACY, V1, V2
 from earthsignature_grpc.errors import refusal_of, unimplemented_refusal
+from earthsignature_grpc.limits import Limits
 from earthsignature_grpc.reading import ProductReader, Renderer, rendered
 
 # A product's files fill a message; names are small, and one hop to a thread serves many.
@@ -37,10 +39,14 @@ class Backend:
     Attributes:
         reader: the product store; its methods block.
         threads: where what blocks runs, off the event loop.
+        limits: what clients are granted.
+        authorisation: who may write.
     """
 
     reader: ProductReader
     threads: ThreadPoolExecutor
+    limits: Limits
+    authorisation: Authorisation
 
 
 Methods: TypeAlias = dict[str, MethodHandler]
@@ -65,7 +71,7 @@ def _answering(
             async for message in messages:
                 yield message
 
-    return streaming_method(method, responses)
+    return streaming_method(method, responses, backend.limits)
 
 
 def _version_1(backend: Backend, name: str) -> Methods:

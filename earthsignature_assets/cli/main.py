@@ -16,6 +16,9 @@ from rich.console import Console
 from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.imagery.provider import PROVIDERS
 from earthsignature_assets.resources.settings import Settings
+from earthsignature_grpc.limits import Limits
+from earthsignature_grpc.options import serving_options
+from earthsignature_grpc.security import Security
 
 if TYPE_CHECKING:
     from earthsignature_assets.cli.models import ModelDesk
@@ -103,17 +106,78 @@ def run(
 
 @main.command()
 @_home
-@click.option("--listen", default="127.0.0.1:50051", show_default=True, help="host:port; port 0 for a free one.")
+@serving_options
 @_reported
-def serve(home: Path, listen: str) -> None:
-    """Serve the published products over gRPC until interrupted."""
+def serve(home: Path, listen: str, limits: Limits, security: Security) -> None:
+    """Serve the published products over gRPC until interrupted.
+
+    Tokens are read from HOME/tokens.json if it is there and --tokens names no other file.
+    """
     import asyncio
     import logging
 
     from earthsignature_grpc.server import serve as serve_store
 
+    home = home.expanduser().resolve()
+    if security.tokens is None and _tokens_path(home, None).exists():
+        security = replace(security, tokens=_tokens_path(home, None))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    asyncio.run(serve_store(home.expanduser().resolve() / "store", listen, announce=click.echo))
+    asyncio.run(serve_store(home / "store", listen, limits, security, announce=click.echo))
+
+
+def _tokens_path(home: Path, file: Path | None) -> Path:
+    return file or home.expanduser().resolve() / "tokens.json"
+
+
+@main.group()
+def tokens() -> None:
+    """Tokens that allow clients of the service to write: make, list, revoke."""
+
+
+_token_file = click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="EARTHSIGNATURE_TOKENS",
+    show_envvar=True,
+    help="The token file; by default HOME/tokens.json.",
+)
+
+
+@tokens.command("add")
+@click.argument("name")
+@_home
+@_token_file
+@click.option("--role", type=click.Choice(["writer", "reader"]), default="writer", show_default=True)
+@click.option("--days", type=click.IntRange(1), default=365, show_default=True, help="Days until it ends.")
+@_reported
+def add_token(name: str, home: Path, file: Path | None, role: str, days: int) -> None:
+    """Make a token for NAME and show its secret, once, on standard output."""
+    from earthsignature_assets.cli import tokens as command
+
+    command.add_token(_tokens_path(home, file), name, role, days)
+
+
+@tokens.command("list")
+@_home
+@_token_file
+@_reported
+def list_tokens(home: Path, file: Path | None) -> None:
+    """List who holds a token, which role it has and when it ends."""
+    from earthsignature_assets.cli import tokens as command
+
+    command.list_tokens(_tokens_path(home, file), Console())
+
+
+@tokens.command("revoke")
+@click.argument("name")
+@_home
+@_token_file
+@_reported
+def revoke_token(name: str, home: Path, file: Path | None) -> None:
+    """Remove the token of NAME; a running server refuses it from the next call on."""
+    from earthsignature_assets.cli import tokens as command
+
+    command.revoke_token(_tokens_path(home, file), name)
 
 
 @main.command()

@@ -41,6 +41,7 @@ def _call(server: str, method: str, request: dict[str, Any]) -> list[dict[str, A
 def test_list_names_every_service(server) -> None:
     assert _run(server, "list").stdout.split() == [
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
         V1,
         LEGACY,

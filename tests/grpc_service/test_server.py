@@ -13,7 +13,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from earthsignature_assets.errors import ServiceUnavailableError
-from earthsignature_grpc.server import Limits, running_server
+from earthsignature_grpc.limits import Limits
+from earthsignature_grpc.server import running_server
 
 V1 = "/snapearth.api.v1.DatabaseProductService"
 
