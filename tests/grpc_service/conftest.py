@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Self
 
 import grpc_tools
 import numpy as np
@@ -143,6 +144,40 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
     return Facts(root, products, second)
 
 
+def _openssl(*arguments: object) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority in a folder."""
+
+    folder: Path
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "authority.pem"
+
+    def vouch(self, name: str) -> tuple[Path, Path]:
+        """Make a certificate for localhost; returns its file and that of its key."""
+        certificate, key, request = (self.folder / f"{name}.{kind}" for kind in ("pem", "key", "csr"))
+        _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out",
+                 request, "-subj", f"/CN={name}")  # fmt: skip
+        extensions = self.folder / f"{name}.ext"
+        extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        _openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.folder / "authority.key",
+                 "-CAcreateserial", "-days", "2", "-extfile", extensions, "-out", certificate)  # fmt: skip
+        return certificate, key
+
+    @classmethod
+    def make(cls, folder: Path) -> Self:
+        folder.mkdir(parents=True)
+        _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
+                 folder / "authority.key", "-out", folder / "authority.pem", "-days", "2", "-subj",
+                 "/CN=tests")  # fmt: skip
+        return cls(folder)
+
+
 @contextmanager
 def _server_process(store: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The service as its users start it; yields its address and the process."""
@@ -202,3 +237,9 @@ def stubs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         )
     finally:
         sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="session")
+def make_authority() -> Callable[[Path], Authority]:
+    """Makes a certificate authority in a new folder."""
+    return Authority.make
