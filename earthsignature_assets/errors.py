@@ -54,7 +54,7 @@ class EngineUnavailableError(EarthSignatureError):
 
 
 class EngineBusyError(EngineUnavailableError):
-    """An inference engine that has as many windows waiting as it may hold."""
+    """An inference engine that answers, but cannot take a window for now: its queue is full."""
 
 
 class GroundTruthError(EarthSignatureError):

@@ -2,7 +2,7 @@
 
 `triton_server.py` says how one server is called and what its faults mean. Here:
 
-    away        the next endpoint takes over and stays in use; twice around, with a pause in between, then
+    away        the next endpoint takes over and stays in use; three times around, with pauses in between, then
                 EngineUnavailableError
     busy        the next endpoint, after a pause that doubles; for as long as one window may take, then
                 EngineUnavailableError
@@ -27,7 +27,7 @@ from earthsignature_assets.inference.triton_server import TritonServer
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import ModelDescription, ModelRepository
 
-_ROUNDS = 2
+_ROUNDS = 3
 _PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 8.0
 _ENDPOINT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
@@ -115,7 +115,7 @@ class TritonEngine:
                 faults[endpoint] = str(error)
                 self._ask_last(endpoint)
                 times_away += 1
-                if times_away == len(self._endpoints):
+                if times_away % len(self._endpoints) == 0:
                     time.sleep(_PAUSE_S)
         raise EngineUnavailableError(
             f"{self._description.model}: no Triton endpoint answers ({'; '.join(faults.values())}): "

@@ -3,8 +3,8 @@
     deadline    every call has one: 10 s for questions, 2 min for a load, the engine's own for an inference
     away        UNAVAILABLE and DEADLINE_EXCEEDED, and INTERNAL, which is what a server says whose backend process has
                 died: EngineUnavailableError
-    busy        a full queue, or a window that waited in it for too long, which are UNAVAILABLE as well, and
-                RESOURCE_EXHAUSTED: EngineBusyError
+    busy        a full queue, or a window that waited in it for too long, which are UNAVAILABLE as well,
+                RESOURCE_EXHAUSTED, and a version that others are unloading: EngineBusyError
     terminal    every other status, INVALID_ARGUMENT among them, and an answer that is not what the model's description
                 promises: ModelError
 
@@ -26,6 +26,7 @@ _QUESTION_DEADLINE_S = 10.0
 _LOAD_DEADLINE_S = 120.0
 _AWAY = {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.INTERNAL"}
 _FULL = ("maximum queue size", "request timeout expired")
+_UNRESOLVED = ("name resolution", "dns resolution", "errors resolving")
 _TOO_LARGE = "larger than max"
 _INPUTS = {"reflectance": "UINT16"}
 _OUTPUTS = {"class_index": "UINT8", "confidence": "UINT8"}
@@ -53,7 +54,7 @@ class TritonServer:
 
         Raises:
             ModelError: the server cannot load the version, or has something else under its name.
-            EngineBusyError: the server's queue is full.
+            EngineBusyError: the server cannot take a window for now.
             EngineUnavailableError: the server does not answer.
         """
         try:
@@ -107,6 +108,9 @@ class TritonServer:
                 f"{self._model} cannot be loaded by Triton at {self.endpoint}: {error.message()}"
             ) from error
         if not self._is_ready():
+            index = self._client.get_model_repository_index(client_timeout=_QUESTION_DEADLINE_S)
+            if any((entry.name, entry.version) == (self._name, self._version) for entry in index.models):
+                raise EngineBusyError(f"{self._model} is being unloaded from Triton at {self.endpoint} by others")
             raise ModelError(
                 f"{self._model} is not on Triton at {self.endpoint}: its repository must hold "
                 f"{self._name}/{self._version}, and the version policy must let it be served"
@@ -144,7 +148,7 @@ class TritonServer:
         full = any(sign in said for sign in _FULL)
         if full or (status == "StatusCode.RESOURCE_EXHAUSTED" and _TOO_LARGE not in said):
             return EngineBusyError(fault)
-        if "resolution" in said or "resolve" in said:
+        if any(sign in said for sign in _UNRESOLVED):
             host = self.endpoint.rpartition(":")[0]
             return EngineUnavailableError(f"{fault} (the host {host} does not resolve: correct EARTHSIGNATURE_TRITON)")
         return EngineUnavailableError(fault) if status in _AWAY else ModelError(fault)

@@ -9,7 +9,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from earthsignature_assets.errors import EngineUnavailableError, InvalidKeyError, ModelError
-from earthsignature_assets.inference import triton_server
+from earthsignature_assets.inference import triton, triton_server
 from earthsignature_assets.inference.triton import TritonEngine, parse_endpoints
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import shipped_repository
@@ -59,6 +59,8 @@ def test_no_endpoint_is_refused() -> None:
 class Server:
     """A stand-in for the client of one server, which fails as told and notes every call."""
 
+    message = "as told"
+
     def __init__(self, endpoint: str, calls: list[str], status: str | None = None, **datatypes: str) -> None:
         self.endpoint, self.calls, self.status, self.open = endpoint, calls, status, True
         self.datatypes = {"reflectance": "UINT16", "class_index": "UINT8", "confidence": "UINT8"} | datatypes
@@ -82,7 +84,7 @@ class Server:
         assert (model_version, client_timeout) == ("1", 7.0)
         self.calls.append(self.endpoint)
         if self.status:
-            raise InferenceServerException("as told", status=f"StatusCode.{self.status}")
+            raise InferenceServerException(self.message, status=f"StatusCode.{self.status}")
         n, _, height, width = inputs[0].shape()
         return SimpleNamespace(
             as_numpy=lambda name: np.full((n, height, width), 20 if name == "confidence" else 1, np.uint8)
@@ -120,14 +122,14 @@ def test_only_what_can_pass_is_tried_elsewhere(monkeypatch: pytest.MonkeyPatch, 
     assert calls[3:] == ["second:1"]
 
 
-def test_all_endpoints_are_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_endpoints_are_asked_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr(
         triton_server.triton, "InferenceServerClient", lambda endpoint: Server(endpoint, calls, "UNAVAILABLE")
     )
     with pytest.raises(EngineUnavailableError, match=r"first:1.*second:1"):
         TritonEngine(shipped_repository(), MODEL, ["first:1", "second:1"], deadline_s=7.0)
-    assert calls == ["first:1", "second:1"] * 2
+    assert calls == ["first:1", "second:1"] * 3
 
 
 @pytest.mark.parametrize("tensor", ["reflectance", "class_index", "confidence"])
@@ -138,3 +140,54 @@ def test_a_server_whose_tensors_are_others_is_refused_and_left(monkeypatch: pyte
         TritonEngine(shipped_repository(), MODEL, ["first:1"], deadline_s=7.0)
     assert server.calls == []
     assert not server.open
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        ("UNAVAILABLE", "[request id: <id_unknown>] Exceeds maximum queue size"),
+        ("UNAVAILABLE", "Request timeout expired"),
+        ("RESOURCE_EXHAUSTED", "no memory for now"),
+    ],
+)
+def test_a_busy_server_is_asked_again_over_the_same_connection(
+    monkeypatch: pytest.MonkeyPatch, status: str, message: str
+) -> None:
+    opened, calls, pauses = [], [], []
+    monkeypatch.setattr(triton.time, "sleep", pauses.append)
+
+    def connect(endpoint: str) -> Server:
+        opened.append(Server(endpoint, calls))
+        return opened[-1]
+
+    monkeypatch.setattr(triton_server.triton, "InferenceServerClient", connect)
+    engine = TritonEngine(shipped_repository(), MODEL, ["first:1"], deadline_s=7.0)
+    server, refusals = opened[0], [2]
+    answer = server.infer
+
+    def infer(*arguments: object, **options: object) -> object:
+        if refusals[0]:
+            refusals[0] -= 1
+            raise InferenceServerException(message, status=f"StatusCode.{status}")
+        return answer(*arguments, **options)
+
+    monkeypatch.setattr(server, "infer", infer)
+    engine.segment(np.ones((1, 10, 16, 16), np.uint16))
+    assert len(opened) == 1
+    assert len(pauses) == 2
+    assert 0 < pauses[0] <= 0.75 < pauses[0] + pauses[1]
+
+
+def test_a_message_that_is_too_large_cannot_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server("first:1", [], "RESOURCE_EXHAUSTED")
+    server.message = "SERVER: Received message larger than max (4194305 vs. 4194304)"
+    monkeypatch.setattr(triton_server.triton, "InferenceServerClient", lambda _: server)
+    with pytest.raises(ModelError, match="larger than max"):
+        TritonEngine(shipped_repository(), MODEL, ["first:1"], deadline_s=7.0)
+
+
+def test_a_host_that_does_not_resolve_is_named_quickly() -> None:
+    started = time.monotonic()
+    with pytest.raises(EngineUnavailableError, match=r"the host triton.invalid does not resolve: correct EARTHSIG"):
+        TritonEngine(shipped_repository(), MODEL, ["triton.invalid:8001"])
+    assert time.monotonic() - started < 40

@@ -17,6 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import ModelRepository, shipped_repository
+from earthsignature_assets.models.triton import TritonTarget, write_triton_repository
 
 TRITON = Path(__file__).resolve().parents[2] / "build" / "services" / "triton" / "tritonserver"
 SHIPPED = ModelVersion("corine-unet", 1)
@@ -38,12 +39,9 @@ def add_version() -> AddVersion:
         shutil.copytree(shipped.folder(SHIPPED), folder)
         description = json.loads((folder / "model.json").read_text()) | {"version": version}
         (folder / "model.json").write_text(json.dumps(description))
-        backend = Path(__file__).with_name("python_backend_model.py").read_text()
-        (folder / "model.py").write_text(backend + behaviour)
-        configuration = (shipped.root / SHIPPED.name / "config.pbtxt").read_text()
-        for_processors = configuration.replace('platform: "onnxruntime_onnx"', 'backend: "python"')
-        assert for_processors != configuration
-        (folder.parent / "config.pbtxt").write_text(for_processors)
+        write_triton_repository(repository, [ModelVersion(SHIPPED.name, version)], TritonTarget.PYTHON, repository.root)
+        with (folder / "model.py").open("a") as backend:
+            backend.write(behaviour)
 
     return add
 

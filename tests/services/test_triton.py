@@ -3,29 +3,35 @@
 import datetime as dt
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.errors import EngineUnavailableError, ModelError
 from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.inference import triton as triton_engine
 from earthsignature_assets.inference.embedded import EmbeddedEngine
 from earthsignature_assets.inference.engine import Segments
 from earthsignature_assets.inference.segmentation import segment_scene
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
 from earthsignature_assets.inference.triton import TritonEngine
 from earthsignature_assets.keys import ModelVersion, SceneKey
-from earthsignature_assets.models.repository import ModelRepository
+from earthsignature_assets.models.repository import ModelRepository, shipped_repository
+from earthsignature_assets.models.triton import TritonTarget, write_triton_repository
 from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
@@ -34,6 +40,7 @@ pytestmark = pytest.mark.services
 
 AddVersion = Callable[..., None]
 StartTriton = Callable[..., tuple[str, "subprocess.Popen[bytes]"]]
+LACKS = "unable to find.*backend|no version is available|KIND_GPU"
 V1, V2, V3 = (ModelVersion("corine-unet", version) for version in (1, 2, 3))
 
 
@@ -43,7 +50,7 @@ def answering(body: str) -> str:
 
 class TritonPythonModel(TritonPythonModel):
     def answer(self, reflectance):
-        index, confidence = super().answer(reflectance)
+        index, confidence = (values.copy() for values in super().answer(reflectance))
         {body}
 """
 
@@ -190,6 +197,64 @@ def test_a_version_unloaded_in_use_is_loaded_again(
     assert_same(engine.segment(window(1, 10, 64, 64)), embedded.segment(window(1, 10, 64, 64)))
 
 
+def test_a_version_unloaded_while_its_windows_are_under_way_comes_back(
+    endpoint: str, repository: ModelRepository, embedded: EmbeddedEngine
+) -> None:
+    asked = window(1, 10, 320, 320)
+    expected = embedded.segment(asked)
+    with (
+        closing(TritonEngine(repository, V1, [endpoint], windows_at_once=2)) as engine,
+        closing(triton.InferenceServerClient(endpoint)) as operator,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        answers = [pool.submit(engine.segment, asked) for _ in range(40)]
+        answers[3].result()
+        operator.unload_model(V1.name)
+        for answer in answers:
+            assert_same(answer.result(), expected)
+
+
+def test_a_full_queue_is_waited_for_by_all_four_scenes(
+    add_version: AddVersion, start_triton: StartTriton, tmp_path: Path, embedded: EmbeddedEngine
+) -> None:
+    slow = ModelRepository(tmp_path)
+    add_version(slow, 1, answering("import time; time.sleep(0.05); return index, confidence"))
+    configuration = tmp_path / V1.name / "config.pbtxt"
+    text = configuration.read_text()
+    configuration.write_text(text.replace("max_queue_size: 16", "max_queue_size: 1").replace("count: 2", "count: 1"))
+    endpoint, process = start_triton(slow)
+    asked = window(1, 10, 64, 64)
+    expected = embedded.segment(asked)
+    with ExitStack() as stack:
+        scenes = [stack.enter_context(closing(TritonEngine(slow, V1, [endpoint]))) for _ in range(4)]
+        pool = stack.enter_context(ThreadPoolExecutor(8))
+        pause = mock.Mock(wraps=time.sleep)
+        stack.enter_context(mock.patch.object(triton_engine, "time", mock.Mock(wraps=time, sleep=pause)))
+        for answer in pool.map(lambda at: scenes[at % 4].segment(asked), range(32)):
+            assert_same(answer, expected)
+    assert pause.called, "the queue never filled: this shows nothing"
+    assert process.poll() is None
+
+
+def test_a_server_that_stays_full_is_given_up_in_the_end(
+    add_version: AddVersion, start_triton: StartTriton, tmp_path: Path
+) -> None:
+    slow = ModelRepository(tmp_path)
+    add_version(slow, 1, answering("import time; time.sleep(0.3); return index, confidence"))
+    configuration = tmp_path / V1.name / "config.pbtxt"
+    text = configuration.read_text()
+    configuration.write_text(text.replace("max_queue_size: 16", "max_queue_size: 1").replace("count: 2", "count: 1"))
+    endpoint, _ = start_triton(slow)
+    asked = window(8, 10, 64, 64)
+    with closing(TritonEngine(slow, V1, [endpoint], deadline_s=1.5)) as engine, ThreadPoolExecutor(12) as pool:
+        answers = [pool.submit(engine.segment, asked) for _ in range(36)]
+        errors = [error for answer in answers if (error := answer.exception())]
+    assert errors
+    for error in errors:
+        assert isinstance(error, EngineUnavailableError)
+        assert "maximum queue size" in str(error) or "DEADLINE_EXCEEDED" in str(error)
+
+
 def test_a_killed_server_is_worth_another_try(repository: ModelRepository, start_triton: StartTriton) -> None:
     endpoint, process = start_triton(repository)
     with closing(TritonEngine(repository, V1, [endpoint])) as engine:
@@ -256,6 +321,8 @@ def test_a_server_that_is_too_slow_is_not_waited_for(
         ("return index * 0, confidence", "class indices 0"),
         ("return index[:, 1:], confidence", r"class_index came back as uint8 \(1, 63, 64\)"),
         ("return index, confidence.astype('float32')", "confidence"),
+        ("return index, (confidence / float('nan')).astype('uint8')", "NaN"),
+        ("confidence[reflectance[:, 0] == 65535] = 0; return index, confidence", "NaN"),
     ],
 )
 def test_an_answer_that_is_not_as_described_is_found_at_the_start(
@@ -278,3 +345,30 @@ def test_numpy_2_in_the_servers_environment_is_found_at_the_start(
     endpoint, _ = start_triton(repository, environment=tmp_path)
     with pytest.raises(ModelError, match="numpy<2"):
         TritonEngine(repository, V1, [endpoint])
+
+
+def test_a_corrupt_graph_is_named(add_version: AddVersion, start_triton: StartTriton, tmp_path: Path) -> None:
+    broken = ModelRepository(tmp_path)
+    add_version(broken, 1)
+    endpoint, _ = start_triton(broken)
+    graph = broken.folder(V1) / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:5000])
+    with pytest.raises(ModelError, match=rf"corine-unet-v1 cannot be loaded by Triton at {endpoint}"):
+        TritonEngine(broken, V1, [endpoint])
+
+
+@pytest.mark.parametrize("target", [target for target in TritonTarget if target is not TritonTarget.PYTHON])
+def test_triton_takes_the_configurations_for_other_backends_up_to_the_backend_that_it_lacks(
+    start_triton: StartTriton, tmp_path: Path, target: TritonTarget
+) -> None:
+    repository = ModelRepository(tmp_path)
+    write_triton_repository(shipped_repository(), [V1], target, tmp_path)
+    endpoint, _ = start_triton(repository)
+    with closing(triton.InferenceServerClient(endpoint)) as client:
+        with pytest.raises(InferenceServerException, match=LACKS):
+            client.load_model(V1.name)
+        configuration = tmp_path / V1.name / "config.pbtxt"
+        configuration.write_text(configuration.read_text().replace("max_queue_size", "most_in_queue"))
+        with pytest.raises(InferenceServerException) as misspelt:
+            client.load_model(V1.name)
+        assert not re.search(LACKS, str(misspelt.value))
