@@ -37,6 +37,10 @@ def test_every_asset_says_what_it_is() -> None:
     for key in graph.get_all_asset_keys():
         assert graph.get(key).description
         assert graph.get(key).group_name in ("imagery", "land_cover")
+        assert graph.get(key).kinds
+        assert graph.get(key).owners == ["team:earthsignature"]
+        assert graph.get(key).code_version
+        assert graph.get(key).tags.get("retention") in ("kept", "transient")
 
 
 def test_jobs_schedules_and_sensors_are_as_published() -> None:
@@ -55,3 +59,26 @@ def test_jobs_schedules_and_sensors_are_as_published() -> None:
 
 def test_definitions_load_as_the_web_server_loads_them() -> None:
     dg.Definitions.validate_loadable(defs)
+
+
+def test_checks_are_as_published() -> None:
+    specs = [spec for asset in defs.resolve_asset_graph().assets_defs for spec in asset.check_specs]
+    checks = {spec.key.to_user_string(): spec.blocking for spec in specs}
+    assert all(spec.description for spec in specs)
+    assert checks == {
+        "clear_scenes:cloud_cover": False,
+        "land_cover_raster:grid_and_crs": True,
+        "land_cover_raster:class_codes": True,
+        "land_cover_raster:valid_fraction": True,
+        "land_cover_raster:confidence": False,
+        "land_cover_raster:class_areas": False,
+        "land_cover_polygons:coverage": True,
+        "land_cover_product:checksums": True,
+        "land_cover_product:stac_item": True,
+    }
+
+
+def test_a_missed_morning_is_seen() -> None:
+    graph = defs.resolve_asset_graph()
+    for name in ("discovered_items", "clear_scenes"):
+        assert graph.get(dg.AssetKey(name)).freshness_policy is not None

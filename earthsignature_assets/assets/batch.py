@@ -6,12 +6,14 @@ in a batch costs the others nothing in that step: they are recorded before the s
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import dagster as dg
 
+from earthsignature_assets.assets.checks.finding import Finding, check_results
 from earthsignature_assets.assets.faults import MAX_RETRIES, pause_s, step_faults
+from earthsignature_assets.assets.metadata import OWNERS
 from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import scene_and_model, scene_models
@@ -20,6 +22,7 @@ PARTITIONS_A_RUN = 10
 """How many scene × model partitions of a backfill share a run."""
 
 Metadata = Mapping[str, Any]
+MadeT = TypeVar("MadeT")
 
 
 def scene_model_asset(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
@@ -29,14 +32,18 @@ def scene_model_asset(**options: Any) -> Callable[[Callable[..., Any]], dg.Asset
         warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
         policy = dg.BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_A_RUN)
         asset: Callable[[Callable[..., Any]], dg.AssetsDefinition]
-        asset = dg.asset(partitions_def=scene_models, backfill_policy=policy, **options)
+        asset = dg.asset(partitions_def=scene_models, backfill_policy=policy, owners=OWNERS, **options)
         return asset
 
 
 def materialise_each(
-    context: dg.AssetExecutionContext, make: Callable[[SceneKey, ModelVersion], Metadata]
+    context: dg.AssetExecutionContext,
+    make: Callable[[SceneKey, ModelVersion], Metadata],
+    check: Callable[[SceneKey, ModelVersion], Sequence[Finding]] = lambda *_: (),
 ) -> dg.MaterializeResult[None]:
-    """Call `make` for each scene × model version of the run; what it returns is the partition's metadata.
+    """Call `make` for each scene × model version of the run, then `check`.
+
+    What `make` returns is the partition's metadata; what `check` finds answers the asset's check specs.
 
     One partition fails and is tried again as `step_faults` says. In a batch what can pass is tried again within the
     step, for the partitions that it stopped alone.
@@ -46,13 +53,21 @@ def materialise_each(
     """
     if len(context.partition_keys) == 1:
         with step_faults(context):
-            return dg.MaterializeResult(metadata=make(*scene_and_model(context.partition_keys[0])))
-    made, faults = _make_batch(context, make)
+            (key,) = context.partition_keys
+            metadata = make(*scene_and_model(key))
+            return dg.MaterializeResult(
+                metadata=metadata, check_results=check_results({key: check(*scene_and_model(key))})
+            )
+
+    def make_and_check(scene: SceneKey, model: ModelVersion) -> tuple[Metadata, Sequence[Finding]]:
+        return make(scene, model), check(scene, model)
+
+    made, faults = _make_batch(context, make_and_check)
     if not faults:
-        for key, metadata in made.items():
+        for key, (metadata, _) in made.items():
             context.add_asset_metadata(metadata, partition_key=key)
-        return dg.MaterializeResult()
-    for key, metadata in made.items():
+        return dg.MaterializeResult(check_results=check_results({key: findings for key, (_, findings) in made.items()}))
+    for key, (metadata, _) in made.items():
         parts = scene_models.get_partition_key_from_str(key).keys_by_dimension
         tags = {f"dagster/partition/{dimension}": part for dimension, part in parts.items()}
         context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata, tags=tags))
@@ -65,9 +80,9 @@ def materialise_each(
 
 
 def _make_batch(
-    context: dg.AssetExecutionContext, make: Callable[[SceneKey, ModelVersion], Metadata]
-) -> tuple[dict[str, Metadata], dict[str, EarthSignatureError]]:
-    made: dict[str, Metadata] = {}
+    context: dg.AssetExecutionContext, make: Callable[[SceneKey, ModelVersion], MadeT]
+) -> tuple[dict[str, MadeT], dict[str, EarthSignatureError]]:
+    made: dict[str, MadeT] = {}
     faults: dict[str, EarthSignatureError] = {}
     pending = list(context.partition_keys)
     for attempt in range(MAX_RETRIES + 1):

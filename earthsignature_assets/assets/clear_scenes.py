@@ -2,9 +2,11 @@
 
 import dagster as dg
 
-from earthsignature_assets.assets.discovered_items import discovered_items
+from earthsignature_assets.assets.checks.clouds import SPECS, check_clouds
+from earthsignature_assets.assets.checks.finding import check_results
+from earthsignature_assets.assets.discovered_items import DAILY, discovered_items
 from earthsignature_assets.assets.faults import step_faults
-from earthsignature_assets.assets.metadata import picture, table
+from earthsignature_assets.assets.metadata import OWNERS, Materialised, picture, table
 from earthsignature_assets.imagery.day_map import draw_day
 from earthsignature_assets.imagery.verdicts import judge_day
 from earthsignature_assets.models.repository import S2_BANDS
@@ -16,13 +18,16 @@ from earthsignature_assets.resources.workspace import Workspace
 @dg.asset(
     partitions_def=days,
     deps=[discovered_items],
+    check_specs=SPECS,
+    freshness_policy=DAILY,
     group_name="imagery",
+    code_version="1",
+    tags={"retention": "kept"},
+    owners=OWNERS,
     kinds={"rasterio"},
     pool="stac_provider",
 )
-def clear_scenes(
-    context: dg.AssetExecutionContext, imagery: ImagerySource, workspace: Workspace
-) -> dg.MaterializeResult[None]:
+def clear_scenes(context: dg.AssetExecutionContext, imagery: ImagerySource, workspace: Workspace) -> Materialised:
     """The true cloud cover of each scene and a verdict with its reason; accepted scenes become partitions."""
     with step_faults(context):
         day = day_of(context.partition_key)
@@ -57,7 +62,8 @@ def clear_scenes(
         )
         title = f"{day}: {len(accepted)} of {len(verdicts.scenes)} scenes clear enough"
         metadata["map"] = picture(draw_day(title, verdicts.scenes))
-    return dg.MaterializeResult(metadata=metadata)
+    checked = check_clouds([verdict for verdict, _ in verdicts.scenes])
+    return dg.MaterializeResult(metadata=metadata, check_results=check_results({str(day): [checked]}))
 
 
 def _rounded(percent: float | None) -> float | None:

@@ -1,16 +1,30 @@
 """`discovered_items`: every Sentinel-2 item that the provider publishes for a day over the area of interest."""
 
+import datetime as dt
 from collections import Counter
 
 import dagster as dg
 
 from earthsignature_assets.assets.faults import step_faults
+from earthsignature_assets.assets.metadata import OWNERS
 from earthsignature_assets.partitions import day_of, days
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.workspace import Workspace
 
+DAILY = dg.FreshnessPolicy.time_window(warn_window=dt.timedelta(hours=30), fail_window=dt.timedelta(hours=54))
+"""A morning that was missed is a warning, two are a failure."""
 
-@dg.asset(partitions_def=days, group_name="imagery", kinds={"stac"}, pool="stac_provider")
+
+@dg.asset(
+    partitions_def=days,
+    group_name="imagery",
+    code_version="1",
+    tags={"retention": "kept"},
+    owners=OWNERS,
+    kinds={"stac"},
+    pool="stac_provider",
+    freshness_policy=DAILY,
+)
 def discovered_items(
     context: dg.AssetExecutionContext, imagery: ImagerySource, workspace: Workspace
 ) -> dg.MaterializeResult[None]:

@@ -4,8 +4,10 @@ import dagster as dg
 import numpy as np
 
 from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
+from earthsignature_assets.assets.checks.finding import Finding
+from earthsignature_assets.assets.checks.polygons import SPECS, check_polygons
 from earthsignature_assets.assets.land_cover_raster import land_cover_raster
-from earthsignature_assets.assets.metadata import table
+from earthsignature_assets.assets.metadata import Materialised, table
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.nomenclature import class_of
@@ -20,12 +22,15 @@ from earthsignature_assets.resources.workspace import Workspace
 
 @scene_model_asset(
     deps=[land_cover_raster],
+    check_specs=SPECS,
     group_name="land_cover",
+    code_version="1",
+    tags={"retention": "transient"},
     kinds={"parquet"},
 )
 def land_cover_polygons(
     context: dg.AssetExecutionContext, engine: InferenceEngine, workspace: Workspace
-) -> dg.MaterializeResult[None]:
+) -> Materialised:
     """Sieved, traced and simplified as one coverage: GeoParquet, and the geobuf message that v2 serves."""
 
     def make(key: SceneKey, model: ModelVersion) -> Metadata:
@@ -59,4 +64,7 @@ def land_cover_polygons(
             ),
         }
 
-    return materialise_each(context, make)
+    def check(key: SceneKey, model: ModelVersion) -> list[Finding]:
+        return check_polygons(Draft.load(workspace.draft(key, model)))
+
+    return materialise_each(context, make, check)

@@ -3,9 +3,12 @@
 import dagster as dg
 
 from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
+from earthsignature_assets.assets.checks.finding import Finding
+from earthsignature_assets.assets.checks.product import SPECS, check_product
 from earthsignature_assets.assets.land_cover_polygons import land_cover_polygons
 from earthsignature_assets.assets.land_cover_raster import land_cover_raster
-from earthsignature_assets.assets.metadata import table
+from earthsignature_assets.assets.metadata import Materialised, table
+from earthsignature_assets.errors import ProductError
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
@@ -14,10 +17,13 @@ from earthsignature_assets.resources.workspace import Workspace
 
 @scene_model_asset(
     deps=[land_cover_raster, land_cover_polygons],
+    check_specs=SPECS,
     group_name="land_cover",
+    code_version="1",
+    tags={"retention": "kept"},
     kinds={"stac", "sqlite"},
 )
-def land_cover_product(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[None]:
+def land_cover_product(context: dg.AssetExecutionContext, workspace: Workspace) -> Materialised:
     """Validated, checksummed and published at once: the files, the STAC item, the catalogue row."""
 
     def make(key: SceneKey, model: ModelVersion) -> Metadata:
@@ -35,4 +41,12 @@ def land_cover_product(context: dg.AssetExecutionContext, workspace: Workspace) 
             "stac_item": dg.MetadataValue.path(str(store.path(product, Asset.ITEM))),
         }
 
-    return materialise_each(context, make)
+    def check(key: SceneKey, model: ModelVersion) -> list[Finding]:
+        store, product_id = workspace.store, Draft.load(workspace.draft(key, model)).product_id
+        with store.open_catalogue(read_only=True) as catalogue:
+            product = catalogue.find(product_id, model)
+        if product is None:
+            raise ProductError(f"{product_id} by {model} is not in the catalogue although it was published")
+        return check_product(product, store)
+
+    return materialise_each(context, make, check)

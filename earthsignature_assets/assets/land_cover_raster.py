@@ -4,7 +4,9 @@ import dagster as dg
 import numpy as np
 
 from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
-from earthsignature_assets.assets.metadata import class_table, picture
+from earthsignature_assets.assets.checks.finding import Finding
+from earthsignature_assets.assets.checks.raster import SPECS, check_rasters, last_of_tile
+from earthsignature_assets.assets.metadata import Materialised, class_table, picture
 from earthsignature_assets.assets.patches import stored_patches
 from earthsignature_assets.assets.segmentation import segmentation
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
@@ -22,12 +24,15 @@ from earthsignature_assets.resources.workspace import Workspace
 
 @scene_model_asset(
     deps=[segmentation],
+    check_specs=SPECS,
     group_name="land_cover",
+    code_version="1",
+    tags={"retention": "transient"},
     kinds={"geotiff"},
 )
 def land_cover_raster(
     context: dg.AssetExecutionContext, imagery: ImagerySource, engine: InferenceEngine, workspace: Workspace
-) -> dg.MaterializeResult[None]:
+) -> Materialised:
     """Cloud-optimised GeoTIFFs of CORINE codes, confidence and cloud mask, and a picture in official colours."""
 
     def make(key: SceneKey, model: ModelVersion) -> Metadata:
@@ -73,4 +78,10 @@ def land_cover_raster(
             "picture": picture(sheet),
         }
 
-    return materialise_each(context, make)
+    def check(key: SceneKey, model: ModelVersion) -> list[Finding]:
+        draft = Draft.load(workspace.draft(key, model))
+        patches = stored_patches(context, key, imagery, workspace)
+        before = last_of_tile(draft, workspace.store)
+        return check_rasters(draft, engine.repository.describe(model), patches, before)
+
+    return materialise_each(context, make, check)

@@ -1,12 +1,22 @@
-"""Metadata that people look at: pictures and tables, as the Dagster UI shows them."""
+"""What people look at in the Dagster UI: owners, pictures, tables."""
 
 import base64
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from earthsignature_assets.nomenclature import class_of
 from earthsignature_assets.pictures import RGB, png
+
+if TYPE_CHECKING:
+    Materialised = dg.MaterializeResult[None]
+else:
+    Materialised = dg.MaterializeResult  # where an asset has checks, Dagster wants the class itself
+
+
+OWNERS = ["team:earthsignature"]
+"""Whom the UI names for every asset."""
 
 
 def picture(image: RGB) -> dg.MarkdownMetadataValue:

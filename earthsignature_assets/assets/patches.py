@@ -11,7 +11,7 @@ import dagster as dg
 
 from earthsignature_assets.assets.clear_scenes import clear_scenes
 from earthsignature_assets.assets.faults import step_faults
-from earthsignature_assets.assets.metadata import picture
+from earthsignature_assets.assets.metadata import OWNERS, picture
 from earthsignature_assets.imagery.patch_store import PatchStore
 from earthsignature_assets.imagery.patches import write_patches
 from earthsignature_assets.keys import SceneKey
@@ -30,6 +30,9 @@ _ANY_DAY = dg.AssetDep(clear_scenes, partition_mapping=dg.SpecificPartitionsPart
     partitions_def=scenes,
     deps=[_ANY_DAY],
     group_name="imagery",
+    code_version="1",
+    tags={"retention": "transient"},
+    owners=OWNERS,
     kinds={"zarr"},
     pool="stac_provider",
 )

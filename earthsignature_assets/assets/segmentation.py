@@ -15,6 +15,8 @@ from earthsignature_assets.resources.workspace import Workspace
 @scene_model_asset(
     deps=[patches],
     group_name="land_cover",
+    code_version="1",
+    tags={"retention": "transient"},
     kinds={"onnx", "zarr"},
     pool="inference",
 )

@@ -4,11 +4,13 @@ import contextlib
 import datetime as dt
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
 
 from earthsignature_assets.automation.jobs import discovery_job, land_cover_job, patches_job
 from earthsignature_assets.definitions import definitions
@@ -79,12 +81,20 @@ class Chain:
         return product
 
     def _run(self, job: str, partition: str) -> None:
+        run_id = str(uuid.uuid4())
         try:
             self._definitions.resolve_job_def(job).execute_in_process(
-                instance=self._instance, partition_key=partition, run_config=_QUIET
+                instance=self._instance, partition_key=partition, run_config=_QUIET, run_id=run_id
             )
         except dg.Failure as failure:
             raise RunFailedError(failure.description or str(failure)) from failure
+        except DagsterAssetCheckFailedError as failure:
+            raise RunFailedError(f"{partition}: {self._failed_checks(run_id)}") from failure
+
+    def _failed_checks(self, run_id: str) -> str:
+        logs = self._instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        found = [log.dagster_event.asset_check_evaluation_data for log in logs if log.dagster_event]
+        return "; ".join(f"check {one.check_name} failed: {one.description}" for one in found if not one.passed)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,47 @@
+"""Checks on `land_cover_product`: what readers now see is what was meant."""
+
+import json
+
+import pystac
+
+from earthsignature_assets.assets.checks.finding import Finding, check_spec
+from earthsignature_assets.errors import ProductError
+from earthsignature_assets.products.item import asset_checksums, multihash
+from earthsignature_assets.products.product import Asset, Product
+from earthsignature_assets.products.store import ProductStore
+
+SPECS = [
+    check_spec("checksums", "land_cover_product", "Each file has the SHA-256 that its STAC item says.", blocking=True),
+    check_spec("stac_item", "land_cover_product", "The item is valid STAC and lists every file.", blocking=True),
+]
+
+
+def check_product(product: Product, store: ProductStore) -> list[Finding]:
+    """Read a published product as a reader does."""
+    item = json.loads(store.read(product, Asset.ITEM))
+    return [_checksums(product, store, item), _stac_item(item)]
+
+
+def _checksums(product: Product, store: ProductStore, item: dict[str, object]) -> Finding:
+    total = 0
+    for asset, (checksum, size) in asset_checksums(item).items():
+        try:
+            content = store.read(product, asset)
+        except ProductError as error:
+            return Finding("checksums", False, str(error))
+        if len(content) != size or multihash(content) != checksum:
+            return Finding("checksums", False, f"{asset.value} in {product.folder} is not what was published")
+        total += size
+    return Finding("checksums", True, f"{total} bytes as published", {"bytes": total})
+
+
+def _stac_item(item: dict[str, object]) -> Finding:
+    # The schemas of the extensions are online; pystac carries that of the core.
+    core = {**item, "stac_extensions": []}
+    try:
+        pystac.Item.from_dict(core).validate()
+    except (pystac.STACError, KeyError, TypeError, ValueError) as error:
+        return Finding("stac_item", False, f"the item is no valid STAC: {error}")
+    absent = sorted(asset.value for asset in Asset if asset is not Asset.ITEM and asset not in asset_checksums(item))
+    told = f"the item lacks {', '.join(absent)}" if absent else f"STAC {item['stac_version']}"
+    return Finding("stac_item", not absent, told)

@@ -1,0 +1,170 @@
+"""Checks on `land_cover_raster`: on its grid, known codes, as much data as was observed; and what looks unlikely."""
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import rasterio
+
+from earthsignature_assets.assets.checks.finding import Finding, check_spec
+from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.models.repository import ModelDescription
+from earthsignature_assets.nomenclature import class_of
+from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
+from earthsignature_assets.products.draft import Draft
+from earthsignature_assets.products.product import Asset, Product
+from earthsignature_assets.products.raster import CLOUD_RESOLUTION_M, class_areas
+from earthsignature_assets.products.store import ProductStore
+
+_MOST_DIFFERENT_PERCENT = 0.1
+_LEAST_CONFIDENCE_PERCENT = 40.0
+_MOST_CHANGED_PERCENT = 30.0
+
+SPECS = [
+    check_spec("grid_and_crs", "land_cover_raster", "All rasters lie on the tile's own UTM grid.", blocking=True),
+    check_spec(
+        "class_codes", "land_cover_raster", "Only codes that the model can tell, and 0 for no data.", blocking=True
+    ),
+    check_spec(
+        "valid_fraction",
+        "land_cover_raster",
+        f"A class wherever the scene was observed, and nowhere else (within {_MOST_DIFFERENT_PERCENT} %).",
+        blocking=True,
+    ),
+    check_spec(
+        "confidence",
+        "land_cover_raster",
+        f"The model's mean confidence is at least {_LEAST_CONFIDENCE_PERCENT:.0f} %.",
+        blocking=False,
+    ),
+    check_spec(
+        "class_areas",
+        "land_cover_raster",
+        f"Less than {_MOST_CHANGED_PERCENT:.0f} % of the area changed its class share since the tile's last product.",
+        blocking=False,
+    ),
+]
+
+
+def check_rasters(
+    draft: Draft, description: ModelDescription, patches: PatchStore, before: tuple[Product, Mapping[int, float]] | None
+) -> list[Finding]:
+    """Read the rasters of a draft back and compare them with the scene, the model and the tile's last product.
+
+    Args:
+        draft: the product in the making.
+        description: of the model version that made it.
+        patches: what was observed.
+        before: the tile's last product of this model and its class areas in m²; None where there is none.
+    """
+    with rasterio.open(draft.path(Asset.LAND_COVER)) as raster:
+        codes = raster.read(1)
+    with rasterio.open(draft.path(Asset.CONFIDENCE)) as raster:
+        confidence = raster.read(1)
+    observed = int(np.count_nonzero(~patches.no_data()))
+    valid = codes > 0
+    areas = class_areas(codes, draft.grid)
+    return [
+        _on_grid(draft),
+        _known_codes(areas, description),
+        _as_observed(int(np.count_nonzero(valid)), observed, codes.size),
+        _confident(float(confidence[valid].mean()) if valid.any() else 0.0),
+        _like_before(areas, before),
+    ]
+
+
+def last_of_tile(draft: Draft, store: ProductStore) -> tuple[Product, Mapping[int, float]] | None:
+    """The newest product of the draft's tile and model that was sensed before it, with its class areas in m²."""
+    if not store.catalogue_path.is_file():
+        return None
+    with store.open_catalogue(read_only=True) as catalogue:
+        product = _newest_before(draft, catalogue)
+    if product is None:
+        return None
+    item = json.loads(store.read(product, Asset.ITEM))
+    return product, {int(code): area for code, area in item["properties"]["earthsignature:area_m2"].items()}
+
+
+def _newest_before(draft: Draft, catalogue: Catalogue) -> Product | None:
+    query = ProductQuery(area=draft.footprint.representative_point(), end=draft.sensed_at, model=draft.model)
+    return next(
+        (
+            product
+            for product in catalogue.search(query)
+            if product.scene.tile == draft.scene.tile and product.product_id != draft.product_id
+        ),
+        None,
+    )
+
+
+def _on_grid(draft: Draft) -> Finding:
+    coarse = draft.grid.at_resolution(CLOUD_RESOLUTION_M)
+    expected: dict[Asset, PixelGrid] = {
+        Asset.LAND_COVER: draft.grid,
+        Asset.CONFIDENCE: draft.grid,
+        Asset.CLOUD_MASK: coarse,
+    }
+    for asset, grid in expected.items():
+        with rasterio.open(draft.path(asset)) as raster:
+            found = (raster.crs.to_epsg(), raster.shape, tuple(raster.transform)[:6])
+        if found != (grid.epsg, grid.shape, tuple(grid.transform)[:6]):
+            return Finding("grid_and_crs", False, f"{asset.value} is off the grid of {draft.scene}: {found}")
+    return Finding("grid_and_crs", True, f"EPSG:{draft.grid.epsg}, {draft.grid.width} × {draft.grid.height} pixels")
+
+
+def _known_codes(areas: Mapping[int, float], description: ModelDescription) -> Finding:
+    strange = sorted(set(areas) - set(description.class_codes))
+    told = f"codes {strange} are none of {description.model}'s" if strange else f"{len(areas)} classes"
+    return Finding("class_codes", not strange, told, {"classes": len(areas)})
+
+
+def _as_observed(valid: int, observed: int, pixels: int) -> Finding:
+    percent, expected = 100 * valid / pixels, 100 * observed / pixels
+    passed = valid > 0 and abs(percent - expected) <= _MOST_DIFFERENT_PERCENT
+    told = f"{percent:.2f} % of the tile has a class, {expected:.2f} % was observed"
+    return Finding(
+        "valid_fraction", passed, told, {"valid_percent": round(percent, 3), "observed_percent": round(expected, 3)}
+    )
+
+
+def _confident(mean_percent: float) -> Finding:
+    passed = mean_percent >= _LEAST_CONFIDENCE_PERCENT
+    told = f"mean confidence {mean_percent:.1f} %"
+    if not passed:
+        told += ": look at the picture before you trust the product, the scene may be unlike what the model knows"
+    return Finding("confidence", passed, told, {"mean_confidence_percent": round(mean_percent, 1)}, warns=True)
+
+
+def _like_before(areas: Mapping[int, float], before: tuple[Product, Mapping[int, float]] | None) -> Finding:
+    if before is None:
+        return Finding("class_areas", True, "the tile's first product of this model", warns=True)
+    product, earlier = before
+    changed = share_difference_percent(areas, earlier)
+    passed = changed <= _MOST_CHANGED_PERCENT
+    told = f"{changed:.1f} % of the area is of another class than in {product.scene}"
+    if not passed:
+        now, then = _shares(areas), _shares(earlier)
+        code = max(set(now) | set(then), key=lambda code: abs(now.get(code, 0.0) - then.get(code, 0.0)))
+        told += (
+            f"; most of it {class_of(code).name} ({then.get(code, 0.0):.0%} then, {now.get(code, 0.0):.0%} now): "
+            "season, snow, haze, or a fault"
+        )
+    return Finding(
+        "class_areas",
+        passed,
+        told,
+        {"changed_percent": round(changed, 2), "compared_with": str(product.scene)},
+        warns=True,
+    )
+
+
+def share_difference_percent(areas: Mapping[int, float], earlier: Mapping[int, float]) -> float:
+    """Half the sum of absolute differences of the class shares, in percent: 0 the same shares, 100 nothing shared."""
+    now, then = _shares(areas), _shares(earlier)
+    return 50 * sum(abs(now.get(code, 0.0) - then.get(code, 0.0)) for code in set(now) | set(then))
+
+
+def _shares(areas: Mapping[int, float]) -> dict[int, float]:
+    total = sum(areas.values())
+    return {code: area / total for code, area in areas.items()} if total else {}
