@@ -38,9 +38,7 @@ def definitions(settings: Settings) -> dg.Definitions:
         schedules=[daily_discovery, nightly_patch_retention],
         sensors=[accepted_scenes, registered_models, working_window],
         resources={
-            "workspace": Workspace(
-                home=str(settings.home), patch_days=settings.patch_days, patch_budget_gb=settings.patch_budget_gb
-            ),
+            "workspace": Workspace.of(settings),
             "imagery": ImagerySource(
                 provider_name=settings.provider,
                 stac_api=settings.stac_api,

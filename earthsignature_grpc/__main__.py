@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import sys
-from pathlib import Path
 
 import click
 
 from earthsignature_assets.errors import EarthSignatureError
+from earthsignature_assets.products.store import ProductStore
 from earthsignature_grpc.limits import Limits
 from earthsignature_grpc.options import serving_options
 from earthsignature_grpc.security import Security
@@ -15,13 +15,20 @@ from earthsignature_grpc.server import serve
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--store", type=click.Path(path_type=Path), required=True, help="Folder of the product store.")
+@click.option("--store", required=True, help="Folder of the product store, or s3://bucket/prefix.")
+@click.option(
+    "--catalogue",
+    envvar="EARTHSIGNATURE_CATALOGUE",
+    show_envvar=True,
+    default="",
+    help="postgresql://… or a SQLite file; by default the one in a store that is a folder.",
+)
 @serving_options
-def main(store: Path, listen: str, limits: Limits, security: Security) -> None:
+def main(store: str, catalogue: str, listen: str, limits: Limits, security: Security) -> None:
     """Serve a product store over gRPC until interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
-        asyncio.run(serve(store, listen, limits, security, announce=click.echo))
+        asyncio.run(serve(ProductStore(store, catalogue), listen, limits, security, announce=click.echo))
     except EarthSignatureError as error:
         raise click.ClickException(str(error)) from error
 

@@ -26,8 +26,8 @@ class ProductReader:
     answers that the store is unavailable until something is.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._store = ProductStore(root)
+    def __init__(self, store: ProductStore | Path) -> None:
+        self._store = store if isinstance(store, ProductStore) else ProductStore(store)
         self._catalogue: Catalogue | None = None
         self._guard = threading.Lock()
 

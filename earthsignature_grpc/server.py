@@ -14,6 +14,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from earthsignature_assets.errors import ServiceUnavailableError
+from earthsignature_assets.products.store import ProductStore
 from earthsignature_grpc.admission import Admission
 from earthsignature_grpc.authorisation import Authorisation
 from earthsignature_grpc.descriptors import SERVICES
@@ -45,7 +46,7 @@ _TRANSPORT_OPTIONS = (
 
 @asynccontextmanager
 async def running_server(
-    store: Path,
+    store: ProductStore | Path,
     listen: str = DEFAULT_LISTEN,
     limits: Limits | None = None,
     security: Security | None = None,
@@ -98,7 +99,7 @@ def _listening(server: grpc.aio.Server, listen: str, security: Security) -> int:
 
 
 async def serve(
-    store: Path,
+    store: ProductStore | Path,
     listen: str = DEFAULT_LISTEN,
     limits: Limits | None = None,
     security: Security | None = None,
@@ -107,7 +108,7 @@ async def serve(
     """Serve a product store until SIGTERM or SIGINT, then let calls under way finish. The process is the server's.
 
     Args:
-        store: folder of the product store; it need not hold a catalogue yet.
+        store: the product store, or the folder of one; it need not hold a catalogue yet.
         listen: `host:port`; port 0 lets the system choose.
         limits: what clients are granted.
         security: TLS and who may write.

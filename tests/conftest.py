@@ -1,12 +1,17 @@
-"""What every test may use: the real data where they are, a deployment over simulated scenes, a PostgreSQL."""
+"""What every test may use: the real data where they are, a deployment over simulated scenes, servers."""
 
+import contextlib
 import datetime as dt
 import os
 import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
+import time
+import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -131,5 +136,47 @@ def new_postgis_schema(postgres_url: str) -> Callable[[], str]:
         with psycopg.connect(f"{server}/catalogues", autocommit=True) as connection:
             connection.execute(f"CREATE SCHEMA {schema}")
         return f"{server}/catalogues?options=-csearch_path%3D{schema}%2Cpublic"
+
+    return new
+
+
+@pytest.fixture(scope="session")
+def s3_server(free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An S3 server of its own, moto's, in a process of its own: its endpoint."""
+    port, log = free_port(), tmp_path_factory.mktemp("s3") / "log"
+    program = f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen([sys.executable, "-c", program], stdout=output, stderr=output) as s3,
+    ):
+        try:
+            for _ in range(300):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                time.sleep(0.1)
+            else:
+                pytest.fail(f"moto's server does not start:\n{log.read_text(errors='replace')[-2000:]}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            s3.terminate()
+
+
+@pytest.fixture
+def new_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Make an empty bucket, another one at each call: the URL of a store in it. The environment knows the server."""
+    variables = {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "earthsignature",
+        "AWS_SECRET_ACCESS_KEY": "in-the-tests",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    def new() -> str:
+        bucket = f"earthsignature-{uuid.uuid4().hex}"
+        request = urllib.request.Request(f"{s3_server}/{bucket}", method="PUT")
+        urllib.request.urlopen(request, timeout=10).close()
+        return f"s3://{bucket}/archive"
 
     return new

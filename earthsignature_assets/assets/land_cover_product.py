@@ -29,7 +29,7 @@ def land_cover_product(context: dg.AssetExecutionContext, workspace: Workspace) 
     def make(key: SceneKey, model: ModelVersion) -> Metadata:
         store = workspace.store
         product = store.publish(Draft.load(workspace.draft(key, model)))
-        sizes = {asset: store.path(product, asset).stat().st_size for asset in Asset}
+        sizes = store.sizes(product)
         return {
             "product": product.product_id,
             "model": str(product.model),
@@ -38,7 +38,7 @@ def land_cover_product(context: dg.AssetExecutionContext, workspace: Workspace) 
             "published_at": product.published_at.isoformat(),
             "cloud_cover_percent": round(product.cloud_cover_percent, 2),
             "files": table([{"file": asset.value, "kilobytes": size // 1000} for asset, size in sizes.items()]),
-            "stac_item": dg.MetadataValue.path(str(store.path(product, Asset.ITEM))),
+            "stac_item": dg.MetadataValue.path(store.address(product, Asset.ITEM)),
         }
 
     def check(key: SceneKey, model: ModelVersion) -> list[Finding]:

@@ -89,9 +89,9 @@ def _published_folders(workspace: Workspace) -> Iterator[Path]:
         for path in _children(folder)
         if (scene := _parsed(SceneKey.parse, path.name.removesuffix(".zarr"))) is not None
     ]
-    if not found or not workspace.store.catalogue_path.is_file():
+    if not found:
         return
-    with workspace.store.open_catalogue(read_only=True) as catalogue:
+    with workspace.store.open_catalogue() as catalogue:
         products = {
             (product.scene, product.model)
             for model in {model for _, _, model in found}

@@ -36,7 +36,7 @@ class Chain:
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self._definitions = definitions(settings)
         self._instance = instance
-        self._workspace = Workspace(home=str(settings.home))
+        self._workspace = Workspace.of(settings)
 
     def discover(self, day: dt.date) -> None:
         """Materialise `discovered_items` and `clear_scenes` of a day; the accepted scenes become partitions.

@@ -77,7 +77,8 @@ def demo(home: Path, size: int) -> None:
     """Run the whole chain on simulated scenes, from a STAC search to an answered gRPC call."""
     from earthsignature_assets.cli.demo import run_demo
 
-    run_demo(_settings(home), size - size % 2, Console())
+    # Its products are simulated: they stay in its home, whatever store is configured.
+    run_demo(_settings(home, store="", catalogue=""), size - size % 2, Console())
 
 
 @main.command()
@@ -116,13 +117,16 @@ def serve(home: Path, listen: str, limits: Limits, security: Security) -> None:
     import asyncio
     import logging
 
+    from earthsignature_assets.products.store import ProductStore
     from earthsignature_grpc.server import serve as serve_store
 
     home = home.expanduser().resolve()
     if security.tokens is None and _tokens_path(home, None).exists():
         security = replace(security, tokens=_tokens_path(home, None))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    asyncio.run(serve_store(home / "store", listen, limits, security, announce=click.echo))
+    settings = _settings(home)
+    store = ProductStore(settings.store or settings.home / "store", settings.catalogue)
+    asyncio.run(serve_store(store, listen, limits, security, announce=click.echo))
 
 
 def _tokens_path(home: Path, file: Path | None) -> Path:

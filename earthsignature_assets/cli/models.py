@@ -24,7 +24,7 @@ class ModelDesk:
     def __init__(self, settings: Settings, console: Console) -> None:
         self._settings = settings
         self._console = console
-        self._workspace = Workspace(home=str(settings.home))
+        self._workspace = Workspace.of(settings)
         self._repository = InferenceEngine.of(settings).repository
 
     def list(self) -> None:
@@ -140,4 +140,4 @@ class ModelDesk:
             return catalogue.count(model)
 
     def _catalogue_exists(self) -> bool:
-        return self._workspace.store.catalogue_path.is_file()
+        return self._workspace.store.has_catalogue()

@@ -13,8 +13,10 @@ from earthsignature_assets.imagery.provider import Provider, provider_named
 from earthsignature_assets.imagery.scene import scene_item
 from earthsignature_assets.keys import ModelVersion, parse_tile
 from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.products.product import Asset
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.resources.workspace import Workspace
 
 
 def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, console: Console) -> None:
@@ -49,7 +51,7 @@ def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, c
             with console.status(f"Segmenting {scene} by {model} and publishing"):
                 product = chain.segment(scene, model)
             console.print(f"Segmented by {model} and published [dim]{time.monotonic() - fetched:.1f} s[/]")
-            console.print(f"Published [bold]{settings.home / 'store' / product.folder}[/]")
+            console.print(f"Published [bold]{Workspace.of(settings).store.address(product, Asset.ITEM)}[/]")
     console.print(f"Serve it: [bold]earthsignature serve --home {settings.home}[/]")
 
 

@@ -15,18 +15,22 @@ _STOP_TIMEOUT_S = 10.0
 
 
 @contextmanager
-def service_process(store: Path, log: Path, listen: str = "127.0.0.1:0") -> Iterator[str]:
+def service_process(
+    store: Path | str, log: Path, listen: str = "127.0.0.1:0", catalogue: Path | str = ""
+) -> Iterator[str]:
     """Serve a product store from another process; yields the address to connect to.
 
     Args:
-        store: the product store.
+        store: the product store: a folder, or `s3://bucket/prefix`.
         log: file that the service's log is written to.
         listen: `host:port`, port 0 for a free one.
+        catalogue: `postgresql://…` or a SQLite file, where it is not the store's own.
 
     Raises:
         StoreUnavailableError: the service did not come up; the message carries the end of its log.
     """
     command = [sys.executable, "-m", "earthsignature_grpc", "--store", str(store), "--listen", listen]
+    command += ["--catalogue", str(catalogue)]
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("w", encoding="utf-8") as errors,

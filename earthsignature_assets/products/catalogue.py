@@ -167,6 +167,13 @@ class Catalogue(ABC):
         """The folder of every product, served or not: what the store must keep."""
         return frozenset(row[0] for row in self._rows("SELECT folder FROM product"))
 
+    def names(self, folder: str) -> bool:
+        """Whether a product, served or not, lies in a folder of the store."""
+        _, model, scene, _ = folder.split("/")
+        values = {"model": model, "scene": scene, "folder": folder}
+        text = "SELECT 1 FROM product WHERE scene = :scene AND model = :model AND folder = :folder"
+        return bool(self._rows(text, values))
+
     def all_products(self) -> Iterator[Product]:
         """Every product of every model version, served or not, oldest row first."""
         keys = [row[0] for row in self._rows("SELECT key FROM product ORDER BY key")]

@@ -41,7 +41,12 @@ _EXTENSIONS = (
 
 def multihash(content: bytes) -> str:
     """The SHA-256 multihash of a file's bytes as lower-case hex, as the STAC file extension wants it."""
-    return _MULTIHASH_SHA256 + hashlib.sha256(content).hexdigest()
+    return multihash_of_sha256(hashlib.sha256(content).hexdigest())
+
+
+def multihash_of_sha256(digest: str) -> str:
+    """The multihash that says of a hexadecimal digest that it is a SHA-256."""
+    return _MULTIHASH_SHA256 + digest
 
 
 def build_item(

@@ -1,64 +1,82 @@
-"""The product store: folders of finished products beside the catalogue that makes them visible.
+"""The product store: finished products in a storage, beside the catalogue that makes them visible.
 
-    <root>/catalogue.sqlite                          what readers see
-    <root>/products/<model>/<scene>/<digest>/        the files of one product, never changed once there
-    <root>/.staging/                                 products on their way; nothing in it counts
+    products/<model>/<scene>/<digest>/               the files of one product, never changed once there
+    products/<model>/<scene>/<digest>/superseded     empty; another digest of the same name has taken its place
+    catalogue.sqlite                                 what readers see, unless the catalogue is elsewhere
+    .staging/                                        products on their way; nothing in it counts
 
-A publication stages, validates, checksums, renames and only then records: whatever stops it earlier leaves
-nothing that a reader sees, and `sweep` removes what it left.
+A publication stages, checksums, validates, places and only then records: whatever stops it earlier leaves nothing
+that a reader sees. The catalogue's write lock is the arbiter: under it a publisher looks at the whole folder before it
+records it, and a sweep removes only what no row names.
 """
 
 import datetime as dt
-import errno
+import hashlib
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from earthsignature_assets.errors import ProductError, StoreUnavailableError
 from earthsignature_assets.products.catalogue import Catalogue
 from earthsignature_assets.products.draft import Draft
+from earthsignature_assets.products.folder_storage import FolderStorage, unwritable
 from earthsignature_assets.products.item import (
     asset_checksums,
     build_item,
     class_codes_of,
     content_digest,
     item_bytes,
-    multihash,
+    multihash_of_sha256,
     publication_of,
 )
+from earthsignature_assets.products.location import catalogue_location, open_catalogue, open_storage
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.sqlite_catalogue import SqliteCatalogue
+from earthsignature_assets.products.staging import remove_leftovers, staging_folder
+from earthsignature_assets.products.verification import faults_of
 
+PRODUCTS = "products"
+"""The folder of all products."""
+
+SUPERSEDED = "superseded"
+"""The file that marks a folder whose product is published with other content by now."""
+
+_DEPTH = 3
 _ATTEMPTS = 3
-
-
-@dataclass(frozen=True)
-class Damage:
-    """One file of one published product that is not what it was: which, and how."""
-
-    product: Product
-    asset: Asset
-    fault: str
+_CHUNK_BYTES = 1 << 20
 
 
 class ProductStore:
-    """A store in a local folder."""
+    """A store in a local folder or on S3, with its catalogue in SQLite or PostGIS."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._products = root / "products"
-        self._staging = root / ".staging"
+    def __init__(self, location: Path | str, catalogue: Path | str = "") -> None:
+        """Name a store; nothing is opened yet.
+
+        Args:
+            location: a folder, `file:///folder`, or `s3://bucket/prefix`.
+            catalogue: a SQLite file, `sqlite:///file`, or `postgresql://…`; by default `catalogue.sqlite` in a store
+                that is a folder. A store on S3 has no default.
+
+        Raises:
+            InvalidKeyError: a location is of another kind, or a store on S3 has no catalogue.
+        """
+        self.storage = open_storage(location)
+        self._catalogue = catalogue_location(self.storage, catalogue)
+
+    def __str__(self) -> str:
+        return self.storage.name
 
     @property
-    def catalogue_path(self) -> Path:
-        """Where the catalogue lies."""
-        return self.root / "catalogue.sqlite"
+    def root(self) -> Path:
+        """The folder of a store that is one.
+
+        Raises:
+            ProductError: the store is on S3.
+        """
+        if not isinstance(self.storage, FolderStorage):
+            raise ProductError(f"{self} is no local folder")
+        return self.storage.root
 
     def open_catalogue(self, *, read_only: bool = False) -> Catalogue:
         """Open the store's catalogue; the caller closes it. For writing, it is made if absent.
@@ -66,41 +84,61 @@ class ProductStore:
         Raises:
             StoreUnavailableError: it cannot be opened, or is absent and to be read only.
         """
-        return SqliteCatalogue(self.catalogue_path, read_only=read_only)
+        return open_catalogue(self._catalogue, read_only=read_only)
 
-    def path(self, product: Product, asset: Asset) -> Path:
-        """Where a product's file lies.
+    def has_catalogue(self) -> bool:
+        """Whether the catalogue is there; a database gets its empty tables by this question.
+
+        Raises:
+            StoreUnavailableError: the database cannot be reached.
+        """
+        if isinstance(self._catalogue, Path):
+            return self._catalogue.is_file()
+        self.open_catalogue().close()
+        return True
+
+    def address(self, product: Product, asset: Asset) -> str:
+        """Where a product's file lies: a path or a URL, for people.
 
         Raises:
             ProductError: the product's folder is not one inside this store.
         """
-        folder = PurePosixPath(product.folder)
-        if folder.is_absolute() or ".." in folder.parts or folder.parts[:1] != ("products",) or len(folder.parts) != 4:
-            raise ProductError(f"{product.product_id}: folder {product.folder!r} is not inside the store")
-        path = self.root / folder / asset.value
-        if not path.resolve().is_relative_to(self._products.resolve()):
-            raise ProductError(f"{product.product_id}: folder {product.folder!r} leads out of the store")
-        return path
+        return f"{self}/{_folder(product)}/{asset.value}"
+
+    def path(self, product: Product, asset: Asset) -> Path:
+        """Where a product's file lies in a store that is a folder.
+
+        Raises:
+            ProductError: the product's folder is not one inside this store, or the store is on S3.
+        """
+        if not isinstance(self.storage, FolderStorage):
+            raise ProductError(f"{self} is no local folder")
+        return self.storage.path(f"{_folder(product)}/{asset.value}")
 
     def read(self, product: Product, asset: Asset) -> bytes:
         """The bytes of a product's file.
 
         Raises:
             ProductError: the file is gone (superseded and swept: search again), or its folder is not in the store.
-            StoreUnavailableError: the disk does not give it.
+            StoreUnavailableError: the storage does not give it.
         """
-        path = self.path(product, asset)
-        try:
-            return path.read_bytes()
-        except FileNotFoundError as error:
-            if not self.root.is_dir():
-                raise StoreUnavailableError(f"product store {self.root} is not there: mount or create it") from error
-            raise ProductError(
-                f"{product.product_id}: {asset.value} is missing in {product.folder}; search again, a newer "
-                "version may have superseded it"
-            ) from error
-        except OSError as error:
-            raise StoreUnavailableError(f"{path} cannot be read: {error}") from error
+        with _missing(product, asset):
+            return self.storage.read(f"{_folder(product)}/{asset.value}")
+
+    def read_range(self, product: Product, asset: Asset, offset: int, length: int) -> bytes:
+        """Some bytes of a product's file, fewer at its end; the rest is not read.
+
+        Raises:
+            ProductError: as `read`.
+            StoreUnavailableError: the storage does not give it.
+        """
+        with _missing(product, asset):
+            return self.storage.read_range(f"{_folder(product)}/{asset.value}", offset, length)
+
+    def sizes(self, product: Product) -> dict[Asset, int]:
+        """The size in bytes of each of a product's files that is there."""
+        sizes = self.storage.sizes(_folder(product))
+        return {asset: sizes[asset.value] for asset in Asset if asset.value in sizes}
 
     def publish(self, draft: Draft) -> Product:
         """Make a draft's product visible, whole and at once; the same content again changes nothing.
@@ -111,186 +149,163 @@ class ProductStore:
         """
         with self.open_catalogue() as catalogue:
             for _ in range(_ATTEMPTS):
-                with self._staged(draft) as staging:
-                    product = self._placed(draft, staging, catalogue)
-                if self._record(catalogue, product):
+                with self._staging() as staging:
+                    item, folder = self._placed(draft, staging, catalogue)
+                if self._record(catalogue, product_of(item, folder)):
                     recorded = catalogue.find(draft.product_id, draft.model)
                     assert recorded is not None  # noqa: S101 - recorded a moment ago
                     return recorded
         raise StoreUnavailableError(
-            f"{self.root}: {product.folder} was swept {_ATTEMPTS} times before it could be recorded: sweep with a "
-            "longer grace"
+            f"{self}: {folder} was swept {_ATTEMPTS} times before it could be recorded: sweep with a longer grace"
         )
 
-    def verify(self, catalogue: Catalogue) -> Iterator[Damage]:
-        """Re-check every file of every product against its checksum; yields what is damaged or missing."""
-        for product in catalogue.all_products():
-            folder = self.root / product.folder
-            faults = list(_faults(folder))
-            for asset, fault in faults:
-                yield Damage(product, asset, fault)
-            if not faults and publication_of(_read_item(folder)) != product.published_at:
-                yield Damage(product, Asset.ITEM, f"has changed: it was published at {product.published_at}")
-
     def sweep(self, older_than: dt.timedelta) -> list[str]:
-        """Remove what no reader can need: staging, and folders that no row names, untouched for `older_than`.
+        """Remove what no reader can need: what dead publishers left, and folders that no row names.
 
-        The grace covers publications under way and readers that hold a superseded product.
+        The grace covers publications under way and readers that hold a superseded product: a folder goes once nothing
+        in it was written for `older_than`.
 
         Returns:
             The removed folders, as relative POSIX paths.
         """
-        deadline = dt.datetime.now(dt.UTC).timestamp() - older_than.total_seconds()
-        with self.open_catalogue() as catalogue, _translated(self.root):
-            # Under the write lock no publication can record a folder that is being put away.
-            with catalogue.transaction():
-                kept = catalogue.folders()
-                unused = [
-                    folder
-                    for folder in sorted(self._products.glob("*/*/*"))
-                    if folder.relative_to(self.root).as_posix() not in kept and folder.stat().st_mtime <= deadline
-                ]
-                stale = [folder for folder in self._staging.glob("*") if folder.stat().st_mtime <= deadline]
-                stale += [self._set_aside(folder) for folder in unused]
-            for folder in stale:
-                shutil.rmtree(folder, ignore_errors=True)
-        return [folder.relative_to(self.root).as_posix() for folder in unused]
+        deadline = dt.datetime.now(dt.UTC) - older_than
+        remove_leftovers(self.storage.staging_root)
+        removed = []
+        with self.open_catalogue() as catalogue:
+            kept = catalogue.folders()
+            for folder in self.storage.folders(PRODUCTS, _DEPTH):
+                if folder.name in kept or folder.written_at > deadline:
+                    continue
+                # Under the write lock no publication can record a folder that is being removed.
+                with catalogue.transaction():
+                    written_at = self.storage.written_at(folder.name)
+                    if catalogue.names(folder.name) or written_at is None or written_at > deadline:
+                        continue
+                    self.storage.withdraw(folder.name)
+                removed.append(folder.name)
+        return removed
 
     @contextmanager
-    def _staged(self, draft: Draft) -> Iterator[Path]:
-        """Copy the draft's files into a new staging folder, which is gone at the end unless it was renamed."""
-        staging = self._staging / uuid.uuid4().hex
-        try:
-            with _translated(staging):
-                staging.mkdir(parents=True)
-            for asset in Asset:
-                if asset is Asset.ITEM:
-                    continue
-                if not draft.path(asset).is_file():
-                    raise ProductError(f"{draft.product_id}: {asset.value} is missing from the draft {draft.folder}")
-                with _translated(staging / asset.value):
-                    shutil.copyfile(draft.path(asset), staging / asset.value)
-            yield staging
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    def _staging(self) -> Iterator[Path]:
+        root = self.storage.staging_root
+        with _translated(root), staging_folder(root) as folder:
+            yield folder
 
-    def _placed(self, draft: Draft, staging: Path, catalogue: Catalogue) -> Product:
-        """Check and checksum what is staged and bring it to its folder, where nobody sees it yet."""
+    def _placed(self, draft: Draft, staging: Path, catalogue: Catalogue) -> tuple[dict[str, Any], str]:
+        """Copy, checksum and check a draft, and bring it to its folder, where nobody sees it yet: item and folder."""
         # Validation brings geopandas, which readers of the store have no use for and would wait a second for.
         from earthsignature_assets.products.validation import validate_files
 
+        files = _copied(draft, staging)
         areas_m2 = validate_files(draft, staging)
-        files = _checksums(staging)
         earlier = catalogue.find(draft.product_id, draft.model)
         item = build_item(draft, files, areas_m2, _now() if earlier is None else earlier.published_at)
-        folder = f"products/{draft.model}/{draft.scene}/{content_digest(item)}"
-        item = self._place(staging, item, self.root / folder)
-        return Product(
-            product_id=draft.product_id,
-            scene=draft.scene,
-            model=draft.model,
-            product_type=draft.product_type,
-            sensed_at=draft.sensed_at,
-            published_at=publication_of(item),
-            footprint=draft.footprint,
-            cloud_cover_percent=draft.cloud_cover_percent,
-            class_codes=class_codes_of(item),
-            folder=folder,
-        )
-
-    def _place(self, staging: Path, item: dict[str, Any], target: Path) -> dict[str, Any]:
-        """Rename the staged product to its folder, or take the same one that is there; returns its item."""
-        with _translated(target):
-            if target.is_dir():
-                if not list(_faults(target)):
-                    os.utime(target)  # a sweep counts its grace from here
-                    return _read_item(target)
-                self._set_aside(target)
+        folder = f"{PRODUCTS}/{draft.model}/{draft.scene}/{content_digest(item)}"
+        with _translated(staging / Asset.ITEM.value):
             (staging / Asset.ITEM.value).write_bytes(item_bytes(item))
-            for path in [*sorted(staging.iterdir()), staging]:
-                _synchronise(path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                staging.rename(target)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                return _read_item(target)  # another publisher of the same content came first
-            for folder in (target.parent, target.parent.parent, self._products):
-                _synchronise(folder)
-            return item
+        there = Asset.ITEM.value in self.storage.sizes(folder)
+        if there and list(faults_of(self.storage, folder)):
+            self.storage.replace(staging, folder, last=Asset.ITEM.value)
+        elif there or not self.storage.place(staging, folder, last=Asset.ITEM.value):
+            item = self._item(folder)
+        return item, folder
 
     def _record(self, catalogue: Catalogue, product: Product) -> bool:
-        """Write the row; False if the folder was swept since it was placed."""
-        with catalogue.transaction(), _translated(self.root):
-            if not (self.root / product.folder).is_dir():
+        """Write the row; False if the folder is not whole, because it was swept since it was placed."""
+        with catalogue.transaction():
+            sizes = self.storage.sizes(product.folder)
+            if Asset.ITEM.value not in sizes:
+                return False
+            # Another publisher of the same content may have placed its item since: the row says what the item says.
+            item = self._item(product.folder)
+            if any(sizes.get(asset.value) != size for asset, (_, size) in asset_checksums(item).items()):
                 return False
             earlier = catalogue.find(product.product_id, product.model)
-            if earlier is not None and earlier.folder != product.folder and (self.root / earlier.folder).is_dir():
-                os.utime(self.root / earlier.folder)  # superseded now: its grace begins
-            catalogue.record(product)
+            if SUPERSEDED in sizes:
+                self.storage.remove(f"{product.folder}/{SUPERSEDED}")
+            if earlier is not None and earlier.folder != product.folder and self.storage.sizes(earlier.folder):
+                # Superseded now: its grace begins, and a rebuild of the catalogue will know.
+                self.storage.write(f"{earlier.folder}/{SUPERSEDED}", b"")
+            catalogue.record(product_of(item, product.folder), whole_scene=True)
             return True
 
-    def _set_aside(self, folder: Path) -> Path:
-        aside = self._staging / uuid.uuid4().hex
-        self._staging.mkdir(exist_ok=True)
-        folder.rename(aside)
-        return aside
+    def _item(self, folder: str) -> dict[str, Any]:
+        item: dict[str, Any] = json.loads(self.storage.read(f"{folder}/{Asset.ITEM.value}"))
+        return item
+
+
+def product_of(item: dict[str, Any], folder: str) -> Product:
+    """The catalogue's view of a product that lies in a folder of the store with this STAC item.
+
+    Raises:
+        KeyError, ValueError, InvalidKeyError: the item lacks a field, or holds one that does not parse.
+    """
+    import shapely
+
+    from earthsignature_assets.keys import ModelVersion, SceneKey, parse_product_id
+
+    facts = item["properties"]
+    return Product(
+        product_id=parse_product_id(facts["earthsignature:product_id"]),
+        scene=SceneKey.parse(facts["earthsignature:scene"]),
+        model=ModelVersion.parse(facts["earthsignature:model"]),
+        product_type=facts["earthsignature:product_type"],
+        sensed_at=dt.datetime.fromisoformat(facts["datetime"]).astimezone(dt.UTC),
+        published_at=publication_of(item),
+        footprint=shapely.geometry.shape(item["geometry"]),
+        cloud_cover_percent=facts["eo:cloud_cover"],
+        class_codes=class_codes_of(item),
+        folder=folder,
+    )
 
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC).replace(microsecond=0)
 
 
-def _checksums(folder: Path) -> dict[Asset, tuple[str, int]]:
+def _folder(product: Product) -> str:
+    folder = PurePosixPath(product.folder)
+    if (
+        folder.is_absolute()
+        or ".." in folder.parts
+        or folder.parts[:1] != (PRODUCTS,)
+        or len(folder.parts) != 1 + _DEPTH
+    ):
+        raise ProductError(f"{product.product_id}: folder {product.folder!r} is not inside the store")
+    return product.folder
+
+
+def _copied(draft: Draft, staging: Path) -> dict[Asset, tuple[str, int]]:
+    """Copy a draft's files and checksum them on the way: multihash and size of each."""
     files: dict[Asset, tuple[str, int]] = {}
     for asset in Asset:
-        if asset is not Asset.ITEM:
-            with _translated(folder / asset.value):
-                content = (folder / asset.value).read_bytes()
-            files[asset] = (multihash(content), len(content))
+        if asset is Asset.ITEM:
+            continue
+        if not draft.path(asset).is_file():
+            raise ProductError(f"{draft.product_id}: {asset.value} is missing from the draft {draft.folder}")
+        digest, size = hashlib.sha256(), 0
+        with (
+            _translated(staging / asset.value),
+            draft.path(asset).open("rb") as source,
+            (staging / asset.value).open("wb") as target,
+        ):
+            while chunk := source.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                target.write(chunk)
+                size += len(chunk)
+        files[asset] = (multihash_of_sha256(digest.hexdigest()), size)
     return files
 
 
-def _read_item(folder: Path) -> dict[str, Any]:
-    item: dict[str, Any] = json.loads((folder / Asset.ITEM.value).read_bytes())
-    return item
-
-
-def _faults(folder: Path) -> Iterator[tuple[Asset, str]]:
+@contextmanager
+def _missing(product: Product, asset: Asset) -> Iterator[None]:
     try:
-        content = (folder / Asset.ITEM.value).read_bytes()
-        item = json.loads(content)
-        digest, expected = content_digest(item), asset_checksums(item)
-        publication_of(item)
-    except FileNotFoundError:
-        yield Asset.ITEM, "is missing"
-        return
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        yield Asset.ITEM, f"cannot be read: {error!r}"
-        return
-    if digest != folder.name or content != item_bytes(item):
-        yield Asset.ITEM, "has changed: its digest is not its folder's name"
-    for asset, (checksum, size) in expected.items():
-        try:
-            content = (folder / asset.value).read_bytes()
-        except FileNotFoundError:
-            yield asset, "is missing"
-        except OSError as error:
-            yield asset, f"cannot be read: {error}"
-        else:
-            if len(content) != size:
-                yield asset, f"has {len(content)} bytes, published were {size}"
-            elif multihash(content) != checksum:
-                yield asset, "has changed: its SHA-256 is not the one in item.json"
-
-
-def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except FileNotFoundError as error:
+        raise ProductError(
+            f"{product.product_id}: {asset.value} is missing in {product.folder}; search again, a newer "
+            "version may have superseded it"
+        ) from error
 
 
 @contextmanager
@@ -298,7 +313,4 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnavailableError(
-            f"{path} cannot be written: {error.strerror or error}; check that the disk has room and that this user "
-            "may write there"
-        ) from error
+        raise unwritable(path, error) from error

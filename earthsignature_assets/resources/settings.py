@@ -23,6 +23,9 @@ class Settings:
             (EARTHSIGNATURE_MODELS).
         triton: `host:port` of each Triton server, separated by commas; empty for the embedded engine
             (EARTHSIGNATURE_TRITON).
+        store: the product store: a folder, or `s3://bucket/prefix`; empty for the home's own (EARTHSIGNATURE_STORE).
+        catalogue: its catalogue: `postgresql://…` or a SQLite file; empty for the one in a store that is a folder
+            (EARTHSIGNATURE_CATALOGUE).
         max_cloud_percent: most cloud that a scene's valid area may have (EARTHSIGNATURE_MAX_CLOUD_PERCENT).
         min_clear_percent: least part of a tile that must be clear (EARTHSIGNATURE_MIN_CLEAR_PERCENT).
         look_back_days: days before today that every morning's discovery covers (EARTHSIGNATURE_LOOK_BACK_DAYS).
@@ -38,6 +41,8 @@ class Settings:
     area: str = "POLYGON ((-11 35, 32 35, 32 71, -11 71, -11 35))"
     models: str = ""
     triton: str = ""
+    store: str = ""
+    catalogue: str = ""
     max_cloud_percent: float = 60.0
     min_clear_percent: float = 5.0
     look_back_days: int = 7

@@ -6,10 +6,11 @@
 <home>/drafts/<model>/<scene>/              products before their publication
 <home>/models/                              registered model versions, in the layout of Triton
 <home>/retired_models.json                  which versions take no part in new runs
-<home>/store/                               the published products and their catalogue
+<home>/store/                               the published products and their catalogue, unless they are elsewhere
 """
 
 from pathlib import Path
+from typing import Self
 
 import dagster as dg
 
@@ -18,14 +19,28 @@ from earthsignature_assets.imagery.retention import RetentionPolicy
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.retirement import RetiredModels
 from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.resources.settings import Settings
 
 
 class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The folders of one deployment."""
 
     home: str
+    store_location: str = ""
+    catalogue_location: str = ""
     patch_days: float = 7.0
     patch_budget_gb: float = 200.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The folders of a deployment with these settings."""
+        return cls(
+            home=str(settings.home),
+            store_location=settings.store,
+            catalogue_location=settings.catalogue,
+            patch_days=settings.patch_days,
+            patch_budget_gb=settings.patch_budget_gb,
+        )
 
     @property
     def days(self) -> DayArchive:
@@ -34,8 +49,12 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def store(self) -> ProductStore:
-        """The published products."""
-        return ProductStore(Path(self.home) / "store")
+        """The published products.
+
+        Raises:
+            InvalidKeyError: the store's or the catalogue's location is of no kind that there is.
+        """
+        return ProductStore(self.store_location or Path(self.home) / "store", self.catalogue_location)
 
     @property
     def retired_models(self) -> RetiredModels:

@@ -177,7 +177,7 @@ def test_a_scene_key_that_does_not_parse_fails_by_name(deployment: Any) -> None:
 
 
 def raising(error: Exception) -> Callable[..., None]:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     return fail

@@ -18,18 +18,19 @@ import pytest
 
 from earthsignature_assets.errors import StoreUnavailableError
 from earthsignature_assets.products import store as publication
-from earthsignature_assets.products.catalogue import ProductQuery
+from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.verification import Damage, verify
 
 # One interpreter pays the imports; each case is a child of its own, forked before any thread exists.
 CHILDREN = """
-import json, os, resource, shutil, signal, sys
+import json, os, resource, signal, sys
 from pathlib import Path
 from earthsignature_assets.errors import StoreUnavailableError
+from earthsignature_assets.products import folder_storage, validation
 from earthsignature_assets.products import store as publication
-from earthsignature_assets.products import validation
 from earthsignature_assets.products.catalogue import Catalogue
 from earthsignature_assets.products.draft import Draft
 
@@ -43,11 +44,10 @@ def die_after(original):
     return wrapped
 
 STAGES = {
-    "while copying": lambda: setattr(shutil, "copyfile", die_after(shutil.copyfile)),
+    "while copying": lambda: setattr(publication, "multihash_of_sha256", die),
     "before validation": lambda: setattr(validation, "validate_files", die),
-    "while checksumming": lambda: setattr(publication, "_checksums", die),
     "before the item": lambda: setattr(publication, "item_bytes", die),
-    "while writing to disk": lambda: setattr(publication, "_synchronise", die),
+    "while writing to disk": lambda: setattr(folder_storage, "_synchronise", die),
     "before the rename": lambda: setattr(Path, "rename", die),
     "after the rename": lambda: setattr(Path, "rename", die_after(Path.rename)),
     "before the row": lambda: setattr(Catalogue, "record", die),
@@ -96,7 +96,6 @@ print(json.dumps(outcomes))
 STAGES = [
     "while copying",
     "before validation",
-    "while checksumming",
     "before the item",
     "while writing to disk",
     "before the rename",
@@ -119,7 +118,7 @@ def drafts(tmp_path_factory: pytest.TempPathFactory) -> list[Draft]:
 
 
 def visible(store: ProductStore) -> int:
-    if not store.catalogue_path.exists():
+    if not (store.root / "catalogue.sqlite").exists():
         return 0
     with store.open_catalogue(read_only=True) as catalogue:
         return len(list(catalogue.search(ProductQuery())))
@@ -127,6 +126,11 @@ def visible(store: ProductStore) -> int:
 
 def leftovers(store: ProductStore) -> list[Path]:
     return [*store.root.glob(".staging/*"), *store.root.glob("products/*/*/*")]
+
+
+def damaged(store: ProductStore) -> list[Damage]:
+    with store.open_catalogue(read_only=True) as catalogue:
+        return [damage for _, found in verify(store.storage, catalogue) for damage in found]
 
 
 @dataclass(frozen=True)
@@ -174,8 +178,9 @@ def test_a_killed_publication_shows_nothing_and_is_swept(
     store = ProductStore(tmp_path / "store")
     assert visible(store) == 0
     assert leftovers(store)
+    placed = list(store.root.glob("products/*/*/*"))
     store.sweep(dt.timedelta(hours=1))
-    assert leftovers(store), "what is young may be a publication under way"
+    assert leftovers(store) == placed, "what a dead publisher staged goes; what is placed and young may be recorded yet"
     store.sweep(dt.timedelta(0))
     assert not leftovers(store)
     published = store.publish(drafts[0])
@@ -192,7 +197,8 @@ def test_a_killed_publication_is_simply_repeated(
     published = store.publish(drafts[0])
     with store.open_catalogue() as catalogue:
         assert list(catalogue.search(ProductQuery())) == [published]
-        assert not list(store.verify(catalogue))
+    assert not damaged(store)
+    assert not list(store.root.glob(".staging/*")), "the next run removes what a dead one staged"
     store.sweep(dt.timedelta(0))
     assert leftovers(store) == [store.root / published.folder]
 
@@ -202,7 +208,7 @@ def test_publishers_of_one_product_make_one_product(aftermath: Aftermath) -> Non
     store = ProductStore(aftermath.base / "same")
     with store.open_catalogue(read_only=True) as catalogue:
         [product] = catalogue.all_products()
-        assert not list(store.verify(catalogue))
+    assert not damaged(store)
     assert leftovers(store) == [store.root / product.folder]
 
 
@@ -211,7 +217,7 @@ def test_publishers_of_different_content_leave_one_whole_product(aftermath: Afte
     store = ProductStore(aftermath.base / "different")
     with store.open_catalogue(read_only=True) as catalogue:
         [product] = catalogue.all_products()
-        assert not list(store.verify(catalogue))
+    assert not damaged(store)
     store.sweep(dt.timedelta(0))
     assert leftovers(store) == [store.root / product.folder]
 
@@ -233,8 +239,8 @@ def test_a_read_only_store_is_named(aftermath: Aftermath) -> None:
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EACCES])
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(shutil, "copyfile"), (Path, "write_bytes"), (os, "fsync"), (Path, "rename"), (os, "utime")],
-    ids=["copy", "item", "fsync", "rename", "touch"],
+    [(publication, "_copied"), (Path, "write_bytes"), (os, "fsync"), (Path, "rename"), (Path, "replace")],
+    ids=["copy", "item", "fsync", "rename", "mark"],
 )
 def test_a_disk_that_fails_at_any_step_is_named_and_leaves_the_old_product(
     drafts: list[Draft], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, code: int
@@ -253,7 +259,7 @@ def test_a_disk_that_fails_at_any_step_is_named_and_leaves_the_old_product(
     monkeypatch.undo()
     with store.open_catalogue(read_only=True) as catalogue:
         assert list(catalogue.search(ProductQuery())) == [old]
-        assert not list(store.verify(catalogue))
+    assert not damaged(store)
     assert not list(store.root.glob(".staging/*"))
 
 
@@ -261,18 +267,18 @@ def test_a_folder_swept_before_it_is_recorded_is_placed_again(
     drafts: list[Draft], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = ProductStore(tmp_path / "store")
-    place = ProductStore._place
+    place = ProductStore._placed
     swept = []
 
-    def place_then_sweep(self: ProductStore, staging: Path, item: dict[str, object], target: Path) -> object:
-        placed = place(self, staging, item, target)
+    def place_then_sweep(self: ProductStore, draft: Draft, staging: Path, catalogue: Catalogue) -> object:
+        placed = place(self, draft, staging, catalogue)
         if not swept:
             swept.extend(self.sweep(dt.timedelta(0)))
         return placed
 
-    monkeypatch.setattr(publication.ProductStore, "_place", place_then_sweep)
+    monkeypatch.setattr(publication.ProductStore, "_placed", place_then_sweep)
     published = store.publish(drafts[0])
     assert swept == [published.folder]
     with store.open_catalogue(read_only=True) as catalogue:
         assert list(catalogue.search(ProductQuery())) == [published]
-        assert not list(store.verify(catalogue))
+    assert not damaged(store)

@@ -15,7 +15,8 @@ from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.item import item_bytes
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store import SUPERSEDED, ProductStore
+from earthsignature_assets.products.verification import Damage, verify
 
 MakeDraft = Callable[..., Draft]
 SECOND = ModelVersion("corine-unet", 2)
@@ -23,8 +24,16 @@ LAST_YEAR = dt.datetime(2025, 5, 2, 8, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
 
 
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.services)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ProductStore:
+    """An empty store: once in a folder, once on S3."""
+    if request.param == "s3":
+        return ProductStore(request.getfixturevalue("new_bucket")(), tmp_path / "catalogue.sqlite")
+    return ProductStore(tmp_path / "store")
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> ProductStore:
+def local_store(tmp_path: Path) -> ProductStore:
     return ProductStore(tmp_path / "store")
 
 
@@ -35,7 +44,15 @@ def catalogue(store: ProductStore) -> Iterator[Catalogue]:
 
 
 def folders(store: ProductStore) -> list[str]:
-    return sorted(path.relative_to(store.root).as_posix() for path in store.root.glob("products/*/*/*"))
+    return [folder.name for folder in store.storage.folders("products", 3)]
+
+
+def damages(store: ProductStore, catalogue: Catalogue) -> list[Damage]:
+    return [damage for _, found in verify(store.storage, catalogue) for damage in found]
+
+
+def nothing_is_staged(store: ProductStore) -> bool:
+    return not list(store.storage.staging_root.glob("*"))
 
 
 def age(path: Path, by: dt.timedelta) -> None:
@@ -57,7 +74,7 @@ def test_a_published_product_is_found_and_read(store: ProductStore, finished_dra
         if asset is not Asset.ITEM:
             assert store.read(published, asset) == draft.path(asset).read_bytes()
     assert json.loads(store.read(published, Asset.ITEM))["properties"]["earthsignature:scene"] == str(draft.scene)
-    assert not list(store.root.glob(".staging/*"))
+    assert nothing_is_staged(store)
 
 
 def test_the_same_again_is_the_same_product(
@@ -68,10 +85,10 @@ def test_the_same_again_is_the_same_product(
         first = store.publish(finished_drafts())
     assert first.published_at == LAST_YEAR
     item = store.read(first, Asset.ITEM)
-    modified = store.path(first, Asset.ITEM).stat().st_mtime_ns
+    written_at = store.storage.written_at(first.folder)
     assert store.publish(finished_drafts()) == first
     assert store.read(first, Asset.ITEM) == item
-    assert store.path(first, Asset.ITEM).stat().st_mtime_ns == modified
+    assert store.storage.written_at(first.folder) == written_at
     assert folders(store) == [first.folder]
 
 
@@ -101,11 +118,14 @@ def test_verify_compares_the_time_of_publication(
     published = store.publish(finished_drafts())
     item = json.loads(store.read(published, Asset.ITEM))
     item["properties"]["created"] = "2001-01-01T00:00:00Z"
-    store.path(published, Asset.ITEM).write_bytes(item_bytes(item))
-    assert [damage.asset for damage in store.verify(catalogue)] == [Asset.ITEM]
+    store.storage.write(f"{published.folder}/item.json", item_bytes(item))
+    assert [damage.asset for damage in damages(store, catalogue)] == [Asset.ITEM]
 
 
-def test_a_superseded_product_outlives_its_grace_and_no_more(store: ProductStore, finished_drafts: MakeDraft) -> None:
+def test_a_superseded_product_outlives_its_grace_and_no_more(
+    local_store: ProductStore, finished_drafts: MakeDraft
+) -> None:
+    store = local_store
     first = store.publish(finished_drafts())
     age(store.root / first.folder, 100 * HOUR)  # published long ago
     second = store.publish(finished_drafts(seed=1))  # superseded now: the grace starts here
@@ -117,6 +137,41 @@ def test_a_superseded_product_outlives_its_grace_and_no_more(store: ProductStore
     assert folders(store) == [second.folder]
     with pytest.raises(ProductError, match="search again"):
         store.read(first, Asset.LAND_COVER)
+
+
+def test_a_sweep_takes_what_no_row_names(store: ProductStore, finished_drafts: MakeDraft) -> None:
+    first = store.publish(finished_drafts())
+    second = store.publish(finished_drafts(seed=1))
+    assert store.sweep(HOUR) == []
+    assert store.sweep(dt.timedelta(0)) == [first.folder]
+    assert folders(store) == [second.folder]
+    assert store.sizes(first) == {}
+    with pytest.raises(ProductError, match="search again"):
+        store.read(first, Asset.LAND_COVER)
+    assert store.publish(finished_drafts()).folder == first.folder
+
+
+def test_superseded_folders_are_marked_and_unmarked_when_they_return(
+    store: ProductStore, finished_drafts: MakeDraft
+) -> None:
+    first = store.publish(finished_drafts())
+    second = store.publish(finished_drafts(seed=1))
+    assert SUPERSEDED in store.storage.sizes(first.folder)
+    assert SUPERSEDED not in store.storage.sizes(second.folder)
+    store.publish(finished_drafts())
+    assert SUPERSEDED not in store.storage.sizes(first.folder)
+    assert SUPERSEDED in store.storage.sizes(second.folder)
+
+
+def test_parts_of_files_are_read(store: ProductStore, finished_drafts: MakeDraft) -> None:
+    published = store.publish(finished_drafts())
+    whole = store.read(published, Asset.LAND_COVER)
+    assert store.sizes(published)[Asset.LAND_COVER] == len(whole)
+    assert store.read_range(published, Asset.LAND_COVER, 10, 20) == whole[10:30]
+    assert store.read_range(published, Asset.LAND_COVER, len(whole) - 5, 20) == whole[-5:]
+    assert store.read_range(published, Asset.LAND_COVER, len(whole), 20) == b""
+    with pytest.raises(ProductError, match="search again"):
+        store.read_range(replace(published, folder=published.folder[:-1] + "x"), Asset.LAND_COVER, 0, 1)
 
 
 def test_content_that_returns_is_served_again(store: ProductStore, finished_drafts: MakeDraft) -> None:
@@ -146,7 +201,7 @@ def test_a_bad_draft_leaves_nothing(store: ProductStore, tmp_path: Path, finishe
     with store.open_catalogue(read_only=True) as catalogue:
         assert catalogue.count() == 0
     assert not folders(store)
-    assert not list(store.root.glob(".staging/*"))
+    assert nothing_is_staged(store)
 
 
 @pytest.mark.parametrize("asset", list(Asset))
@@ -155,19 +210,19 @@ def test_verify_names_what_is_damaged_and_a_new_publication_repairs_it(
     store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft, asset: Asset, spoil: str
 ) -> None:
     published = store.publish(finished_drafts())
-    assert not list(store.verify(catalogue))
-    path = store.path(published, asset)
-    content = bytearray(path.read_bytes())
+    assert not damages(store, catalogue)
+    name = f"{published.folder}/{asset.value}"
+    content = bytearray(store.read(published, asset))
     if spoil == "remove":
-        path.unlink()
+        store.storage.remove(name)
     else:
         position = content.index(b"corine") if asset is Asset.ITEM else len(content) // 2
         content[position] ^= 1
-        path.write_bytes(content if spoil == "flip" else content[:-1] if asset is not Asset.ITEM else content[:-9])
-    damages = list(store.verify(catalogue))
-    assert [(damage.product, damage.asset) for damage in damages] == [(published, asset)]
+        cut = content[:-1] if asset is not Asset.ITEM else content[:-9]
+        store.storage.write(name, bytes(content if spoil == "flip" else cut))
+    assert [(damage.product, damage.asset) for damage in damages(store, catalogue)] == [(published, asset)]
     assert store.publish(finished_drafts()) == published
-    assert not list(store.verify(catalogue))
+    assert not damages(store, catalogue)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +239,9 @@ def test_verify_names_what_is_damaged_and_a_new_publication_repairs_it(
     ],
 )
 def test_a_folder_outside_the_store_is_refused(
-    store: ProductStore, tmp_path: Path, finished_drafts: MakeDraft, folder: str
+    local_store: ProductStore, tmp_path: Path, finished_drafts: MakeDraft, folder: str
 ) -> None:
+    store = local_store
     published = store.publish(finished_drafts())
     (tmp_path / "elsewhere/x/y").mkdir(parents=True)
     (tmp_path / "elsewhere/x/y/item.json").write_text("secret")
@@ -207,7 +263,7 @@ def test_damage_of_one_product_names_that_product(
 ) -> None:
     store.publish(finished_drafts())
     second = store.publish(finished_drafts(SECOND))
-    shutil.rmtree(store.root / second.folder)
-    assert [(damage.product.model, damage.fault) for damage in store.verify(catalogue)] == [(SECOND, "is missing")]
+    store.storage.withdraw(second.folder)
+    assert [(damage.product.model, damage.fault) for damage in damages(store, catalogue)] == [(SECOND, "is missing")]
     found: Product | None = catalogue.find(second.product_id, SECOND)
     assert found == second

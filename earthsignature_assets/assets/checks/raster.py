@@ -76,7 +76,7 @@ def check_rasters(
 
 def last_of_tile(draft: Draft, store: ProductStore) -> tuple[Product, Mapping[int, float]] | None:
     """The newest product of the draft's tile and model that was sensed before it, with its class areas in m²."""
-    if not store.catalogue_path.is_file():
+    if not store.has_catalogue():
         return None
     with store.open_catalogue(read_only=True) as catalogue:
         product = _newest_before(draft, catalogue)
