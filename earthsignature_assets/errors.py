@@ -71,6 +71,14 @@ class StoreUnavailableError(EarthSignatureError):
     retryable = True
 
 
+class NoSuchProductError(EarthSignatureError):
+    """A product that the catalogue does not have."""
+
+
+class SupersededError(EarthSignatureError):
+    """A content of a product that has been replaced: what was begun with it must begin anew."""
+
+
 class SimulationError(EarthSignatureError):
     """A scene recipe that contradicts itself, or asks for what no Sentinel-2 scene is."""
 
@@ -98,6 +106,10 @@ class TokenError(EarthSignatureError):
 
 class CertificateError(EarthSignatureError):
     """A certificate or key of TLS that is missing, is no PEM, or does not fit the other."""
+
+
+class DownloadError(EarthSignatureError):
+    """A file that cannot be written where a download is to go."""
 
 
 class BusyError(EarthSignatureError):

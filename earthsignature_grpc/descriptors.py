@@ -16,7 +16,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 V1 = "snapearth.api.v1.DatabaseProductService"
 V2 = "snapearth.api.v2.DatabaseProductService"
 LEGACY = "snapearth.api.v1.database.DatabaseProductService"
-SERVICES = (V1, V2, LEGACY)
+V3 = "earthsignature.v3.LandCoverService"
+SERVICES = (V1, V2, LEGACY, V3)
 """Full names of the services that the contract declares; `LEGACY` is the older name of version 1."""
 
 

@@ -13,11 +13,14 @@ from earthsignature_assets.errors import (
     BusyError,
     CredentialError,
     EarthSignatureError,
+    NoSuchProductError,
     OversizeError,
     ProductError,
     QueryError,
     RoleError,
+    ServiceUnavailableError,
     StoreUnavailableError,
+    SupersededError,
 )
 
 RETRY_AFTER_S = 5
@@ -33,7 +36,10 @@ _STATUSES: tuple[tuple[type[EarthSignatureError], grpc.StatusCode], ...] = (
     (BusyError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (OversizeError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (StoreUnavailableError, grpc.StatusCode.UNAVAILABLE),
+    (ServiceUnavailableError, grpc.StatusCode.UNAVAILABLE),
     (ProductError, grpc.StatusCode.DATA_LOSS),
+    (NoSuchProductError, grpc.StatusCode.NOT_FOUND),
+    (SupersededError, grpc.StatusCode.ABORTED),
 )
 
 
@@ -58,8 +64,8 @@ def refusal_of(error: EarthSignatureError) -> Refusal:
     elif isinstance(error, StoreUnavailableError):
         message = f"the product store is not available; try again in {RETRY_AFTER_S} s"
         details.append(_retry_info(RETRY_AFTER_S))
-    elif isinstance(error, BusyError):
-        details.append(_retry_info(error.retry_after_s))
+    elif isinstance(error, BusyError | ServiceUnavailableError):
+        details.append(_retry_info(error.retry_after_s or RETRY_AFTER_S))
     elif code is grpc.StatusCode.DATA_LOSS:
         message = "a file of the product is missing or damaged; its operator must publish it again"
     elif code is grpc.StatusCode.INTERNAL:

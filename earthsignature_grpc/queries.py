@@ -24,6 +24,7 @@ def product_query(
     model: str | None,
     product_ids: Iterable[str] = (),
     limit: int | None = None,
+    max_cloud_percent: float | None = None,
 ) -> ProductQuery:
     """Make the query of a request whose values are as they came.
 
@@ -47,6 +48,7 @@ def product_query(
         class_codes=class_codes,
         model=parse_model(model) if model else None,
         limit=limit,
+        max_cloud_percent=max_cloud_percent,
     )
 
 

@@ -27,7 +27,7 @@ class ProductReader:
     """
 
     def __init__(self, store: ProductStore | Path) -> None:
-        self._store = store if isinstance(store, ProductStore) else ProductStore(store)
+        self.store = store if isinstance(store, ProductStore) else ProductStore(store)
         self._catalogue: Catalogue | None = None
         self._guard = threading.Lock()
 
@@ -37,7 +37,7 @@ class ProductReader:
         Raises:
             StoreUnavailableError: the catalogue is not there or cannot be read.
         """
-        return self._opened().search(query)
+        return self.catalogue().search(query)
 
     def read(self, product: Product, asset: Asset) -> bytes:
         """The bytes of a product's file.
@@ -46,11 +46,11 @@ class ProductReader:
             ProductError: the file is gone.
             StoreUnavailableError: the disk does not give it.
         """
-        return self._store.read(product, asset)
+        return self.store.read(product, asset)
 
     def newest(self, product: Product) -> Product | None:
         """The same product as the catalogue names it now; None if it is there no longer."""
-        return self._opened().find(product.product_id, product.model)
+        return self.catalogue().find(product.product_id, product.model)
 
     def close(self) -> None:
         """Close the catalogue; no call may be under way."""
@@ -59,10 +59,15 @@ class ProductReader:
                 self._catalogue.close()
                 self._catalogue = None
 
-    def _opened(self) -> Catalogue:
+    def catalogue(self) -> Catalogue:
+        """The catalogue, opened at the first question.
+
+        Raises:
+            StoreUnavailableError: it is not there or cannot be read.
+        """
         with self._guard:
             if self._catalogue is None:
-                self._catalogue = self._store.open_catalogue(read_only=True)
+                self._catalogue = self.store.open_catalogue(read_only=True)
             return self._catalogue
 
 

@@ -61,7 +61,7 @@ async def running_server(
     authorisation = Authorisation(
         None if security.tokens is None else TokenFile(security.tokens), security.plaintext_tokens
     )
-    reader = ProductReader(store)
+    reader, stopping = ProductReader(store), asyncio.Event()
     with ThreadPoolExecutor(READING_THREADS, thread_name_prefix="reading") as threads:
         # Only who may write may send much, but gRPC knows one size for all methods.
         largest = limits.product_bytes if security.tokens else limits.request_bytes
@@ -73,7 +73,7 @@ async def running_server(
             ),
             interceptors=(Admission(limits, authorisation.name_of),),
         )
-        server.add_generic_rpc_handlers(service_handlers(Backend(reader, threads, limits, authorisation)))
+        server.add_generic_rpc_handlers(service_handlers(Backend(reader, threads, limits, authorisation, stopping)))
         servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         add_reflection(server, (*SERVICES, health.SERVICE_NAME))
@@ -84,6 +84,7 @@ async def running_server(
         try:
             yield port
         finally:
+            stopping.set()
             await servicer.enter_graceful_shutdown()
             await server.stop(limits.grace_s)
             reader.close()

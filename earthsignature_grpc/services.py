@@ -15,10 +15,10 @@ import grpc
 
 from earthsignature_assets.errors import CredentialError
 from earthsignature_assets.products.catalogue import ProductQuery
-from earthsignature_grpc import v1, v2
+from earthsignature_grpc import v1, v2, v3
 from earthsignature_grpc.authorisation import Authorisation
 from earthsignature_grpc.calls import MethodHandler, refusing_method, streaming_method
-from earthsignature_grpc.descriptors import LEGACY, V1, V2
+from earthsignature_grpc.descriptors import LEGACY, V1, V2, V3
 from earthsignature_grpc.errors import refusal_of, unimplemented_refusal
 from earthsignature_grpc.limits import Limits
 from earthsignature_grpc.reading import ProductReader, Renderer, rendered
@@ -41,12 +41,14 @@ class Backend:
         threads: where what blocks runs, off the event loop.
         limits: what clients are granted.
         authorisation: who may write.
+        stopping: set once the server is told to stop; streams without an end of their own end then.
     """
 
     reader: ProductReader
     threads: ThreadPoolExecutor
     limits: Limits
     authorisation: Authorisation
+    stopping: asyncio.Event
 
 
 Methods: TypeAlias = dict[str, MethodHandler]
@@ -105,5 +107,9 @@ def _legacy(backend: Backend, name: str) -> Methods:
     return {**_version_1(backend, name), "SearchSegmentation": search}
 
 
-SERVICE_TABLE: dict[str, Service] = {V1: _version_1, V2: _version_2, LEGACY: _legacy}
+def _version_3(backend: Backend, name: str) -> Methods:
+    return v3.methods(backend.reader, backend.threads, backend.limits, backend.stopping, name)
+
+
+SERVICE_TABLE: dict[str, Service] = {V1: _version_1, V2: _version_2, LEGACY: _legacy, V3: _version_3}
 """Every service that is served; `descriptors.SERVICES` lists the same names for reflection and health."""

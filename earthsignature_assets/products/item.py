@@ -18,13 +18,14 @@ from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.raster import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA
 
 _MULTIHASH_SHA256 = "1220"
-_MEDIA_TYPES = {
+MEDIA_TYPES = {
     Asset.LAND_COVER: "image/tiff; application=geotiff; profile=cloud-optimized",
     Asset.CONFIDENCE: "image/tiff; application=geotiff; profile=cloud-optimized",
     Asset.CLOUD_MASK: "image/tiff; application=geotiff; profile=cloud-optimized",
     Asset.POLYGONS: "application/vnd.apache.parquet",
     Asset.GEOBUF: "application/geobuf",
     Asset.THUMBNAIL: "image/png",
+    Asset.ITEM: "application/geo+json",
 }
 
 # Raster 2 and eo 2 are the versions for STAC 1.1; processing names neither program nor date, so that the same
@@ -90,7 +91,7 @@ def build_item(
         "assets": {
             asset.name.lower(): {
                 "href": f"./{asset.value}",
-                "type": _MEDIA_TYPES[asset],
+                "type": MEDIA_TYPES[asset],
                 "file:checksum": checksum,
                 "file:size": size,
             }

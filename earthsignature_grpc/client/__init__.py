@@ -10,18 +10,38 @@ with EarthSignatureClient("localhost:50051") as client:
 from earthsignature_grpc.client.answers import PolygonProduct, ProductName, RasterProduct
 from earthsignature_grpc.client.asynchronous import AsyncEarthSignatureClient
 from earthsignature_grpc.client.channel import Tls
-from earthsignature_grpc.client.requests import ProductFilters, SegmentationFilters
+from earthsignature_grpc.client.downloads import Progress
+from earthsignature_grpc.client.listing import (
+    AreaSummary,
+    ClassArea,
+    ModelEntry,
+    News,
+    PublishedAsset,
+    PublishedProduct,
+    areas_frame,
+)
+from earthsignature_grpc.client.requests import ListFilters, ProductFilters, SegmentationFilters, SummaryFilters
 from earthsignature_grpc.client.retries import RetryPolicy
 from earthsignature_grpc.client.synchronous import EarthSignatureClient
 
 __all__ = [
+    "AreaSummary",
     "AsyncEarthSignatureClient",
+    "ClassArea",
     "EarthSignatureClient",
+    "ListFilters",
+    "ModelEntry",
+    "News",
     "PolygonProduct",
     "ProductFilters",
     "ProductName",
+    "Progress",
+    "PublishedAsset",
+    "PublishedProduct",
     "RasterProduct",
     "RetryPolicy",
     "SegmentationFilters",
+    "SummaryFilters",
     "Tls",
+    "areas_frame",
 ]

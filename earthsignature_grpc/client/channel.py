@@ -11,8 +11,13 @@ from earthsignature_assets.errors import CredentialError
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
-# Users were told to accept 1 GiB: dense products are tens of megabytes.
-_OPTIONS = (("grpc.max_receive_message_length", 1 << 30),)
+_OPTIONS = (
+    # Users were told to accept 1 GiB: dense products are tens of megabytes.
+    ("grpc.max_receive_message_length", 1 << 30),
+    # A service that vanished without a word is noticed within 80 s, also by a stream that waits for news.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
 _THIS_MACHINE = re.compile(r"(?:(?:dns|ipv4|ipv6):(?:///)?)?(?:localhost|127(?:\.\d+){3}|\[::1\]|::1)(?::\d+)?|unix:.*")
 
 

@@ -7,9 +7,11 @@ from grpc_status import rpc_status
 from earthsignature_assets.errors import (
     CredentialError,
     EarthSignatureError,
+    NoSuchProductError,
     QueryError,
     ServiceAnswerError,
     ServiceUnavailableError,
+    SupersededError,
 )
 
 _TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -40,6 +42,10 @@ def fault_of(error: grpc.RpcError, target: str) -> EarthSignatureError:
         return CredentialError(message)
     if code in _TRY_AGAIN and _TOO_LARGE not in message:
         return ServiceUnavailableError(f"{target}: {message} ({code.name}); try again later", retry_after_s)
+    if code is grpc.StatusCode.NOT_FOUND:
+        return NoSuchProductError(message)
+    if code is grpc.StatusCode.ABORTED:
+        return SupersededError(message)
     if code is _NOT_IN_TIME:
         return ServiceUnavailableError(
             f"{target}: no whole answer in time ({code.name}); try again later, or with a larger timeout_s"

@@ -17,7 +17,20 @@ from earthsignature_grpc.client.answers import (
     read_product_name,
     read_raster_product,
 )
-from earthsignature_grpc.descriptors import V1, V2
+from earthsignature_grpc.client.listing import (
+    AreaSummary,
+    ModelEntry,
+    News,
+    ProductPage,
+    PublishedProduct,
+    read_models,
+    read_news,
+    read_page,
+    read_product,
+    read_summaries,
+)
+from earthsignature_grpc.descriptors import V1, V2, V3
+from earthsignature_grpc.messages.earthsignature import v3
 from earthsignature_grpc.messages.snapearth.api import v1, v2
 
 AnswerT = TypeVar("AnswerT", covariant=True)
@@ -51,6 +64,26 @@ class SegmentationFilters(ProductFilters, total=False):
 
     product_ids: Iterable[str]
     limit: int | None
+
+
+class ListFilters(ProductFilters, total=False):
+    """Which products to list or to be told of.
+
+    Attributes:
+        product_ids: Sentinel-2 product names; unknown ones match nothing.
+        max_cloud_percent: most cloud over the valid area, inclusive.
+    """
+
+    product_ids: Iterable[str]
+    max_cloud_percent: float | None
+
+
+class SummaryFilters(TypedDict, total=False):
+    """Which observations of an area to sum up; as in `ProductFilters`."""
+
+    start: dt.date | None
+    end: dt.date | None
+    model: str | None
 
 
 @dataclass(frozen=True)
@@ -99,6 +132,84 @@ def product_features_v2(filters: ProductFilters) -> Call[PolygonProduct]:
     """`ListProductIds` of version 2."""
     request = v2.ListProductIdsRequest(**common_fields(filters), categories=class_codes(filters))
     return Call(f"/{V2}/ListProductIds", bytes(request), read_polygon_product)
+
+
+def list_products(filters: ListFilters, page_size: int, page_token: str, oldest_first: bool) -> Call[ProductPage]:
+    """`ListProducts`: one page."""
+    request = v3.ListProductsRequest(
+        filter=_list_filter(filters),
+        page_size=page_size,
+        page_token=page_token,
+        order_by="sensed_at" if oldest_first else "",
+    )
+    return Call(f"/{V3}/ListProducts", bytes(request), read_page)
+
+
+def get_product(product_id: str, model: str | None) -> Call[PublishedProduct]:
+    """`GetProduct`."""
+    request = v3.GetProductRequest(product_id=product_id, model=model or "")
+    return Call(f"/{V3}/GetProduct", bytes(request), read_product)
+
+
+def download_asset(product_id: str, model: str | None, asset: str, digest: str, offset: int) -> Call[bytes]:
+    """`DownloadAsset`, from a byte on; `client.downloads` reads the responses."""
+    request = v3.DownloadAssetRequest(
+        product_id=product_id, model=model or "", asset=asset, digest=digest, offset=offset
+    )
+    return Call(f"/{V3}/DownloadAsset", bytes(request), bytes)
+
+
+def watch_products(filters: ListFilters, cursor: str, from_beginning: bool, heartbeat_s: int) -> Call[News]:
+    """`WatchProducts`."""
+    request = v3.WatchProductsRequest(
+        filter=_list_filter(filters),
+        cursor=cursor,
+        from_beginning=from_beginning and not cursor,
+        heartbeat_seconds=heartbeat_s,
+    )
+    return Call(f"/{V3}/WatchProducts", bytes(request), read_news)
+
+
+def summarise_area(area: BaseGeometry | str, interval: str | None, filters: SummaryFilters) -> Call[list[AreaSummary]]:
+    """`SummariseArea`."""
+    try:
+        wanted = _INTERVALS[interval]
+    except KeyError:
+        raise QueryError("interval", f"{interval!r} is no interval; give 'day', 'month', 'year' or None") from None
+    request = v3.SummariseAreaRequest(
+        wkt=area.wkt if isinstance(area, BaseGeometry) else area,
+        start_date=_moment("start", filters.get("start")),
+        end_date=_moment("end", filters.get("end")),
+        model=filters.get("model") or "",
+        interval=wanted,
+    )
+    return Call(f"/{V3}/SummariseArea", bytes(request), read_summaries)
+
+
+def list_models() -> Call[list[ModelEntry]]:
+    """`ListModels`."""
+    return Call(f"/{V3}/ListModels", b"", read_models)
+
+
+_INTERVALS = {
+    None: v3.Interval.UNSPECIFIED,
+    "day": v3.Interval.DAY,
+    "month": v3.Interval.MONTH,
+    "year": v3.Interval.YEAR,
+}
+
+
+def _list_filter(filters: ListFilters) -> v3.ProductFilter:
+    common = common_fields(filters)
+    return v3.ProductFilter(
+        wkt=common["wkt"] or "",
+        start_date=common["start_date"],
+        end_date=common["end_date"],
+        model=common["model"] or "",
+        categories=[str(category) for category in filters.get("categories", ())],
+        product_ids=list(filters.get("product_ids", ())),
+        max_cloud_cover=filters.get("max_cloud_percent"),
+    )
 
 
 def common_fields(filters: ProductFilters) -> dict[str, Any]:

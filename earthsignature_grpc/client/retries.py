@@ -2,7 +2,8 @@
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from earthsignature_assets.errors import EarthSignatureError, ServiceUnavailableError
 
@@ -24,6 +25,10 @@ class RetryPolicy:
     attempts: int = 4
     first_delay_s: float = 0.25
     longest_delay_s: float = 30.0
+
+    def patient(self) -> Self:
+        """For calls without an end of their own: they outlast the restart of a service."""
+        return replace(self, attempts=5 * self.attempts)
 
 
 class Attempts:

@@ -1,16 +1,34 @@
 """The client for threads."""
 
+import math
+import tempfile
 import time
 from collections.abc import Iterator
-from typing import Self, TypeVar, Unpack
+from pathlib import Path
+from typing import Literal, Self, TypeVar, Unpack
 
 import grpc
+from shapely.geometry.base import BaseGeometry
 
+from earthsignature_assets.errors import (
+    EarthSignatureError,
+    ServiceAnswerError,
+    ServiceUnavailableError,
+    SupersededError,
+)
 from earthsignature_grpc.client import requests
 from earthsignature_grpc.client.answers import PolygonProduct, ProductName, RasterProduct
 from earthsignature_grpc.client.channel import Connection, Tls
+from earthsignature_grpc.client.downloads import Download, OnProgress
 from earthsignature_grpc.client.faults import fault_of
-from earthsignature_grpc.client.requests import Call, ProductFilters, SegmentationFilters
+from earthsignature_grpc.client.listing import AreaSummary, ModelEntry, News, PublishedProduct
+from earthsignature_grpc.client.requests import (
+    Call,
+    ListFilters,
+    ProductFilters,
+    SegmentationFilters,
+    SummaryFilters,
+)
 from earthsignature_grpc.client.retries import Attempts, RetryPolicy
 
 AnswerT = TypeVar("AnswerT")
@@ -76,22 +94,137 @@ class EarthSignatureClient:
         """The footprints of all products that match as Geobuf, one feature each, newest first."""
         return self._stream(requests.product_features_v2(filters))
 
+    def products(
+        self, *, oldest_first: bool = False, page_size: int = 0, **filters: Unpack[ListFilters]
+    ) -> Iterator[PublishedProduct]:
+        """All products that match, newest first, asked for page by page as they are used up."""
+        token = ""
+        while True:
+            page = self._ask(requests.list_products(filters, page_size, token, oldest_first))
+            yield from page.products
+            token = page.next_page_token
+            if not token:
+                return
+
+    def product(self, product_id: str, model: str | None = None) -> PublishedProduct:
+        """One product with its files; without a model, the current one.
+
+        Raises:
+            NoSuchProductError: there is none of that name, or none by that model.
+        """
+        return self._ask(requests.get_product(product_id, model))
+
+    def models(self) -> list[ModelEntry]:
+        """The model versions that have products, the one promoted last first."""
+        return self._ask(requests.list_models())
+
+    def summarise(
+        self,
+        area: BaseGeometry | str,
+        *,
+        interval: Literal["day", "month", "year"] | None = None,
+        **filters: Unpack[SummaryFilters],
+    ) -> list[AreaSummary]:
+        """The area of each class: of the whole period, or of each day, month or year of it that has products."""
+        return self._ask(requests.summarise_area(area, interval, filters))
+
+    def watch(
+        self, *, cursor: str = "", from_beginning: bool = False, heartbeat_s: int = 30, **filters: Unpack[ListFilters]
+    ) -> Iterator[News]:
+        """Tell of each product as it is published, for as long as you listen; between them, of signs of life.
+
+        A connection that breaks is made again from the last cursor, so nothing is lost and nothing told twice. Keep
+        `News.cursor` once you have dealt with the news, and give it to the next `watch`.
+        """
+        attempts = Attempts(self._retry.patient(), math.inf)
+        while True:
+            call = requests.watch_products(filters, cursor, from_beginning, heartbeat_s)
+            try:
+                for news in self._responses(call, None):
+                    cursor = news.cursor
+                    attempts.begin_again()
+                    yield news
+                fault: EarthSignatureError = ServiceUnavailableError(f"{self._connection.target}: the stream ended")
+            except ServiceUnavailableError as error:
+                fault = error
+            time.sleep(attempts.delay_s(fault))
+
+    def download(
+        self,
+        product_id: str,
+        asset: str,
+        path: Path,
+        *,
+        model: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Path:
+        """Fetch one file of a product (`land_cover`, `polygons`, …) to `path`, whole and checked, or not at all.
+
+        What an earlier attempt left is gone on with; a file that is there already and right is left as it is.
+
+        Raises:
+            NoSuchProductError: there is no such product.
+            DownloadError: the file cannot be written.
+        """
+        attempts = Attempts(self._retry, self._timeout_s)
+        with Download(path, on_progress) as download:
+            while True:
+                call = requests.download_asset(product_id, model, asset, download.digest, download.offset)
+                try:
+                    for response in self._responses(call, attempts.remaining_s):
+                        before = download.offset
+                        download.take(response)
+                        if download.complete:
+                            return path
+                        if download.offset > before:
+                            attempts.begin_again()
+                    fault: EarthSignatureError = ServiceUnavailableError(f"{path.name}: the stream ended early")
+                except SupersededError as error:
+                    download.restart()
+                    fault = ServiceUnavailableError(str(error), 0.0)
+                except ServiceUnavailableError as error:
+                    fault = error
+                time.sleep(attempts.delay_s(fault))
+
+    def read(self, product_id: str, asset: str, *, model: str | None = None) -> bytes:
+        """One file of a product, checked, in memory.
+
+        Raises:
+            NoSuchProductError: there is no such product.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            return self.download(product_id, asset, Path(folder) / "asset", model=model).read_bytes()
+
+    def _ask(self, call: Call[AnswerT]) -> AnswerT:
+        # On the wire a method with one response is a stream of one.
+        answers = list(self._stream(call))
+        if len(answers) != 1:
+            raise ServiceAnswerError(f"{call.method} sent {len(answers)} responses; expected one")
+        return answers[0]
+
     def _stream(self, call: Call[AnswerT]) -> Iterator[AnswerT]:
-        send: grpc.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(call.method)
         attempts = Attempts(self._retry, self._timeout_s)
         while True:
             begun = False
-            responses = send(call.request, timeout=attempts.remaining_s, metadata=self._connection.metadata)
             try:
-                for content in responses:
+                for answer in self._responses(call, attempts.remaining_s):
                     begun = True
-                    yield call.read(content)
+                    yield answer
                 return
-            except grpc.RpcError as error:
-                fault = fault_of(error, self._connection.target)
+            except EarthSignatureError as fault:
                 if begun:
-                    raise fault from error
+                    raise
                 delay_s = attempts.delay_s(fault)
-            finally:
-                responses.cancel()  # a reader that stops early frees the server
             time.sleep(delay_s)
+
+    def _responses(self, call: Call[AnswerT], timeout_s: float | None) -> Iterator[AnswerT]:
+        """One attempt at a call."""
+        send: grpc.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(call.method)
+        responses = send(call.request, timeout=timeout_s, metadata=self._connection.metadata)
+        try:
+            for content in responses:
+                yield call.read(content)
+        except grpc.RpcError as error:
+            raise fault_of(error, self._connection.target) from error
+        finally:
+            responses.cancel()  # a reader that stops early frees the server

@@ -18,9 +18,11 @@ from google.rpc import error_details_pb2, status_pb2
 
 from earthsignature_assets.errors import (
     CredentialError,
+    NoSuchProductError,
     QueryError,
     ServiceAnswerError,
     ServiceUnavailableError,
+    SupersededError,
 )
 from earthsignature_assets.nomenclature import CLASSES
 from earthsignature_assets.products.product import Asset
@@ -242,10 +244,19 @@ def test_half_a_stream_is_not_begun_anew(ask) -> None:
     assert len(faults.calls) == 1
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.NOT_FOUND])
-def test_what_does_not_pass_is_not_tried_again(ask, code) -> None:
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (grpc.StatusCode.INTERNAL, ServiceAnswerError),
+        (grpc.StatusCode.DATA_LOSS, ServiceAnswerError),
+        (grpc.StatusCode.NOT_FOUND, NoSuchProductError),
+        (grpc.StatusCode.ABORTED, SupersededError),
+        (grpc.StatusCode.PERMISSION_DENIED, CredentialError),
+    ],
+)
+def test_what_does_not_pass_is_not_tried_again(ask, code, kind) -> None:
     faults = _Faults((code, None))
-    with faults.listening() as target, pytest.raises(ServiceAnswerError, match=code.name):
+    with faults.listening() as target, pytest.raises(kind, match="for now"):
         ask(target, "polygons_v2", client=QUICK)
     assert len(faults.calls) == 1
 

@@ -40,6 +40,7 @@ def _call(server: str, method: str, request: dict[str, Any]) -> list[dict[str, A
 
 def test_list_names_every_service(server) -> None:
     assert _run(server, "list").stdout.split() == [
+        "earthsignature.v3.LandCoverService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",

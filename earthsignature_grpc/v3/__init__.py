@@ -1,0 +1,43 @@
+"""Version 3 of the API: pages, single products, files in pieces, news, and class areas."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from earthsignature_grpc.calls import MethodHandler, streaming_method, unary_method
+from earthsignature_grpc.limits import Limits
+from earthsignature_grpc.reading import ProductReader
+from earthsignature_grpc.v3.download import asset_download
+from earthsignature_grpc.v3.models import list_models
+from earthsignature_grpc.v3.products import get_product, list_products
+from earthsignature_grpc.v3.summary import area_summaries
+from earthsignature_grpc.v3.watch import product_watch
+
+
+def methods(
+    reader: ProductReader, threads: ThreadPoolExecutor, limits: Limits, stopping: asyncio.Event, name: str
+) -> dict[str, MethodHandler]:
+    """The methods of version 3 by name.
+
+    Args:
+        reader: the product store; its methods block.
+        threads: where what blocks runs.
+        limits: what clients are granted.
+        stopping: set once the server is told to stop: streams without an end of their own end then.
+        name: the service's full name.
+    """
+
+    def unary(method: str, answer: Callable[[ProductReader, bytes], bytes]) -> MethodHandler:
+        async def respond(request: bytes) -> bytes:
+            return await asyncio.get_running_loop().run_in_executor(threads, answer, reader, request)
+
+        return unary_method(f"{name}/{method}", respond, limits)
+
+    return {
+        "ListProducts": unary("ListProducts", list_products),
+        "GetProduct": unary("GetProduct", get_product),
+        "ListModels": unary("ListModels", list_models),
+        "DownloadAsset": streaming_method(f"{name}/DownloadAsset", asset_download(reader, threads), limits),
+        "WatchProducts": streaming_method(f"{name}/WatchProducts", product_watch(reader, threads, stopping), limits),
+        "SummariseArea": unary_method(f"{name}/SummariseArea", area_summaries(reader, threads), limits),
+    }

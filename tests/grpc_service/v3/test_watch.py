@@ -1,0 +1,159 @@
+"""News of what is published: at once, from other processes, from a cursor on, and through a restart."""
+
+import datetime as dt
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from earthsignature_assets.errors import QueryError, ServiceUnavailableError
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_grpc.client import AsyncEarthSignatureClient, EarthSignatureClient, News, RetryPolicy
+from earthsignature_grpc.client.requests import watch_products
+
+
+def _products(news: list[News]) -> list[str]:
+    return [entry.product.product_id for entry in news if entry.product is not None]
+
+
+def test_another_process_tells_of_what_this_one_publishes(shelf, start_server, name_of) -> None:
+    shelf.put(name_of(day=1))
+    with start_server(shelf.store.root) as (address, _), EarthSignatureClient(address) as client:
+        news = client.watch()
+        first = next(news)
+        assert first.product is None
+        started = time.monotonic()
+        threading.Timer(0.5, shelf.put, [name_of(day=2)]).start()
+        told = next(news)
+        assert told.product.product_id == name_of(day=2)
+        assert time.monotonic() - started < 10
+        assert told.cursor != first.cursor
+
+
+def test_a_cursor_goes_on_where_it_was(shelf, client, name_of) -> None:
+    with shelf.catalogue.transaction():
+        names = [shelf.put(name_of(tile, day)).product_id for day in (1, 2, 3) for tile in ("32TQM", "33TUG")]
+    news = list(itertools.islice(client.watch(from_beginning=True), 7))
+    assert _products(news) == names
+    for position, entry in enumerate(news):
+        rest = list(itertools.islice(client.watch(cursor=entry.cursor), 7 - position))
+        assert _products(rest) == names[position:]
+
+
+def test_a_product_published_anew_is_news_and_the_same_again_is_not(shelf, client, name_of) -> None:
+    shelf.put(name_of(day=1))
+    news = client.watch(heartbeat_s=1)
+    next(news)
+    shelf.put(name_of(day=1))
+    assert next(news).product is None
+    shelf.put(name_of(day=1), np.full((64, 64), 512, np.uint16))
+    told = next(entry for entry in news if entry.product)
+    assert told.product.class_codes == (512,)
+
+
+def test_signs_of_life_carry_the_cursor_past_what_is_filtered_out(shelf, client, name_of) -> None:
+    shelf.put(name_of(day=1))
+    news = client.watch(heartbeat_s=1, categories=[512])
+    first = next(news)
+    shelf.put(name_of(day=2))
+    cursors = {entry.cursor for entry in itertools.islice(news, 2)}
+    assert first.cursor not in cursors or len(cursors) == 2
+    shelf.put(name_of(day=3), np.full((64, 64), 512, np.uint16))
+    assert next(entry for entry in news if entry.product).product.product_id == name_of(day=3)
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, [1, 2, 3]),
+        ({"max_cloud_percent": 10.0}, [1, 2]),
+        ({"start": dt.date(2026, 1, 2), "end": dt.date(2026, 1, 2)}, [2]),
+        ({"categories": ["Water bodies"]}, [3]),
+        ({"model": "corine-unet-v2"}, [1]),
+        ({"area": "POLYGON ((0 0, 1 0, 1 1, 0 0))"}, []),
+    ],
+)
+def test_filters_choose_the_news(shelf, client, name_of, filters, expected) -> None:
+    shelf.put(name_of(day=1))
+    shelf.put(name_of(day=2))
+    shelf.put(name_of(day=3), np.full((64, 64), 512, np.uint16), cloud_percent=50.0)
+    shelf.put(name_of(day=1), model=ModelVersion("corine-unet", 2))
+    news = client.watch(from_beginning=True, heartbeat_s=1, **filters)
+    next(news)
+    told = list(itertools.takewhile(lambda entry: entry.product is not None, news))
+    assert _products(told) == [name_of(day=day) for day in expected]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (({}, "nonsense", False, 0), "cursor"),
+        (({}, "", False, -1), "heartbeat_seconds"),
+        (({}, "", False, 301), "heartbeat_seconds"),
+        (({"area": "nonsense"}, "", False, 0), "wkt"),
+    ],
+)
+def test_what_cannot_be_watched_is_refused_by_field(shelf, client, name_of, arguments, field) -> None:
+    shelf.put(name_of())
+    with pytest.raises(QueryError) as caught:
+        next(client._responses(watch_products(*arguments), 20))
+    assert caught.value.field == field
+
+
+def test_a_cursor_of_another_catalogue_is_refused(shelf, serve, client, name_of, tmp_path) -> None:
+    for day in (1, 2, 3):
+        shelf.put(name_of(day=day))
+    cursor = next(client.watch()).cursor
+    other = type(shelf.store)(tmp_path / "other")
+    with (
+        other.open_catalogue(),
+        serve(other.root) as address,
+        EarthSignatureClient(address) as stranger,
+        pytest.raises(QueryError, match="another catalogue"),
+    ):
+        next(stranger.watch(cursor=cursor))
+
+
+def test_a_watch_outlives_a_restart_of_the_service(shelf, start_server, name_of) -> None:
+    shelf.put(name_of(day=1))
+    patient = RetryPolicy(longest_delay_s=2.0)
+    with start_server(shelf.store.root) as (address, first), EarthSignatureClient(address, retry=patient) as client:
+        news = client.watch()
+        next(news)
+        first.terminate()
+        started = time.monotonic()
+        assert first.wait(20) == 0
+        assert time.monotonic() - started < 15, "the watch held the server up"
+        shelf.put(name_of(day=2))
+        with start_server(shelf.store.root, "--listen", address):
+            assert next(entry for entry in news if entry.product).product.product_id == name_of(day=2)
+
+
+def test_a_watch_on_asyncio(shelf, address, name_of) -> None:
+    import asyncio
+
+    async def watch() -> list[News]:
+        told = []
+        async with AsyncEarthSignatureClient(address) as client:
+            async for news in client.watch(from_beginning=True):
+                told.append(news)
+                if len(told) == 3:
+                    return told
+        raise AssertionError
+
+    shelf.put(name_of(day=1))
+    shelf.put(name_of(day=2))
+    assert _products(asyncio.run(watch())) == [name_of(day=1), name_of(day=2)]
+
+
+def test_a_service_that_stays_away_is_given_up(shelf, serve, name_of) -> None:
+    shelf.put(name_of(day=1))
+    retry = RetryPolicy(attempts=1, first_delay_s=0.01, longest_delay_s=1.5)
+    with serve(shelf.store.root) as address:
+        client = EarthSignatureClient(address, retry=retry)
+        news = client.watch()
+        next(news)
+    with client, pytest.raises(ServiceUnavailableError):
+        next(news)
