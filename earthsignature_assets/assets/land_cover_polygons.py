@@ -16,6 +16,8 @@ from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.geobuf import encode_feature_collection
 from earthsignature_assets.products.geoparquet import write_geoparquet
 from earthsignature_assets.products.product import Asset
+from earthsignature_assets.products.whole_file import write_whole
+from earthsignature_assets.resources.cartography import Cartography
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
 
@@ -29,7 +31,7 @@ from earthsignature_assets.resources.workspace import Workspace
     kinds={"parquet"},
 )
 def land_cover_polygons(
-    context: dg.AssetExecutionContext, engine: InferenceEngine, workspace: Workspace
+    context: dg.AssetExecutionContext, engine: InferenceEngine, workspace: Workspace, cartography: Cartography
 ) -> Materialised:
     """Sieved, traced and simplified as one coverage: GeoParquet, and the geobuf message that v2 serves."""
 
@@ -37,9 +39,11 @@ def land_cover_polygons(
         draft = Draft.load(workspace.draft(key, model))
         segments = SegmentationStore(workspace.segmentation(key, model))
         codes = engine.repository.describe(model).code_table[segments.class_index]
-        made = polygons.land_cover_polygons(codes, segments.confidence, draft.grid, draft.product_id, model)
+        made = polygons.land_cover_polygons(
+            codes, segments.confidence, draft.grid, draft.product_id, model, cartography.generalisation
+        )
         write_geoparquet(made.layer, draft.path(Asset.POLYGONS), made.facts())
-        draft.path(Asset.GEOBUF).write_bytes(encode_feature_collection(made.layer))
+        write_whole(draft.path(Asset.GEOBUF), encode_feature_collection(made.layer))
         counts = np.bincount(made.layer.codes, minlength=1000)
         return {
             "polygons": len(made.layer),

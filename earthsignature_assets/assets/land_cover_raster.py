@@ -15,8 +15,9 @@ from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.pictures import Panel, land_cover, side_by_side, true_colour
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.raster import class_areas, write_cloud_mask, write_confidence, write_land_cover
+from earthsignature_assets.products.raster import class_areas, write_rasters
 from earthsignature_assets.products.thumbnail import write_thumbnail
+from earthsignature_assets.resources.cartography import Cartography
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
@@ -31,7 +32,11 @@ from earthsignature_assets.resources.workspace import Workspace
     kinds={"geotiff"},
 )
 def land_cover_raster(
-    context: dg.AssetExecutionContext, imagery: ImagerySource, engine: InferenceEngine, workspace: Workspace
+    context: dg.AssetExecutionContext,
+    imagery: ImagerySource,
+    engine: InferenceEngine,
+    workspace: Workspace,
+    cartography: Cartography,
 ) -> Materialised:
     """Cloud-optimised GeoTIFFs of CORINE codes, confidence and cloud mask, and a picture in official colours."""
 
@@ -54,9 +59,7 @@ def land_cover_raster(
             grid=scene.grid,
         )
         draft.save()
-        write_land_cover(draft.path(Asset.LAND_COVER), codes, scene.grid)
-        write_confidence(draft.path(Asset.CONFIDENCE), segments.confidence, codes > 0, scene.grid)
-        write_cloud_mask(draft.path(Asset.CLOUD_MASK), patches.unreliable(), scene.grid)
+        write_rasters(draft, codes, segments.confidence, patches.unreliable(), cartography.codec)
         write_thumbnail(draft.path(Asset.THUMBNAIL), codes)
         areas = class_areas(codes, scene.grid)
         reflectance = patches.overview()

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyproj import CRS
 
-from earthsignature_assets.errors import ProductError, StoreUnavailableError, UnknownClassError
+from earthsignature_assets.errors import ProductError, UnknownClassError
 from earthsignature_assets.nomenclature import class_of
 from earthsignature_assets.products.polygon_layer import PolygonLayer
+from earthsignature_assets.products.whole_file import whole_file
 
 FACTS_KEY = b"earthsignature"
 """Key of the file's metadata under which the JSON of `write_geoparquet`'s facts stands."""
@@ -53,17 +54,9 @@ def write_geoparquet(layer: PolygonLayer, path: Path, facts: Mapping[str, Any] |
     """
     geo, more = json.dumps(_geo(layer)), json.dumps(facts or {}, sort_keys=True)
     schema = _SCHEMA.with_metadata({b"geo": geo.encode(), FACTS_KEY: more.encode()})
-    part = path.with_name(f".{path.name}.part")
-    try:
-        try:
-            with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-                for first in range(0, max(len(layer), 1), _ROWS_AT_ONCE):
-                    writer.write_table(_rows(layer, first, min(first + _ROWS_AT_ONCE, len(layer)), schema))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreUnavailableError(f"{path} cannot be written: {error}; check that the disk has room") from error
+    with whole_file(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+        for first in range(0, max(len(layer), 1), _ROWS_AT_ONCE):
+            writer.write_table(_rows(layer, first, min(first + _ROWS_AT_ONCE, len(layer)), schema))
 
 
 def read_geoparquet(path: Path) -> PolygonLayer:

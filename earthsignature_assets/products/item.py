@@ -20,6 +20,7 @@ from earthsignature_assets.products.raster import CLOUD_RESOLUTION_M, CONFIDENCE
 _MULTIHASH_SHA256 = "1220"
 MEDIA_TYPES = {
     Asset.LAND_COVER: "image/tiff; application=geotiff; profile=cloud-optimized",
+    Asset.STYLE: "text/xml",
     Asset.CONFIDENCE: "image/tiff; application=geotiff; profile=cloud-optimized",
     Asset.CLOUD_MASK: "image/tiff; application=geotiff; profile=cloud-optimized",
     Asset.POLYGONS: "application/vnd.apache.parquet",
@@ -154,6 +155,8 @@ def _described(asset: Asset, grid: PixelGrid) -> dict[str, Any]:
             ]
             facts = {"data_type": "uint16", "nodata": NO_DATA, "classification:classes": classes}
             return {"title": "CORINE level-3 codes", "roles": ["data"]} | facts | _gridded(grid)
+        case Asset.STYLE:
+            return {"title": "Names and colours of the land cover for QGIS", "roles": ["metadata"]}
         case Asset.CONFIDENCE:
             facts = {"data_type": "uint8", "nodata": CONFIDENCE_NO_DATA, "unit": "%"}
             return {"title": "Confidence of the class", "roles": ["metadata"]} | facts | _gridded(grid)

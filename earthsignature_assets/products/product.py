@@ -13,6 +13,7 @@ class Asset(StrEnum):
     """The files of a product, by their name inside its folder."""
 
     LAND_COVER = "land_cover.tif"
+    STYLE = "land_cover.qml"
     CONFIDENCE = "confidence.tif"
     CLOUD_MASK = "cloud_mask.tif"
     POLYGONS = "polygons.parquet"

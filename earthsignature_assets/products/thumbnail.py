@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from earthsignature_assets.errors import StoreUnavailableError
 from earthsignature_assets.pictures import land_cover, overview, png
+from earthsignature_assets.products.whole_file import write_whole
 
 _LONGEST_SIDE = 512
 
@@ -18,7 +18,4 @@ def write_thumbnail(path: Path, codes: npt.NDArray[np.uint16]) -> None:
         StoreUnavailableError: the file cannot be written.
     """
     small = np.asarray(overview(codes, _LONGEST_SIDE, categorical=True), np.uint16)
-    try:
-        path.write_bytes(png(land_cover(small)))
-    except OSError as error:
-        raise StoreUnavailableError(f"{path} cannot be written: {error}") from error
+    write_whole(path, png(land_cover(small)))

@@ -20,6 +20,7 @@ from earthsignature_assets.products.geoparquet import read_geoparquet
 from earthsignature_assets.products.polygon_layer import PolygonLayer
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.raster import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA, class_areas
+from earthsignature_assets.products.style import qgis_style
 
 _POLYGONS_AT_ONCE = 16_384
 
@@ -35,6 +36,8 @@ def validate_files(draft: Draft, folder: Path) -> dict[int, float]:
         if asset is not Asset.ITEM and not (folder / asset.value).is_file():
             raise ProductError(f"{draft.product_id}: {asset.value} is missing")
     areas_m2 = _check_rasters(draft, folder)
+    if (folder / Asset.STYLE.value).read_bytes() != qgis_style():
+        raise ProductError(f"{draft.product_id}: {Asset.STYLE.value} is not the style of the 44 classes")
     _check_polygons(draft, folder, frozenset(areas_m2))
     try:
         with Image.open(folder / Asset.THUMBNAIL.value) as picture:
@@ -68,7 +71,7 @@ def _read_raster(
     draft: Draft, folder: Path, asset: Asset, grid: PixelGrid, dtype: np.dtype[np.generic], no_data: int | None
 ) -> npt.NDArray[Any]:
     try:
-        with rasterio.open(folder / asset.value, driver="GTiff") as raster:
+        with rasterio.open(folder / asset.value, driver="GTiff", NUM_THREADS=2) as raster:
             found = {
                 "bands": raster.count,
                 "type": raster.dtypes[0],

@@ -32,6 +32,9 @@ class Settings:
         window_days: days that a scene stays a partition after it was last judged (EARTHSIGNATURE_WINDOW_DAYS).
         patch_days: days that patches stay (EARTHSIGNATURE_PATCH_DAYS).
         patch_budget_gb: gigabytes (10⁹ bytes) that all patches may take (EARTHSIGNATURE_PATCH_BUDGET_GB).
+        min_area_ha: minimum mapping unit of the polygons in hectares (EARTHSIGNATURE_MIN_AREA_HA).
+        tolerance_m: tolerance of their simplification in metres (EARTHSIGNATURE_TOLERANCE_M).
+        codec: how rasters are compressed, `deflate` or `zstd` (EARTHSIGNATURE_CODEC).
         threads: threads of one inference call (EARTHSIGNATURE_THREADS).
     """
 
@@ -49,6 +52,9 @@ class Settings:
     window_days: int = 90
     patch_days: float = 7.0
     patch_budget_gb: float = 200.0
+    min_area_ha: float = 0.25
+    tolerance_m: float = 10.0
+    codec: str = "deflate"
     threads: int = 2
 
     @classmethod
@@ -86,6 +92,8 @@ _NUMBERS: Mapping[str, type[float] | type[int]] = {
     "window_days": int,
     "patch_days": float,
     "patch_budget_gb": float,
+    "min_area_ha": float,
+    "tolerance_m": float,
     "threads": int,
 }
 _VARIABLES = {name: f"EARTHSIGNATURE_{name.upper()}" for name in Settings.__dataclass_fields__}

@@ -14,7 +14,7 @@ from earthsignature_assets.products.geobuf import encode_feature_collection
 from earthsignature_assets.products.geoparquet import write_geoparquet
 from earthsignature_assets.products.polygons import land_cover_polygons
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.raster import write_cloud_mask, write_confidence, write_land_cover
+from earthsignature_assets.products.raster import write_rasters
 from earthsignature_assets.products.thumbnail import write_thumbnail
 
 PRODUCT_ID = "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516"
@@ -48,9 +48,7 @@ def fill_draft(draft: Draft, codes: npt.NDArray[np.uint16]) -> None:
     """Write every file of a draft, as the chain does."""
     confidence = (40 + codes % 61).astype(np.uint8)
     draft.save()
-    write_land_cover(draft.path(Asset.LAND_COVER), codes, draft.grid)
-    write_confidence(draft.path(Asset.CONFIDENCE), confidence, codes != 0, draft.grid)
-    write_cloud_mask(draft.path(Asset.CLOUD_MASK), codes == 512, draft.grid)
+    write_rasters(draft, codes, confidence, codes == 512)
     polygons = land_cover_polygons(codes, confidence, draft.grid, draft.product_id, draft.model)
     write_geoparquet(polygons.layer, draft.path(Asset.POLYGONS), polygons.facts())
     draft.path(Asset.GEOBUF).write_bytes(encode_feature_collection(polygons.layer))

@@ -1,3 +1,4 @@
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,11 +7,18 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rio_cogeo.cogeo import cog_validate
 
 from earthsignature_assets.errors import ProductError, StoreUnavailableError, UnknownClassError
-from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.nomenclature import CLASSES
-from earthsignature_assets.products.raster import class_areas, write_cloud_mask, write_confidence, write_land_cover
+from earthsignature_assets.products.raster import (
+    Codec,
+    class_areas,
+    write_cloud_mask,
+    write_confidence,
+    write_land_cover,
+)
 from earthsignature_assets.products.thumbnail import write_thumbnail
 
 Swath = Callable[..., np.ndarray]
@@ -26,12 +34,43 @@ def land_cover(tmp_path: Path, swath_codes: Swath, part_of_tile: Part) -> Path:
 def test_land_cover_is_a_cog_on_its_grid(land_cover: Path, swath_codes: Swath, part_of_tile: Part) -> None:
     grid = part_of_tile(700, 601)
     with rasterio.open(land_cover) as raster:
-        assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert raster.profile["compress"] == "deflate"
         assert (raster.dtypes, raster.nodata, raster.crs.to_epsg()) == (("uint16",), 0, grid.epsg)
         assert raster.transform == grid.transform
         assert np.array_equal(raster.read(1), swath_codes(700, 601))
         assert raster.overviews(1) == [2]
+
+
+def test_a_validator_calls_it_a_cog(land_cover: Path) -> None:
+    assert cog_validate(land_cover, strict=True, quiet=True) == (True, [], [])
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_the_published_tile_of_2022_is_at_most_two_thirds_of_its_file(
+    real_data: Path, tmp_path: Path, honest: bool
+) -> None:
+    published = real_data / "earthsignature_2022" / "33TXL_segmentation.tif"
+    with rasterio.open(published) as raster:
+        codes = raster.read(1)
+    if honest:
+        codes[codes == 511] = 0  # what lies outside the swath, 97.6 % of it, was labelled water courses
+    grid = tile_grid("33TXL")
+    write_land_cover(tmp_path / "land_cover.tif", codes, grid)
+    assert (tmp_path / "land_cover.tif").stat().st_size <= 0.5 * published.stat().st_size
+    with rasterio.open(tmp_path / "land_cover.tif") as raster:
+        assert np.array_equal(raster.read(1), codes)
+
+
+def test_the_denser_codec_is_a_choice(tmp_path: Path, swath_codes: Swath, part_of_tile: Part) -> None:
+    codes = swath_codes(700, 601)
+    sizes = {}
+    for codec in Codec:
+        write_land_cover(tmp_path / f"{codec}.tif", codes, part_of_tile(700, 601), codec)
+        sizes[codec] = (tmp_path / f"{codec}.tif").stat().st_size
+        with rasterio.open(tmp_path / f"{codec}.tif") as raster:
+            assert raster.profile["compress"] == codec.value
+            assert np.array_equal(raster.read(1), codes)
+    assert sizes[Codec.ZSTD] < sizes[Codec.DEFLATE]
 
 
 def test_overviews_take_classes_and_never_mix_them(land_cover: Path, swath_codes: Swath) -> None:
@@ -71,6 +110,21 @@ def test_codes_outside_the_nomenclature_are_refused(tmp_path: Path, part_of_tile
 def test_rasters_off_the_grid_are_refused(tmp_path: Path, part_of_tile: Part, codes: np.ndarray) -> None:
     with pytest.raises(ProductError, match=r"expected uint16 \(4, 4\)"):
         write_land_cover(tmp_path / "bad.tif", codes, part_of_tile(4, 4))
+
+
+def test_no_room_leaves_the_earlier_file_alone(tmp_path: Path, swath_codes: Swath, part_of_tile: Part) -> None:
+    path = tmp_path / "land_cover.tif"
+    write_land_cover(path, swath_codes(100, 100), part_of_tile(100, 100))
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(StoreUnavailableError, match="disk has room"):
+            write_land_cover(path, swath_codes(500, 600), part_of_tile(500, 600))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["land_cover.qml", "land_cover.tif"]
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path, part_of_tile: Part) -> None:

@@ -1,0 +1,22 @@
+import pytest
+
+from earthsignature_assets.errors import InvalidKeyError, ProductError
+from earthsignature_assets.products.polygons import Generalisation
+from earthsignature_assets.products.raster import Codec
+from earthsignature_assets.resources.cartography import Cartography
+
+
+def test_defaults_are_those_of_the_products() -> None:
+    assert Cartography().generalisation == Generalisation()
+    assert Cartography().codec is Codec.DEFLATE
+
+
+def test_hectares_become_square_metres() -> None:
+    assert Cartography(min_area_ha=1.5, tolerance_m=20).generalisation == Generalisation(15_000, 20)
+
+
+def test_bad_choices_are_named() -> None:
+    with pytest.raises(InvalidKeyError, match="'lzw' is no codec: give deflate or zstd"):
+        _ = Cartography(codec_name="lzw").codec
+    with pytest.raises(ProductError, match="min_area_m2"):
+        _ = Cartography(min_area_ha=-1).generalisation
