@@ -1,69 +1,153 @@
 """`earthsignature get`: products from a service as files."""
 
-import datetime as dt
-from collections.abc import Iterator
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from earthsignature_assets.errors import (
+    CredentialError,
+    DownloadError,
+    EarthSignatureError,
+    QueryError,
+    ServiceUnavailableError,
+)
 from earthsignature_assets.keys import parse_product_id
-from earthsignature_grpc.client import EarthSignatureClient
+from earthsignature_grpc.client import EarthSignatureClient, ListFilters, PublishedProduct
+from earthsignature_grpc.client import Progress as Received
+
+FORMS = ("geotiff", "geoparquet", "geojson", "picture", "ids")
+
+_PICTURE_HEIGHT = 1200
+# What these say of one product holds for all.
+_ENDS_ALL = (ServiceUnavailableError, CredentialError, QueryError, DownloadError)
 
 
 def fetch_products(
-    target: str,
-    form: str,
-    folder: Path,
-    *,
-    area: str | None,
-    start: dt.datetime | None,
-    end: dt.datetime | None,
-    products: tuple[str, ...],
-    categories: tuple[str, ...],
-    model: str | None,
-    limit: int | None,
-) -> Iterator[str]:
-    """Write what matches into a folder; yields a line for each product.
+    client: EarthSignatureClient, form: str, folder: Path, filters: ListFilters, limit: int | None, console: Console
+) -> bool:
+    """Write what matches into a folder, a line on standard output for each file; returns whether all went well.
+
+    Files appear whole or not at all. What is there already is left, and what was interrupted is gone on with. A
+    product that fails is reported and does not keep back the others.
 
     Args:
-        target: host:port of the service.
-        form: `geotiff`, `geoparquet`, `geojson` or `ids`.
+        client: the service.
+        form: one of `FORMS`.
         folder: where the files go, made if absent.
-        area: WKT in EPSG:4326.
-        start: first day of acquisition.
-        end: last day of acquisition.
-        products: Sentinel-2 product names.
-        categories: CORINE codes or class names.
-        model: model version.
-        limit: at most this many products.
+        filters: which products.
+        limit: at most this many, the newest.
+        console: for progress and reports, apart from standard output.
 
     Raises:
-        EarthSignatureError: the service refuses a filter or does not answer.
+        EarthSignatureError: the service refuses a filter or does not answer, or the folder takes no file.
     """
-    days = {"start": start.date() if start else None, "end": end.date() if end else None}
-    with EarthSignatureClient(target) as client:
-        if form == "ids":
-            for name in client.product_ids(area=area, **days, categories=categories, model=model):
-                yield f"{name.product_id}  {name.model}  {name.acquired_on}  {name.footprint.wkt}"
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        if form == "geotiff":
-            for raster in client.segmentations_v1(
-                area=area, **days, product_ids=products, categories=categories, limit=limit, model=model
-            ):
-                # The name comes over the wire: only a Sentinel-2 product name becomes a path.
-                stem = parse_product_id(raster.product_id)
-                for part, content in (("land_cover", raster.land_cover), ("cloud_mask", raster.cloud_mask)):
-                    path = folder / f"{stem}_{part}.tif"
-                    path.write_bytes(content)
-                    yield f"{path}  {len(content) / 1e6:.1f} MB"
-            return
-        for polygons in client.polygons_v2(
-            area=area, **days, product_ids=products, categories=categories, limit=limit, model=model
-        ):
-            frame = polygons.frame()
-            stem = parse_product_id(str(frame.attrs["product_id"]))
-            path = folder / f"{stem}.{'parquet' if form == 'geoparquet' else 'geojson'}"
-            if form == "geoparquet":
-                frame.to_parquet(path, compression="zstd", write_covering_bbox=True)
-            else:
-                frame.to_file(path, driver="GeoJSON", engine="pyogrio")
-            yield f"{path}  {len(frame)} polygons"
+    found = failed = 0
+    with _progress(console) as show:
+        for product in client.products(**filters, page_size=min(limit, 100) if limit else 0):
+            found += 1
+            try:
+                for line in _fetch(client, product, form, folder, show):
+                    click.echo(line)
+            except _ENDS_ALL:
+                raise
+            except EarthSignatureError as error:
+                failed += 1
+                console.print(f"{product.product_id}: {error}", style="red", highlight=False, markup=False)
+            if found == limit:
+                break
+    if not found:
+        console.print("No product matches.", highlight=False)
+    if failed:
+        console.print(f"{failed} of {found} products failed.", style="red", highlight=False)
+    return not failed
+
+
+def _fetch(
+    client: EarthSignatureClient, product: PublishedProduct, form: str, folder: Path, show: "Callable[[Received], None]"
+) -> Iterator[str]:
+    if form == "ids":
+        yield f"{product.product_id}  {product.model}  {product.sensed_at.date()}  {product.footprint.wkt}"
+        return
+    # The name comes over the wire: only a Sentinel-2 product name becomes a path.
+    name = parse_product_id(product.product_id)
+
+    def download(asset: str, path: Path) -> Path:
+        return client.download(product.product_id, asset, path, model=product.model, on_progress=show)
+
+    if form == "geotiff":
+        for asset in ("land_cover", "cloud_mask"):
+            yield _described(download(asset, folder / f"{name}_{asset}.tif"))
+    elif form == "geoparquet":
+        yield _described(download("polygons", folder / f"{name}.parquet"))
+    elif form == "geojson":
+        with _written_whole(folder / f"{name}.geojson") as (path, workspace):
+            _write_geojson(download("polygons", workspace / "polygons.parquet"), path)
+        yield _described(folder / f"{name}.geojson")
+    else:
+        with _written_whole(folder / f"{name}.png") as (path, workspace):
+            _write_picture(download("land_cover", workspace / "land_cover.tif"), path, product)
+        yield _described(folder / f"{name}.png")
+
+
+def _write_geojson(polygons: Path, path: Path) -> None:
+    import geopandas as gpd
+
+    gpd.read_parquet(polygons).to_file(path, driver="GeoJSON", engine="pyogrio")
+
+
+def _write_picture(land_cover: Path, path: Path, product: PublishedProduct) -> None:
+    """The classes in their official colours, with a legend of those that are there, the largest first."""
+    import numpy as np
+    import rasterio
+
+    from earthsignature_assets import pictures
+
+    with rasterio.open(land_cover) as raster:
+        shrink = max(1.0, raster.height / _PICTURE_HEIGHT)
+        # Read from the overviews, which pick classes and never mix them.
+        codes = raster.read(1, out_shape=(round(raster.height / shrink), round(raster.width / shrink)))
+    present, pixels = np.unique(codes[codes != 0], return_counts=True)
+    legend = present[np.argsort(pixels)[::-1]].tolist()
+    tile = product.scene.rpartition("_T")[2]
+    panel = pictures.Panel(f"{product.cloud_cover_percent:.0f} % under cloud", pictures.land_cover(codes))
+    title = f"Land cover of tile {tile} on {product.sensed_at.date()}, by {product.model}"
+    path.write_bytes(pictures.png(pictures.side_by_side([panel], legend, title, panel_height=codes.shape[0])))
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[tuple[Path, Path]]:
+    """A file to write instead of `path`, renamed to it at the end, and a folder for what leads to it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".earthsignature-") as workspace:
+            yield Path(workspace) / path.name, Path(workspace)
+            os.replace(Path(workspace) / path.name, path)  # noqa: PTH105 - it takes the place of what is there
+    except OSError as error:
+        raise DownloadError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _described(path: Path) -> str:
+    return f"{path}  {path.stat().st_size / 1e6:.1f} MB"
+
+
+@contextmanager
+def _progress(console: Console) -> "Iterator[Callable[[Received], None]]":
+    """A bar for the file that is on its way, where somebody sees it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        bar = bars.add_task("", total=None)
+
+        def show(received: Received) -> None:
+            if not received.received_bytes:
+                bars.reset(bar)
+            bars.update(
+                bar, description=received.file_name, completed=received.received_bytes, total=received.total_bytes
+            )
+
+        yield show

@@ -47,6 +47,7 @@ _home = click.option(
     show_default="~/earthsignature",
     help="Folder of everything that is written.",
 )
+_pem = click.Path(exists=True, dir_okay=False, path_type=Path)
 _day = click.DateTime(formats=["%Y-%m-%d"])
 
 
@@ -203,20 +204,25 @@ def ui(home: Path, port: int) -> None:
 
 @main.command()
 @click.option("--target", default="localhost:50051", show_default=True, help="host:port of the service.")
+@click.option("--tls", is_flag=True, help="Speak TLS, with the authorities that gRPC knows.")
+@click.option("--tls-ca", type=_pem, help="Authorities that may vouch for the service, PEM; implies --tls.")
+@click.option("--tls-certificate", type=_pem, help="A certificate of your own (mutual TLS), PEM; with --tls-key.")
+@click.option("--tls-key", type=_pem, help="The key of that certificate, PEM.")
 @click.option("--area", help="WKT polygon in EPSG:4326; products that intersect it.")
 @click.option("--start", type=_day, help="First day of acquisition.")
 @click.option("--end", type=_day, help="Last day of acquisition.")
 @click.option("--product", "products", multiple=True, help="Sentinel-2 product name; may be repeated.")
 @click.option("--category", "categories", multiple=True, help="CORINE code or class name; may be repeated.")
+@click.option("--max-cloud", type=click.FloatRange(0, 100), help="Most cloud of the valid area, in percent.")
 @click.option("--model", help="Model version; by default the current one of each product.")
-@click.option("--limit", type=click.IntRange(1, 500), help="At most this many products.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many products, the newest.")
 @click.option(
     "--as",
     "form",
-    type=click.Choice(["geotiff", "geoparquet", "geojson", "ids"]),
+    type=click.Choice(["geotiff", "geoparquet", "geojson", "picture", "ids"]),
     default="geotiff",
     show_default=True,
-    help="Rasters (API v1), polygons (API v2), or names only.",
+    help="Rasters, polygons, a PNG in the official colours with its legend, or names only.",
 )
 @click.option(
     "--to",
@@ -226,12 +232,52 @@ def ui(home: Path, port: int) -> None:
     help="Folder for the files; by default the current one.",
 )
 @_reported
-def get(target: str, form: str, folder: Path, **filters: Any) -> None:
-    """Fetch products from a service: rasters, polygons, or their names."""
-    from earthsignature_assets.cli.get import fetch_products
+def get(
+    target: str,
+    tls: bool,
+    tls_ca: Path | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    area: str | None,
+    start: dt.datetime | None,
+    end: dt.datetime | None,
+    products: tuple[str, ...],
+    categories: tuple[str, ...],
+    max_cloud: float | None,
+    model: str | None,
+    limit: int | None,
+    form: str,
+    folder: Path,
+) -> None:
+    """Fetch products from a service: rasters, polygons, pictures, or their names.
 
-    for line in fetch_products(target, form, folder, **filters):
-        click.echo(line)
+    Each file that is written gets a line on standard output. Files appear whole or not at all: a download that was
+    interrupted goes on where it stopped when the same command is given again, and what is there already stays. The exit
+    status is 0 if all went well, also where nothing matches, and 1 otherwise.
+    """
+    from earthsignature_assets.cli.get import fetch_products
+    from earthsignature_grpc.client import EarthSignatureClient, Tls
+
+    encrypted = tls or tls_ca or tls_certificate or tls_key
+    with EarthSignatureClient(target, tls=Tls(tls_ca, tls_certificate, tls_key) if encrypted else None) as client:
+        all_well = fetch_products(
+            client,
+            form,
+            folder,
+            {
+                "area": area,
+                "start": start.date() if start else None,
+                "end": end.date() if end else None,
+                "product_ids": products,
+                "categories": categories,
+                "max_cloud_percent": max_cloud,
+                "model": model,
+            },
+            limit,
+            Console(stderr=True),
+        )
+    if not all_well:
+        sys.exit(1)
 
 
 _who = click.option("--who", default=getpass.getuser, show_default="your user name", help="Whose decision it is.")

@@ -96,7 +96,8 @@ def test_run_publishes_a_tile_and_get_fetches_it(deployment: Any, tmp_path: Path
         assert code == 0
         product_id = output.split()[0]
         assert product_id == deployment.product.product_id
-        assert invoke("get", "--target", address, "--to", str(folder), "--category", "Rice fields") == (0, "")
+        nothing = invoke("get", "--target", address, "--to", str(folder), "--category", "Rice fields")
+        assert nothing == (0, "No product matches.\n")
         assert invoke("get", "--target", address, "--to", str(folder), "--product", product_id)[0] == 0
         for form in ("geoparquet", "geojson"):
             assert invoke("get", "--target", address, "--to", str(folder), "--as", form)[0] == 0
