@@ -30,7 +30,7 @@ def address(deployment: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.mark.parametrize(("kind", "code"), BLOCKS)
 def test_an_example_runs(kind: str, code: str, address: str, deployment: Any, tmp_path: Path) -> None:
-    code = code.replace("localhost:50051", address).replace("build/demo/store", str(deployment.workspace.store.root))
+    code = code.replace("localhost:50051", address).replace("build/demo", str(deployment.settings.home))
     command = [sys.executable, "-c", code] if kind == "python" else ["bash", "-euo", "pipefail", "-c", code]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

@@ -284,6 +284,46 @@ _who = click.option("--who", default=getpass.getuser, show_default="your user na
 _why = click.option("--why", required=True, help="The reason, for those who come later.")
 
 
+@main.command()
+@_home
+@click.argument("products", nargs=-1)
+@click.option("--tile", help="Every product of an MGRS tile, such as 32TQM.")
+@click.option("--start", type=_day, help="First day of acquisition (UTC).")
+@click.option("--end", type=_day, help="Last day of acquisition (UTC).")
+@click.option("--all", "everything", is_flag=True, help="Every product.")
+@click.option("--model", help="Model version; by default the current one of each product.")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["flatgeobuf", "geopackage", "pmtiles", "geojson", "geoparquet"]),
+    default="geopackage",
+    show_default=True,
+    help="Format of the files. PMTiles have zoom 8 to 13 and take minutes for a dense tile.",
+)
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Folder for the files; by default the current one. What has the same name is replaced.",
+)
+@_reported
+def export(home: Path, products: tuple[str, ...], form: str, folder: Path, **choice: Any) -> None:
+    """Write the polygons of published PRODUCTS (Sentinel-2 names) for other programs, a file each.
+
+    \b
+    earthsignature export --tile 32TQM --as flatgeobuf --to maps
+    earthsignature export S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from earthsignature_assets.cli.export import export_products
+    from earthsignature_assets.products.export import ExportFormat
+    from earthsignature_assets.products.store import ProductStore
+
+    settings = _settings(home)
+    store = ProductStore(settings.store or settings.home / "store", settings.catalogue)
+    export_products(store, ExportFormat[form.upper()], folder, Console(), names=products, **choice)
+
+
 @main.group(invoke_without_command=True)
 @_home
 @click.pass_context
