@@ -17,6 +17,7 @@ from earthsignature_assets.errors import ServiceUnavailableError
 from earthsignature_assets.products.store import ProductStore
 from earthsignature_grpc.admission import Admission
 from earthsignature_grpc.authorisation import Authorisation
+from earthsignature_grpc.creator import ProductCreator
 from earthsignature_grpc.descriptors import SERVICES
 from earthsignature_grpc.limits import Limits
 from earthsignature_grpc.options import DEFAULT_LISTEN
@@ -73,7 +74,8 @@ async def running_server(
             ),
             interceptors=(Admission(limits, authorisation.name_of),),
         )
-        server.add_generic_rpc_handlers(service_handlers(Backend(reader, threads, limits, authorisation, stopping)))
+        backend = Backend(reader, threads, limits, authorisation, ProductCreator(reader.store), stopping)
+        server.add_generic_rpc_handlers(service_handlers(backend))
         servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         add_reflection(server, (*SERVICES, health.SERVICE_NAME))

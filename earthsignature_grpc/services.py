@@ -13,13 +13,13 @@ from typing import TypeAlias
 
 import grpc
 
-from earthsignature_assets.errors import CredentialError
 from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_grpc import v1, v2, v3
 from earthsignature_grpc.authorisation import Authorisation
-from earthsignature_grpc.calls import MethodHandler, refusing_method, streaming_method
+from earthsignature_grpc.calls import MethodHandler, refusing_method, streaming_method, writing_method
+from earthsignature_grpc.creator import ProductCreator
 from earthsignature_grpc.descriptors import LEGACY, V1, V2, V3
-from earthsignature_grpc.errors import refusal_of, unimplemented_refusal
+from earthsignature_grpc.errors import unimplemented_refusal
 from earthsignature_grpc.limits import Limits
 from earthsignature_grpc.reading import ProductReader, Renderer, rendered
 
@@ -27,9 +27,6 @@ from earthsignature_grpc.reading import ProductReader, Renderer, rendered
 _FILES_AT_ONCE = 1
 _NAMES_AT_ONCE = 256
 _SEARCH_REMEDY = "SearchSegmentation is not served; ListSegmentation has filters for place, time, product and class"
-_NO_CREDENTIAL = CredentialError(
-    "CreateProduct needs a credential, and this server accepts none: products are published by the pipeline"
-)
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,7 @@ class Backend:
         threads: where what blocks runs, off the event loop.
         limits: what clients are granted.
         authorisation: who may write.
+        creator: makes the products that clients send.
         stopping: set once the server is told to stop; streams without an end of their own end then.
     """
 
@@ -48,6 +46,7 @@ class Backend:
     threads: ThreadPoolExecutor
     limits: Limits
     authorisation: Authorisation
+    creator: ProductCreator
     stopping: asyncio.Event
 
 
@@ -76,6 +75,14 @@ def _answering(
     return streaming_method(method, responses, backend.limits)
 
 
+def _creating(backend: Backend, method: str, version: str) -> MethodHandler:
+    async def create(request: bytes, writer: str) -> bytes:
+        await backend.creator.create(version, request, writer)
+        return b""  # CreateProductResponse has no fields
+
+    return writing_method(method, backend.authorisation.writer, create, backend.limits)
+
+
 def _version_1(backend: Backend, name: str) -> Methods:
     answering = partial(_answering, backend)
     return {
@@ -85,7 +92,7 @@ def _version_1(backend: Backend, name: str) -> Methods:
         "ListProductIds": answering(
             f"{name}/ListProductIds", v1.product_ids_query, v1.render_product_id, _NAMES_AT_ONCE
         ),
-        "CreateProduct": refusing_method(f"{name}/CreateProduct", refusal_of(_NO_CREDENTIAL)),
+        "CreateProduct": _creating(backend, f"{name}/CreateProduct", "v1"),
     }
 
 
@@ -98,7 +105,7 @@ def _version_2(backend: Backend, name: str) -> Methods:
         "ListProductIds": answering(
             f"{name}/ListProductIds", v2.product_ids_query, v2.render_product_feature, _NAMES_AT_ONCE
         ),
-        "CreateProduct": refusing_method(f"{name}/CreateProduct", refusal_of(_NO_CREDENTIAL)),
+        "CreateProduct": _creating(backend, f"{name}/CreateProduct", "v2"),
     }
 
 

@@ -5,7 +5,7 @@ the one asked. So each request first goes through google protobuf's parser, whic
 a look at what that parser set aside (see docs/decisions/0003).
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import betterproto2
 from google.protobuf.descriptor import FieldDescriptor
@@ -34,11 +34,21 @@ def decode_request(content: bytes, request_type: type[RequestT], full_name: str)
         QueryError: the bytes are truncated or corrupt, a field has the wrong wire type, or a Timestamp is out of
             range.
     """
-    message = wire_class(full_name)()
+    # What betterproto2 reads is what google protobuf wrote: merged, complete, in order.
+    return request_type.parse(parse_strictly(content, full_name).SerializeToString())
+
+
+def parse_strictly(content: bytes, full_name: str) -> Any:
+    """Read a message of the contract with google protobuf's own class; unknown fields are gone.
+
+    Raises:
+        QueryError: as `decode_request`, or a field that proto2 requires is missing.
+    """
+    message: Any = wire_class(full_name)()
+    name = full_name.rpartition(".")[2]
     try:
         message.ParseFromString(content)
     except DecodeError as error:
-        name = full_name.rpartition(".")[2]
         raise QueryError(
             name,
             f"these {len(content)} bytes are no {full_name} (truncated or corrupt, or a string that is not UTF-8); "
@@ -46,8 +56,10 @@ def decode_request(content: bytes, request_type: type[RequestT], full_name: str)
         ) from error
     _check_fields(message, "")
     message.DiscardUnknownFields()
-    # What betterproto2 reads is what google protobuf wrote: merged, complete, in order.
-    return request_type.parse(message.SerializeToString())
+    if not message.IsInitialized():
+        missing = ", ".join(message.FindInitializationErrors()[:3])
+        raise QueryError(name, f"lacks {missing}; encode it with code generated from the published .proto files")
+    return message
 
 
 def _check_fields(message: Message, path: str) -> None:

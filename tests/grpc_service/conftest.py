@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -179,13 +179,16 @@ class Authority:
 
 
 @contextmanager
-def _server_process(store: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The service as its users start it; yields its address and the process."""
+def _server_process(store: Path, *options: str, log: Path | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The service as its users start it, its log in a file or to be read; yields its address and the process."""
     command = [sys.executable, "-m", "earthsignature_grpc", "--store", str(store), "--listen", "127.0.0.1:0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        nullcontext(subprocess.PIPE) if log is None else log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
         try:
             line = process.stdout.readline()
-            assert line, process.stderr.read()
+            assert line, process.stderr.read() if log is None else log.read_text()
             yield f"127.0.0.1:{line.strip().rpartition(':')[2]}", process
         finally:
             if process.poll() is None:

@@ -1,0 +1,417 @@
+"""CreateProduct in both versions: what is published, who may, and what is refused with nothing stored."""
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import shapely
+from google.rpc.error_details_pb2 import BadRequest
+from grpc_status import rpc_status
+from rasterio.io import MemoryFile
+
+from earthsignature_assets.errors import BusyError, QueryError
+from earthsignature_assets.grid import PixelGrid, tile_grid
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.products.product import Asset
+from earthsignature_assets.products.store import ProductStore
+from earthsignature_grpc.creation import create_v1, create_v2
+from earthsignature_grpc.creator import ProductCreator
+from earthsignature_grpc.geobuf import read_frame
+from earthsignature_grpc.tokens import Role, TokenFile
+
+PRODUCT_ID = "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516"
+MODEL = "partner-net-v3"
+V1 = "/snapearth.api.v1.DatabaseProductService"
+V2 = "/snapearth.api.v2.DatabaseProductService"
+LEGACY = "/snapearth.api.v1.database.DatabaseProductService"
+TILE = tile_grid("32TQM")
+GRID = PixelGrid(TILE.epsg, TILE.left_m + 4000, TILE.top_m - 6000, 10.0, 80, 60)
+ABSENT = object()
+
+
+def _tiff(values: np.ndarray, grid: PixelGrid = GRID, **changes: Any) -> bytes:
+    profile = {
+        "driver": "GTiff",
+        "height": values.shape[0],
+        "width": values.shape[1],
+        "count": 1,
+        "compress": "deflate",
+    }
+    profile |= {"dtype": values.dtype, "crs": f"EPSG:{grid.epsg}", "transform": grid.transform} | changes
+    with MemoryFile() as file:
+        with file.open(**profile) as raster:
+            for band in range(1, profile["count"] + 1):
+                raster.write(values.astype(profile["dtype"]), band)
+        return file.read()
+
+
+def _codes() -> np.ndarray:
+    codes = np.full((60, 80), 312, np.uint16)
+    codes[:, 40:] = 211
+    codes[:20, :10] = 0
+    return codes
+
+
+def _cloud() -> np.ndarray:
+    cloud = np.zeros((30, 40), np.uint8)
+    cloud[20:, 30:] = 1
+    return cloud
+
+
+COARSE = GRID.at_resolution(20.0)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("created") / "store"
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenFile:
+    return TokenFile(tmp_path_factory.mktemp("tokens") / "tokens.json")
+
+
+@pytest.fixture(scope="module")
+def server_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("log") / "server.log"
+
+
+@pytest.fixture(scope="module")
+def channel(start_server, store, tokens, server_log) -> Iterator[grpc.Channel]:
+    options = [("grpc.max_receive_message_length", -1)]
+    with (
+        start_server(store, "--tokens", str(tokens.path), log=server_log) as (address, _),
+        grpc.insecure_channel(address, options) as it,
+    ):
+        yield it
+
+
+@pytest.fixture(scope="module")
+def writer(tokens) -> str:
+    return tokens.add("ingest", Role.WRITER, dt.timedelta(days=1))
+
+
+@pytest.fixture
+def create(channel, writer) -> Callable[..., Any]:
+    def call(request: Any, service: str, authorization: str | None = None) -> Any:
+        content = request if isinstance(request, bytes) else request.SerializeToString()
+        metadata = (("authorization", authorization or f"Bearer {writer}"),)
+        return channel.unary_unary(f"{service}/CreateProduct")(content, timeout=60, metadata=metadata)
+
+    return call
+
+
+def _set(values, properties, keys, facts: dict[str, Any]) -> None:
+    for name, value in facts.items():
+        if value is ABSENT:
+            continue
+        properties.extend([len(keys), len(values)])
+        keys.append(name)
+        values.add(json_value=json.dumps(value))
+
+
+def _v1_request(stubs, product_id: str = PRODUCT_ID, **changes: Any):
+    facts = {"product_id": product_id, "model": MODEL, "confidence": 80, "source": "https://stac.example/item"}
+    facts |= changes.pop("facts", {})
+    request = stubs.v1.CreateProductRequest(segmentation=_tiff(_codes()), cloud_mask=_tiff(_cloud(), COARSE))
+    request.data.dimensions, request.data.precision = 2, 6
+    if changes.pop("collection", False):
+        collection = request.data.feature_collection
+        _set(collection.values, collection.custom_properties, request.data.keys, facts)
+    else:
+        feature = request.data.feature
+        feature.geometry.type = 4
+        ring = np.rint(shapely.get_coordinates(changes.pop("footprint", GRID.footprint()))[:-1] * 1e6).astype(np.int64)
+        feature.geometry.coords.extend(np.diff(ring, axis=0, prepend=[[0, 0]]).ravel().tolist())
+        _set(feature.values, feature.properties, request.data.keys, facts)
+    for field, value in changes.items():
+        setattr(request, field, value)
+    return request
+
+
+def _stored(store: Path) -> int:
+    with ProductStore(store).open_catalogue() as catalogue:
+        return sum(1 for _ in catalogue.all_products())
+
+
+def test_a_product_of_version_1_is_served_in_both_versions(create, channel, stubs, store) -> None:
+    assert create(_v1_request(stubs), V1) == b""
+    (answer,) = stubs.v1_google.DatabaseProductServiceStub(channel).ListSegmentation(
+        stubs.v1.ListSegmentationRequest(product_ids=[PRODUCT_ID]), timeout=10
+    )
+    assert (answer.product_id, answer.product_type) == (PRODUCT_ID, "S2MSI2A")
+    with MemoryFile(answer.segmentation) as file, file.open() as raster:
+        assert np.array_equal(raster.read(1), _codes())
+        assert (raster.crs.to_epsg(), raster.transform, raster.nodata) == (GRID.epsg, GRID.transform, 0)
+        assert raster.tags(1)["312"].startswith("Coniferous forest")
+    with MemoryFile(answer.cloud_mask) as file, file.open() as raster:
+        assert np.array_equal(raster.read(1), _cloud())
+    assert answer.cloud_cover == pytest.approx(100 * 400 / 4600)
+    assert shapely.from_wkt(answer.wkt).equals_exact(shapely.MultiPolygon([GRID.footprint()]), 1e-5)
+    (polygons,) = stubs.v2_google.DatabaseProductServiceStub(channel).ListSegmentation(
+        stubs.v2.ListSegmentationRequest(product_ids=[PRODUCT_ID]), timeout=10
+    )
+    frame = read_frame(polygons.segmentation.SerializeToString())
+    assert sorted(frame["code"]) == [211, 312]
+    assert frame["area_m2"].sum() == 4600 * 100
+    assert frame["mean_confidence"].tolist() == [80, 80]
+    with ProductStore(store).open_catalogue() as catalogue:
+        product = catalogue.find(PRODUCT_ID, ModelVersion.parse(MODEL))
+        assert not list(ProductStore(store).verify(catalogue))
+    item = json.loads((store / product.folder / Asset.ITEM).read_bytes())
+    assert item["links"][0]["href"] == "https://stac.example/item"
+    with pytest.raises(grpc.RpcError) as caught:
+        create(_v1_request(stubs), V1)
+    assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
+
+
+def test_what_version_2_sends_can_be_given_to_another_model(create, channel, stubs) -> None:
+    product_id = PRODUCT_ID.replace("T32TQM_20260501T14", "T32TQM_20260501T15")
+    create(_v1_request(stubs, product_id), LEGACY)
+    stub = stubs.v2_google.DatabaseProductServiceStub(channel)
+    (answer,) = stub.ListSegmentation(stubs.v2.ListSegmentationRequest(product_ids=[product_id]), timeout=10)
+    request = stubs.v2.CreateProductRequest(product=answer.segmentation)
+    collection = request.product.feature_collection
+    place = list(request.product.keys).index("model")
+    for key, value in zip(collection.custom_properties[::2], collection.custom_properties[1::2], strict=True):
+        if key == place:
+            collection.values[value].string_value = "partner-net-v4"
+    create(request, V2)
+    # A client of 2022 has no field for the model: these are the bytes of one that has.
+    chosen = (
+        stubs.v2.ListSegmentationRequest(product_ids=[product_id]).SerializeToString() + b"\xa2\x01\x0epartner-net-v4"
+    )
+    (again,) = stub.ListSegmentation(stubs.v2.ListSegmentationRequest.FromString(chosen), timeout=10)
+    was, now = (read_frame(reply.segmentation.SerializeToString()) for reply in (answer, again))
+    assert was.geometry.tolist() == now.geometry.tolist()
+    assert (was["code"].tolist(), was["mean_confidence"].tolist()) == (
+        now["code"].tolist(),
+        now["mean_confidence"].tolist(),
+    )
+    (raster_answer,) = stubs.v1_google.DatabaseProductServiceStub(channel).ListSegmentation(
+        stubs.v1.ListSegmentationRequest.FromString(chosen), timeout=10
+    )
+    with MemoryFile(raster_answer.segmentation) as file, file.open() as raster:
+        assert (raster.transform, raster.shape) == (GRID.transform, GRID.shape)
+        assert np.array_equal(raster.read(1), _codes())
+
+
+def test_a_collection_of_facts_is_enough_and_the_footprint_is_the_valid_pixels(create, channel, stubs) -> None:
+    product_id = PRODUCT_ID.replace("T141516", "T161516")
+    create(_v1_request(stubs, product_id, collection=True, facts={"cloud_cover": 12.5}), V1)
+    (answer,) = stubs.v1_google.DatabaseProductServiceStub(channel).ListSegmentation(
+        stubs.v1.ListSegmentationRequest(product_ids=[product_id]), timeout=10
+    )
+    assert answer.cloud_cover == 12.5
+    footprint = shapely.from_wkt(answer.wkt)
+    assert footprint.is_valid
+    assert GRID.footprint().buffer(1e-6).covers(footprint)
+    assert footprint.area > 0.9 * GRID.footprint().area * 46 / 48
+
+
+OTHER = PRODUCT_ID.replace("T141516", "T171516")
+SHIFTED = PixelGrid(GRID.epsg, GRID.left_m + 10, GRID.top_m, 10.0, 80, 60)
+OUTSIDE = PixelGrid(GRID.epsg, TILE.left_m + 109_400, GRID.top_m, 10.0, 80, 60)
+NEXT_ZONE = PixelGrid(32633, GRID.left_m, GRID.top_m, 10.0, 80, 60)
+
+
+def _with(value: int) -> np.ndarray:
+    codes = _codes()
+    codes[30, 30] = value
+    return codes
+
+
+def _lying() -> bytes:
+    """A GeoTIFF whose header promises a whole tile, and whose file ends after the first of its pixels."""
+    content = _tiff(np.zeros((512, 512), np.uint16), TILE, compress=None)
+    return content.replace((512).to_bytes(2, "little"), (10_980).to_bytes(2, "little"))
+
+
+def _bomb() -> bytes:
+    """A few kilobytes that promise 60,000 x 60,000 pixels."""
+    profile = {"driver": "GTiff", "height": 60_000, "width": 60_000, "count": 1, "dtype": "uint16", "tiled": True}
+    profile |= {"SPARSE_OK": True, "crs": f"EPSG:{GRID.epsg}", "transform": GRID.transform, "compress": "deflate"}
+    with MemoryFile() as file:
+        with file.open(**profile):
+            pass
+        return file.read()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "reason"),
+    [
+        ({"segmentation": b""}, "segmentation", "missing"),
+        ({"segmentation": b"II*\0 no TIFF"}, "segmentation", "GeoTIFF"),
+        ({"segmentation": b"<VRTDataset/>"}, "segmentation", "GeoTIFF"),
+        ({"segmentation": _tiff(_codes())[:-100]}, "segmentation", ""),
+        ({"segmentation": _lying()}, "segmentation", ""),
+        ({"segmentation": _bomb()}, "segmentation", "60000"),
+        ({"segmentation": _tiff(_codes(), count=2)}, "segmentation", "2 bands"),
+        ({"segmentation": _tiff(_codes(), dtype="float32")}, "segmentation", "float32"),
+        ({"segmentation": _tiff(_codes(), SHIFTED)}, "segmentation", "not on the grid"),
+        ({"segmentation": _tiff(_codes(), OUTSIDE)}, "segmentation", "not on the grid"),
+        ({"segmentation": _tiff(_codes(), NEXT_ZONE)}, "segmentation", "EPSG:32632"),
+        ({"segmentation": _tiff(_codes(), crs=None)}, "segmentation", "not georeferenced"),
+        ({"segmentation": _tiff(_codes(), COARSE)}, "segmentation", "not georeferenced"),
+        ({"segmentation": _tiff(_with(314))}, "segmentation", "314"),
+        ({"segmentation": _tiff(_with(65535))}, "segmentation", "65535"),
+        ({"segmentation": _tiff(np.zeros_like(_codes()))}, "data", "no pixel"),
+        ({"cloud_mask": b""}, "cloud_mask", "missing"),
+        ({"cloud_mask": _tiff(_cloud()[:, :-1], COARSE)}, "cloud_mask", "another grid"),
+        ({"cloud_mask": _tiff(_cloud() * 2, COARSE)}, "cloud_mask", "other values"),
+        ({"facts": {"product_id": "../../etc/passwd"}}, "data", "no Sentinel-2 product name"),
+        ({"facts": {"product_id": OTHER + "/.."}}, "data", "no Sentinel-2 product name"),
+        ({"facts": {"product_id": ABSENT}}, "data", "product_id"),
+        ({"facts": {"model": "../x-v1"}}, "data", "no model version"),
+        ({"facts": {"model": ABSENT}}, "data", "model"),
+        ({"facts": {"sensed_at": "2026-05-09T10:00:00Z"}}, "data", "sensed_at"),
+        ({"facts": {"sensed_at": "yesterday"}}, "data", "sensed_at"),
+        ({"facts": {"cloud_cover": 101}}, "data", "percentage"),
+        ({"facts": {"cloud_cover": True}}, "data", "percentage"),
+        ({"facts": {"source": "x\ny"}}, "data", "URL"),
+        ({"footprint": shapely.Polygon([(11, 45), (12, 46), (11, 46), (12, 45)])}, "data", "no valid polygon"),
+    ],
+)  # fmt: skip
+def test_what_is_no_product_is_refused_and_nothing_stored(stubs, tmp_path, changes, field, reason) -> None:
+    request = _v1_request(stubs, **({"product_id": OTHER} | changes)).SerializeToString()
+    with pytest.raises(QueryError) as caught:
+        create_v1(ProductStore(tmp_path / "store"), request, tmp_path)
+    assert caught.value.field == field
+    assert reason in caught.value.remedy
+    assert _stored(tmp_path / "store") == 0
+    assert not list((tmp_path / "store").glob("products/*"))
+
+
+def test_a_refused_product_is_named_to_its_client_and_logged(create, stubs, store, server_log) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        create(_v1_request(stubs, OTHER, segmentation=_lying()), V1)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, caught.value.details()
+    assert _violation(caught.value).field == "segmentation"
+    assert "CreateProduct: segmentation: " in server_log.read_text()
+    assert not list(store.glob(".staging/*"))
+
+
+def _violation(error: grpc.RpcError) -> BadRequest.FieldViolation:
+    (packed,) = rpc_status.from_call(error).details
+    detail = BadRequest()
+    assert packed.Unpack(detail)
+    return detail.field_violations[0]
+
+
+def _v2_request(stubs, boxes: list[tuple[Any, shapely.Polygon]], **facts: Any):
+    request = stubs.v2.CreateProductRequest()
+    data = request.product
+    data.dimensions, data.precision = 2, 6
+    data.keys.append("code")
+    for number, (code, box) in enumerate(boxes):
+        feature = data.feature_collection.features.add(id=str(number), properties=[0, 0])
+        feature.values.add(json_value=json.dumps(code))
+        feature.geometry.type = 4
+        ring = np.rint(shapely.get_coordinates(box)[:-1] * 1e6).astype(np.int64)
+        feature.geometry.coords.extend(np.diff(ring, axis=0, prepend=[[0, 0]]).ravel().tolist())
+    collection = data.feature_collection
+    _set(collection.values, collection.custom_properties, data.keys, {"product_id": OTHER, "model": MODEL} | facts)
+    return request
+
+
+_WEST, _SOUTH = GRID.footprint().bounds[:2]
+SQUARE = shapely.box(_WEST, _SOUTH, _WEST + 0.01, _SOUTH + 0.01)
+BOW = shapely.Polygon([(_WEST, _SOUTH), (_WEST + 0.01, _SOUTH + 0.01), (_WEST, _SOUTH + 0.01), (_WEST + 0.01, _SOUTH)])
+
+
+@pytest.mark.parametrize(
+    ("boxes", "reason"),
+    [
+        ([], "no polygon"),
+        ([(314, SQUARE)], "314"),
+        ([("x", SQUARE)], "classes are CORINE"),
+        ([(True, SQUARE)], "classes are CORINE"),
+        ([(312, BOW)], "no valid polygon"),
+        ([(312, shapely.box(0, 0, 1, 1))], "outside tile"),
+        ([(312, SQUARE), (211, SQUARE)], "overlap"),
+        ([(312, SQUARE), (211, shapely.box(_WEST + 0.02, _SOUTH, _WEST + 0.020002, _SOUTH + 0.000002))], "smaller"),
+    ],
+)
+def test_polygons_that_are_no_product_are_refused(stubs, tmp_path, boxes, reason) -> None:
+    with pytest.raises(QueryError, match=reason) as caught:
+        create_v2(ProductStore(tmp_path / "store"), _v2_request(stubs, boxes).SerializeToString(), tmp_path)
+    assert caught.value.field == "product"
+    assert _stored(tmp_path / "store") == 0
+
+
+@pytest.mark.parametrize("create_product", [create_v1, create_v2])
+@pytest.mark.parametrize("request_bytes", [b"\x0a\x50short", b"\x12\x01", b"\xff" * 20, b"", b"\x0a\x02\x2a\x00"])
+def test_malformed_requests_are_refused(create_product, request_bytes, tmp_path) -> None:
+    with pytest.raises(QueryError):
+        create_product(ProductStore(tmp_path / "store"), request_bytes, tmp_path)
+
+
+@pytest.mark.parametrize("service", [V1, V2, LEGACY])
+def test_writing_needs_a_writers_token(create, tokens, writer, service) -> None:
+    for header in (
+        "Bearer",
+        "Bearer x",
+        "Basic " + writer,
+        writer,
+        "Bearer " + writer[:-1],
+        "Bearer \u2603".encode().hex(),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            create(b"", service, header)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED, header
+
+
+def test_roles_and_revocations_take_effect_at_once(create, tokens) -> None:
+    reader = tokens.add("reader", Role.READER, dt.timedelta(days=1))
+    with pytest.raises(grpc.RpcError) as caught:
+        create(b"", V1, f"bearer {reader}")
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    expired = tokens.add("expired", Role.WRITER, dt.timedelta(0))
+    other = tokens.add("other", Role.WRITER, dt.timedelta(days=1))
+    # What the second sends is no product, but it gets that far.
+    for secret, code in ((expired, grpc.StatusCode.UNAUTHENTICATED), (other, grpc.StatusCode.INVALID_ARGUMENT)):
+        with pytest.raises(grpc.RpcError) as caught:
+            create(b"", V1, f"Bearer {secret}")
+        assert caught.value.code() is code
+    tokens.revoke("other")
+    with pytest.raises(grpc.RpcError) as caught:
+        create(b"", V1, f"Bearer {other}")
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_without_a_credential_the_request_is_not_even_taken(channel) -> None:
+    # 60 MB are above gRPC's buffers: the refusal comes while most of them are still with the client.
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(f"{V1}/CreateProduct")(bytes(60 << 20), timeout=20)
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_cancelled_creation_leaves_nothing(stubs, tmp_path) -> None:
+    store = tmp_path / "store"
+    creator = ProductCreator(ProductStore(store))
+    request = _v1_request(stubs).SerializeToString()
+    task = asyncio.create_task(creator.create("v1", request, "test"))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert creator._waiting == 0
+    assert not list(store.glob("products/*"))
+    assert await creator.create("v1", request, "test") == PRODUCT_ID
+
+
+async def test_only_a_few_may_wait(stubs, tmp_path) -> None:
+    creator = ProductCreator(ProductStore(tmp_path / "store"))
+    tasks = [asyncio.create_task(creator.create("v1", b"", "test")) for _ in range(4)]
+    await asyncio.sleep(0)
+    with pytest.raises(BusyError):
+        await creator.create("v1", b"", "test")
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
