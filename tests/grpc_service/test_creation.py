@@ -20,6 +20,7 @@ from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.verification import verify
 from earthsignature_grpc.creation import create_v1, create_v2
 from earthsignature_grpc.creator import ProductCreator
 from earthsignature_grpc.geobuf import read_frame
@@ -163,7 +164,7 @@ def test_a_product_of_version_1_is_served_in_both_versions(create, channel, stub
     assert frame["mean_confidence"].tolist() == [80, 80]
     with ProductStore(store).open_catalogue() as catalogue:
         product = catalogue.find(PRODUCT_ID, ModelVersion.parse(MODEL))
-        assert not list(ProductStore(store).verify(catalogue))
+        assert not any(damage for _, damage in verify(ProductStore(store).storage, catalogue))
     item = json.loads((store / product.folder / Asset.ITEM).read_bytes())
     assert item["links"][0]["href"] == "https://stac.example/item"
     with pytest.raises(grpc.RpcError) as caught:
