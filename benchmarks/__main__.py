@@ -58,6 +58,9 @@ def main(only: str | None, list_rows: bool, size: int, products: int, output: Pa
     started = time.monotonic()
     for row in rows:
         console.print(f"[bold]{row.name}[/]: {row.title}", highlight=False)
+        if reason := row.absent():
+            console.print(f"  left out: {reason}", highlight=False)
+            continue
         try:
             results[row.name] = measure(row, options, lambda line: console.print(f"  {line}", highlight=False))
         except BenchmarkError as error:

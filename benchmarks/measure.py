@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from types import TracebackType
 from typing import Self
@@ -93,8 +93,8 @@ class Worker:
 def measure(row: Row, options: Options, progress: Progress = lambda _: None) -> Result:
     """Measure a row and its peers.
 
-    Every contender runs once uncounted (imports, compilation, caches), then they take turns, so that a disturbance
-    of the machine hits all of them.
+    Every contender runs once uncounted (imports, compilation, caches) unless the row is too long for it, then they take
+    turns, so that a disturbance of the machine hits all of them. Peers that cannot be measured here are left out.
 
     Raises:
         BenchmarkError: a contender failed.
@@ -104,11 +104,15 @@ def measure(row: Row, options: Options, progress: Progress = lambda _: None) -> 
         progress("preparing")
         with Worker(row, "prepare", options) as worker:
             worker.finish()
+    absent = {name: reason for name in row.peers if (reason := row.absent(name))}
+    for name, reason in absent.items():
+        progress(f"without {name}: {reason}")
+    row = replace(row, peers={name: peer for name, peer in row.peers.items() if name not in absent})
     roles = {"own": row.name, **{f"peer:{name}": name for name in row.peers}}
     values: dict[str, list[float]] = {role: [] for role in roles}
     with ExitStack() as stack:
         workers = {role: stack.enter_context(Worker(row, role, options)) for role in roles}
-        for role, worker in workers.items():
+        for role, worker in workers.items() if row.warm_up else ():
             progress(f"warming up {roles[role]}")
             worker.run_once()
         for repetition in range(1, row.repetitions + 1):
@@ -129,7 +133,7 @@ def result_of(row: Row, values: Mapping[str, list[float]], peak_mb: float) -> Re
         value=value,
         unit=row.unit,
         target=row.target.text if row.target else None,
-        met=row.target.met(value, peers) if row.target else None,
+        met=row.target.met(value, peers) and peak_mb <= row.target.most_mb if row.target else None,
         peers=peers,
         peak_mb=round(peak_mb, 1),
     )

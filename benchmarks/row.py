@@ -3,6 +3,7 @@
 A contender is then a process that holds only what it needs: its peak memory is its own.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
@@ -42,10 +43,11 @@ Contender = Callable[[Options], AbstractContextManager[Callable[[], float]]]
 
 @dataclass(frozen=True)
 class Target:
-    """What is promised: a sentence, and whether a value beside its peers' keeps it."""
+    """What is promised: a sentence, whether a value beside its peers' keeps it, and the most peak memory in MiB."""
 
     text: str
     met: Callable[[float, Mapping[str, float]], bool]
+    most_mb: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class Row:
         peers: what it is compared with, by name.
         target: None where nothing is promised.
         prepare: makes what all contenders read, once, in a process of its own.
-        repetitions: measured runs of each contender, after one that is not counted.
+        repetitions: measured runs of each contender.
+        warm_up: whether one run comes first that is not counted.
+        needs: for `own` or a peer's name, what says why it cannot be measured here; None where it can.
         higher_is_better: true for rates.
     """
 
@@ -73,11 +77,17 @@ class Row:
     prepare: Callable[[Options], None] | None = None
     repetitions: int = 5
     higher_is_better: bool = False
+    warm_up: bool = True
+    needs: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
         """The module that holds this row in its `ROWS`: the worker finds it there."""
         return self.own.__module__
+
+    def absent(self, contender: str = "own") -> str | None:
+        """Why a contender cannot be measured here; None where it can."""
+        return self.needs[contender]() if contender in self.needs else None
 
     def filled(self, options: Options) -> Self:
         """This row with the options named in its title and unit."""

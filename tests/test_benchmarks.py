@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,27 @@ def test_damaged_results_are_refused_with_the_remedy(tmp_path: Path) -> None:
     path.write_text('[{"name": "patches"}]', encoding="utf-8")
     with pytest.raises(BenchmarkError, match="delete it"):
         read_results(path)
+
+
+def test_a_row_without_warm_up_leaves_out_peers_that_are_not_there(fake_rows: tuple[Row, ...], tmp_path: Path) -> None:
+    said: list[str] = []
+    row = replace(fake_rows[0], repetitions=1, warm_up=False, target=None, needs={"theirs": lambda: "no such package"})
+    measured = measure(row, Options(folder=tmp_path / "bench"), said.append)
+    assert (measured.value, measured.peers) == (100.0, {})
+    assert "without theirs: no such package" in said
+
+
+def test_a_row_that_cannot_be_measured_is_left_out_and_fails_nothing(
+    fake_rows: tuple[Row, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = (replace(fake_rows[2], name="absent", needs={"own": lambda: "no such server"}),)
+    monkeypatch.setattr("benchmarks.registry.ROWS", rows)
+    done = CliRunner().invoke(command.main, ["--only", "absent", "--output", str(tmp_path / "bench.json")])
+    assert (done.exit_code, done.exception) == (0, None)
+    assert "left out: no such server" in done.output
+
+
+def test_too_much_memory_misses_a_target() -> None:
+    target = Target("≤ 5 s, ≤ 100 MB", lambda value, _: value <= 5, most_mb=100)
+    row = Row("x", "x", "s", lambda _: pytest.fail("not run"), target=target)
+    assert [result_of(row, {"own": [1.0]}, peak).met for peak in (99.0, 101.0)] == [True, False]

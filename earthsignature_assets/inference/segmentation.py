@@ -25,6 +25,8 @@ from earthsignature_assets.models.repository import ModelDescription
 
 Progress = Callable[[int, int], None]
 
+_READ_AHEAD = 1
+
 
 @dataclass(frozen=True)
 class SegmentationSummary:
@@ -71,7 +73,7 @@ def segment_scene(
     height, width = patches.grid.shape
     windows = -(-height // core) * -(-width // core)
     reading = WindowReader(patches, core, model.halo)
-    most_under_way = 2 * engine.windows_at_once
+    most_under_way = engine.windows_at_once + _READ_AHEAD
     under_way: deque[tuple[Window, Future[Segments]]] = deque()
     seen = skipped = sent = 0
     with (

@@ -65,7 +65,7 @@ class ModelDescription:
     halo: int
     classes: tuple[PredictedClass, ...]
     sha256: str
-    core: int = 1024
+    core: int = 896
 
     def __post_init__(self) -> None:
         if self.stride < 1 or self.halo % self.stride or self.halo * 2 < self.receptive_field - 1:
