@@ -7,7 +7,7 @@ READY := .venv/.ready
 HOME_OF_DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-services bench train proto lock format clean
+.PHONY: help demo ui test test-services bench soak train proto lock format clean
 
 help:  ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test-services: $(READY)  ## The tests that need a real server
 
 bench: $(READY)  ## Measure; ONLY=name runs one row. Results also in build/bench.json
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+soak: $(READY)  ## Many clients, mixed calls and publishing for SOAK_MINUTES (10); fails on growth
+	$(BIN)/python -m benchmarks.soak --minutes $(or $(SOAK_MINUTES),10)
 
 train: $(READY)  ## Train and export corine-unet on DATA (needs torch: any build that this machine runs)
 	@$(BIN)/python -c 'import torch, onnx, onnxscript' 2>/dev/null || $(BIN)/python -m pip install --quiet torch onnx onnxscript

@@ -6,12 +6,15 @@ so there a place is one pixel in all of them; a place that tiles of two zones sh
 
 import datetime as dt
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
+import rasterio.errors
 import shapely
 from pyproj import Geod, Transformer
 from rasterio.features import geometry_mask
@@ -20,7 +23,7 @@ from shapely.geometry.base import BaseGeometry
 
 from earthsignature_assets.errors import ProductError, QueryError
 from earthsignature_assets.grid import tile_grid
-from earthsignature_assets.nomenclature import NO_DATA
+from earthsignature_assets.nomenclature import CODES, NO_DATA
 from earthsignature_assets.products.product import Asset, Product
 
 MAX_PIXELS = 600_000_000
@@ -77,9 +80,11 @@ class ClassAreas:
 
 @dataclass
 class _Counts:
-    pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1000, np.int64))
+    """Pixels by code, and pixels under cloud only."""
+
+    pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(CODES[-1] + 1, np.int64))
     cloudy: int = 0
-    pixel_area_m2: float = 100.0
+    resolution_m: float = 10.0
 
 
 def class_areas(
@@ -114,11 +119,11 @@ def class_areas(
         for epsg, of_zone in sorted(by_zone.items(), key=lambda entry: (-len(entry[1]), entry[0])):
             _count_zone(counts, left, epsg, of_zone, read, budget, stopped)
             left = _polygonal(left.difference(shapely.union_all([product.footprint for product in of_zone])))
-    areas_m2 = counts.pixels * counts.pixel_area_m2
+    areas_m2 = counts.pixels * counts.resolution_m**2
     return ClassAreas(
         area_m2=abs(_ELLIPSOID.geometry_area_perimeter(shapely.orient_polygons(whole))[0]),
         observed_m2=float(areas_m2.sum()),
-        cloudy_m2=counts.cloudy * counts.pixel_area_m2,
+        cloudy_m2=counts.cloudy * counts.resolution_m**2,
         by_class={int(code): float(areas_m2[code]) for code in np.flatnonzero(counts.pixels)},
         products=meeting,
     )
@@ -148,6 +153,26 @@ def _polygonal(geometry: BaseGeometry) -> BaseGeometry:
     return shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """A product and the pixels that its raster covers, counted right and down from the origin of its UTM zone."""
+
+    product: Product
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def meets(self, left: int, top: int) -> bool:
+        """Whether it meets the block with this corner."""
+        return (
+            self.left < left + _BLOCK
+            and left < self.left + self.width
+            and self.top < top + _BLOCK
+            and top < self.top + self.height
+        )
+
+
 def _count_zone(
     counts: _Counts,
     area: BaseGeometry,
@@ -157,27 +182,43 @@ def _count_zone(
     budget: PixelBudget,
     stopped: Callable[[], bool],
 ) -> None:
-    here = [product for product in products if area.intersects(product.footprint)]
-    if not here:
-        return
-    # No more than the products may show: the area of a continent is not walked through block by block. From here on
-    # the area is only drawn, not cut: projected, narrow parts may cross themselves by a hair.
-    extent = shapely.box(*shapely.union_all([product.footprint for product in here]).buffer(0.05).bounds)
-    project = Transformer.from_crs(4326, epsg, always_xy=True).transform
-    # One by one: GEOS repairs what it densifies, and of parts that touch each other it drops some.
+    resolution_m = counts.resolution_m
+    here = [
+        _placed(product, epsg, resolution_m, read)
+        for product in products
+        if area.intersects(product.footprint) and not stopped()
+    ]
+    # One by one: GEOS repairs what it densifies, and of parts that touch each other it drops some. From here on the
+    # area is only drawn, not cut: projected, narrow parts may cross themselves by a hair.
+    extent = shapely.box(*shapely.union_all([product.footprint for product in products]).buffer(0.05).bounds)
     parts = shapely.segmentize(shapely.get_parts(_polygonal(area.intersection(extent))), _LONGEST_EDGE_DEGREES)
-    if not len(parts):
+    if not here or not len(parts):
         return
+    project = Transformer.from_crs(4326, epsg, always_xy=True).transform
     metres = shapely.transform(
         shapely.MultiPolygon(list(parts)), lambda xy: np.column_stack(project(xy[:, 0], xy[:, 1]))
     )
-    resolution_m = tile_grid(here[0].scene.tile).resolution_m
     west, south, east, north = np.array(metres.bounds) / resolution_m
-    for top in range(int(np.ceil(north)), int(np.floor(south)), -_BLOCK):
-        for left in range(int(np.floor(west)), int(np.ceil(east)), _BLOCK):
+    for top in range(math.floor(-north), math.ceil(-south), _BLOCK):
+        for left in range(math.floor(west), math.ceil(east), _BLOCK):
+            # Most of a wide area is between the products: no block is drawn that none of them meets.
+            meeting = [placed for placed in here if placed.meets(left, top)]
             if stopped():
                 return
-            _count_block(counts, metres, left, top, resolution_m, epsg, here, read, budget)
+            if meeting:
+                _count_block(counts, metres, left, top, meeting, read, budget)
+
+
+def _placed(product: Product, epsg: int, resolution_m: float, read: ReadAsset) -> _Placed:
+    with _open(product, Asset.LAND_COVER, read) as raster:
+        grid = raster.transform
+        left, top = grid.c / resolution_m, -grid.f / resolution_m
+        if raster.crs.to_epsg() != epsg or (grid.a, grid.e) != (resolution_m, -resolution_m) or left % 1 or top % 1:
+            raise ProductError(
+                f"{product.product_id}: {Asset.LAND_COVER} is not on the {resolution_m:g} m grid of EPSG:{epsg}; "
+                "publish it again"
+            )
+        return _Placed(product, int(left), int(top), raster.width, raster.height)
 
 
 def _count_block(
@@ -185,62 +226,46 @@ def _count_block(
     area: BaseGeometry,
     left: int,
     top: int,
-    resolution_m: float,
-    epsg: int,
-    products: Sequence[Product],
+    products: Sequence[_Placed],
     read: ReadAsset,
     budget: PixelBudget,
 ) -> None:
-    """Count the block whose upper-left corner is (left, top) pixels from the zone's origin."""
-    transform = rasterio.Affine(resolution_m, 0, left * resolution_m, 0, -resolution_m, top * resolution_m)
+    """Count the block whose upper-left corner lies so many pixels right and down from the zone's origin."""
+    size_m = counts.resolution_m
+    transform = rasterio.Affine(size_m, 0, left * size_m, 0, -size_m, -top * size_m)
     unseen = geometry_mask([area], (_BLOCK, _BLOCK), transform, invert=True)
     cloudy = np.zeros_like(unseen)
-    for product in products:
+    for placed in products:
         if not unseen.any():
             break
-        found = _window(product, left, top, resolution_m, epsg, read, budget)
-        if found is None:
+        rows = slice(max(0, placed.top - top), min(_BLOCK, placed.top + placed.height - top))
+        columns = slice(max(0, placed.left - left), min(_BLOCK, placed.left + placed.width - left))
+        if not unseen[rows, columns].any():
             continue
-        rows, columns, codes, cloud = found
+        window = Window(
+            columns.start + left - placed.left,
+            rows.start + top - placed.top,
+            columns.stop - columns.start,
+            rows.stop - rows.start,
+        )
+        budget.spend(window.width * window.height)
+        codes, cloud = _codes(placed.product, window, read), _cloud(placed.product, window, read)
         wanted = unseen[rows, columns] & (codes != NO_DATA)
         clear = wanted & ~cloud
-        counts.pixels += np.bincount(codes[clear], minlength=1000)[:1000]
+        counts.pixels += np.bincount(codes[clear], minlength=len(counts.pixels))
         cloudy[rows, columns] |= wanted & cloud
         unseen[rows, columns] &= ~clear
     counts.cloudy += int((cloudy & unseen).sum())
-    counts.pixel_area_m2 = resolution_m**2
 
 
-def _window(
-    product: Product, left: int, top: int, resolution_m: float, epsg: int, read: ReadAsset, budget: PixelBudget
-) -> tuple[slice, slice, npt.NDArray[np.uint16], npt.NDArray[np.bool_]] | None:
-    """Codes and cloud of a product within a block, and where in the block they lie; None if they do not meet."""
-    name = f"{product.product_id}: {Asset.LAND_COVER}"
-    try:
-        with rasterio.MemoryFile(read(product, Asset.LAND_COVER)) as file, file.open() as raster:
-            grid = raster.transform
-            column, row = grid.c / resolution_m - left, top - grid.f / resolution_m
-            if (
-                raster.crs.to_epsg() != epsg
-                or (grid.a, grid.e) != (resolution_m, -resolution_m)
-                or column % 1
-                or row % 1
-            ):
-                raise ProductError(f"{name} is not on the {resolution_m:g} m grid of EPSG:{epsg}; publish it again")
-            rows = slice(max(0, int(row)), min(_BLOCK, int(row) + raster.height))
-            columns = slice(max(0, int(column)), min(_BLOCK, int(column) + raster.width))
-            if rows.start >= rows.stop or columns.start >= columns.stop:
-                return None
-            window = Window(
-                columns.start - int(column), rows.start - int(row), columns.stop - columns.start, rows.stop - rows.start
-            )
-            budget.spend(window.width * window.height)
-            codes = raster.read(1, window=window)
-        if codes.max(initial=0) >= 1000:
-            raise ProductError(f"{name} holds {codes.max()}, which is no CORINE code; publish it again")
-        return rows, columns, codes, _cloud(product, window, read)
-    except rasterio.errors.RasterioError as error:
-        raise ProductError(f"{name} cannot be read: {error}; publish it again") from error
+def _codes(product: Product, window: Window, read: ReadAsset) -> npt.NDArray[np.uint16]:
+    with _open(product, Asset.LAND_COVER, read) as raster:
+        codes: npt.NDArray[np.uint16] = raster.read(1, window=window)
+    if codes.max(initial=0) > CODES[-1]:
+        raise ProductError(
+            f"{product.product_id}: {Asset.LAND_COVER} holds {codes.max()}, which is no CORINE code; publish it again"
+        )
+    return codes
 
 
 def _cloud(product: Product, window: Window, read: ReadAsset) -> npt.NDArray[np.bool_]:
@@ -248,7 +273,16 @@ def _cloud(product: Product, window: Window, read: ReadAsset) -> npt.NDArray[np.
     top, left = int(window.row_off), int(window.col_off)
     bottom, right = top + int(window.height), left + int(window.width)
     coarse = Window(left // 2, top // 2, -(-right // 2) - left // 2, -(-bottom // 2) - top // 2)
-    with rasterio.MemoryFile(read(product, Asset.CLOUD_MASK)) as file, file.open() as raster:
+    with _open(product, Asset.CLOUD_MASK, read) as raster:
         mask = raster.read(1, window=coarse) == 1
     fine: npt.NDArray[np.bool_] = mask.repeat(2, axis=0).repeat(2, axis=1)[top % 2 :, left % 2 :]
     return fine[: bottom - top, : right - left]
+
+
+@contextmanager
+def _open(product: Product, asset: Asset, read: ReadAsset) -> Iterator[rasterio.DatasetReader]:
+    try:
+        with rasterio.MemoryFile(read(product, asset)) as file, file.open() as raster:
+            yield raster
+    except rasterio.errors.RasterioError as error:
+        raise ProductError(f"{product.product_id}: {asset} cannot be read: {error}; publish it again") from error

@@ -159,7 +159,7 @@ def test_too_much_work_is_refused_before_it_is_done(client, shelf, name_of, boxe
     area = boxed("32TQM", 0, 0, 300, 300)
     reads = []
     monkeypatch.setattr(class_areas, "PixelBudget", lambda pixels=80_000: PixelBudget(pixels))
-    monkeypatch.setattr(class_areas, "_window", lambda *arguments: reads.append(arguments))
+    monkeypatch.setattr(class_areas, "_placed", lambda *arguments: reads.append(arguments))
     with pytest.raises(QueryError, match="smaller area or a shorter period"):
         client.summarise(area)
     assert reads == []
