@@ -329,7 +329,7 @@ def export(home: Path, products: tuple[str, ...], form: str, folder: Path, **cho
 @click.pass_context
 @_reported
 def models(context: click.Context, home: Path) -> None:
-    """Model versions: list, show, register, promote, retire. Alone it lists them."""
+    """Model versions: list, show, register, quantise, serve by Triton, promote, retire. Alone it lists them."""
     from earthsignature_assets.cli.models import ModelDesk
 
     context.obj = ModelDesk(_settings(home), Console())
@@ -364,6 +364,46 @@ def register_model(desk: "ModelDesk", source: str) -> None:
     SOURCE is a folder with model.json and model.onnx, or the name of a version that was retired and takes part again.
     """
     desk.register(source)
+
+
+@models.command("quantise")
+@click.argument("model")
+@click.option("--version", type=click.IntRange(1), required=True, help="Number of the version in int8.")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Real patches for the ranges: folder of eurosat_ms_geotorchai and s2_hateg_34TFR_20181016.",
+)
+@click.pass_obj
+@_reported
+def quantise_model(desk: "ModelDesk", model: str, version: int, data: Path) -> None:
+    """Write a version in int8: faster on processors, nearly the same classes. Both are measured."""
+    desk.quantise(model, version, data)
+
+
+@models.command("triton")
+@click.argument("models", nargs=-1)
+@click.option(
+    "--for",
+    "target",
+    type=click.Choice(["onnxruntime", "gpu", "tensorrt", "python"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What the servers run the models with.",
+)
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the repository; other versions in it stay.",
+)
+@click.pass_obj
+@_reported
+def lay_out_for_triton(desk: "ModelDesk", models: tuple[str, ...], target: str, folder: Path) -> None:
+    """Write a repository for NVIDIA Triton servers: MODELS, or all."""
+    desk.lay_out_for_triton(models, target, folder)
 
 
 @models.command("promote")

@@ -10,6 +10,7 @@ from rich.table import Table
 from earthsignature_assets.cli.chain import open_instance
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.triton import TritonTarget, write_triton_repository
 from earthsignature_assets.nomenclature import class_of
 from earthsignature_assets.partitions import model_versions
 from earthsignature_assets.products.catalogue import Promotion
@@ -70,6 +71,44 @@ class ModelDesk:
         card = self._repository.folder(model) / "card.md"
         if card.is_file():
             self._console.print(Markdown(card.read_text(encoding="utf-8")))
+
+    def quantise(self, text: str, version: int, data: Path) -> None:
+        """Write a version in int8 into the repository, and print its agreement with its source next to its pace.
+
+        Raises:
+            InvalidKeyError: no model version.
+            ModelError: the version is absent, the new one exists, or onnx is not installed.
+            GroundTruthError: the data cannot be read.
+        """
+        try:
+            from earthsignature_assets.models.quantisation import quantise_version
+        except ModuleNotFoundError as error:
+            raise ModelError(
+                f"{error.name} is not installed: pip install 'earthsignature[quantise]' brings what quantisation needs"
+            ) from error
+        source = ModelVersion.parse(text)
+        with self._console.status(f"Quantising {source}"):
+            made = quantise_version(self._repository, source, version, data, self._repository.root)
+        table = Table(title=f"{made.model}: {source} in int8, {self._repository.folder(made.model)}")
+        for column in ("", "float32", "int8"):
+            table.add_column(column, justify="left" if not column else "right")
+        table.add_row("held-out EuroSAT pixels that keep their class", "", f"{made.eurosat_agreement:.2%}")
+        table.add_row("held-out Hațeg pixels that keep their class", "", f"{made.hateg_agreement:.2%}")
+        table.add_row("processor seconds for 1024² pixels", f"{made.source_cpu_seconds:.2f}", f"{made.cpu_seconds:.2f}")
+        self._console.print(table)
+        self._console.print(f"Let it take part: [bold]earthsignature models register {made.model}[/]")
+
+    def lay_out_for_triton(self, texts: Sequence[str], target: str, folder: Path) -> None:
+        """Write a repository for Triton servers.
+
+        Raises:
+            InvalidKeyError: no model version.
+            ModelError: a version is absent or damaged, or versions of one model take different bands.
+        """
+        models = [ModelVersion.parse(text) for text in texts] or self._repository.versions()
+        write_triton_repository(self._repository, models, TritonTarget(target), folder)
+        self._console.print(f"{', '.join(map(str, models))} in {folder}, for {target}")
+        self._console.print(f"[bold]tritonserver --model-repository={folder} --model-control-mode=explicit[/]")
 
     def register(self, source: str) -> None:
         """Bring a version into the repository, or a retired one back, and make it a partition.

@@ -103,3 +103,11 @@ def test_bad_input_is_named(home: Path, arguments: tuple[str, ...], message: str
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         assert message in models(home, *arguments, fails=True).output
+
+
+def test_a_repository_for_triton_is_laid_out(tmp_path: Path) -> None:
+    told = models(tmp_path / "home", "triton", "--for", "python", "--to", str(tmp_path / "served")).output
+    assert "corine-unet-v1 in" in told
+    assert f"tritonserver --model-repository={tmp_path / 'served'}" in told.replace("\n", "")
+    assert (tmp_path / "served" / "corine-unet" / "1" / "model.py").is_file()
+    assert "v99 is not in" in models(tmp_path / "home", "triton", "corine-unet-v99", "--to", "x", fails=True).output
