@@ -1,9 +1,15 @@
 """What the UI and the operators hold on to: names of assets, jobs and partitions. A change here is a migration."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import dagster as dg
 
 from earthsignature_assets.definitions import defs
 
+ROOT = Path(__file__).resolve().parents[1]
 DAY, SCENE, SCENE_MODEL = "day", "scene", "scene × model"
 
 
@@ -82,3 +88,13 @@ def test_a_missed_morning_is_seen() -> None:
     graph = defs.resolve_asset_graph()
     for name in ("discovered_items", "clear_scenes"):
         assert graph.get(dg.AssetKey(name)).freshness_policy is not None
+
+
+def test_dagsters_own_check_has_nothing_to_say() -> None:
+    command = [str(Path(sys.executable).parent / "dg"), "check", "defs"]
+    environment = os.environ | {"VIRTUAL_ENV": sys.prefix, "DG_CLI_DISABLE_TELEMETRY": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    assert "All definitions loaded successfully" in told
+    assert "warning" not in told.lower()
