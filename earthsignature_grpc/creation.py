@@ -212,7 +212,8 @@ def publish_draft(
             sensed_at=facts.sensed_at,
             footprint=_outline(valid, grid) if footprint is None else footprint,
             cloud_cover_percent=cover,
-            source_href=facts.source,
+            source_hrefs=(facts.source,),
+            whole_scene=False,  # what is sent may be one part of a split datatake
             grid=grid,
         )
         draft.save()

@@ -11,6 +11,7 @@ from earthsignature_assets.assets.patches import stored_patches
 from earthsignature_assets.assets.segmentation import segmentation
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
 from earthsignature_assets.keys import ModelVersion, SceneKey
+from earthsignature_assets.models.mlm_item import mlm_item
 from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.pictures import Panel, land_cover, side_by_side, true_colour
 from earthsignature_assets.products.draft import Draft
@@ -44,7 +45,8 @@ def land_cover_raster(
         scene = workspace.days.scene(key, imagery.provider, S2_BANDS)
         patches = stored_patches(context, key, imagery, workspace)
         segments = SegmentationStore(workspace.segmentation(key, model))
-        codes = engine.repository.describe(model).code_table[segments.class_index]
+        description = engine.repository.describe(model)
+        codes = description.code_table[segments.class_index]
         first = scene.parts[0]
         draft = Draft(
             folder=workspace.draft(key, model),
@@ -55,8 +57,9 @@ def land_cover_raster(
             sensed_at=first.sensed_at,
             footprint=scene.footprint,
             cloud_cover_percent=workspace.days.verdict(key).cloud_percent,
-            source_href=first.href or first.item_id,
+            source_hrefs=tuple(part.href or part.item_id for part in scene.parts),
             grid=scene.grid,
+            model_item=mlm_item(description, engine.repository.graph(model)),
         )
         draft.save()
         write_rasters(draft, codes, segments.confidence, patches.unreliable(), cartography.codec)

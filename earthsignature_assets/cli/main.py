@@ -22,6 +22,7 @@ from earthsignature_grpc.security import Security
 
 if TYPE_CHECKING:
     from earthsignature_assets.cli.models import ModelDesk
+    from earthsignature_assets.products.store import ProductStore
 
 # What a command needs is imported when it runs: `--help` answers at once, and `get` needs no Dagster.
 
@@ -53,6 +54,13 @@ _day = click.DateTime(formats=["%Y-%m-%d"])
 
 def _settings(home: Path, **changes: Any) -> Settings:
     return replace(Settings.from_environment(), home=home.expanduser().resolve(), **changes)
+
+
+def _store(home: Path) -> "ProductStore":
+    from earthsignature_assets.products.store import ProductStore
+
+    settings = _settings(home)
+    return ProductStore(settings.store or settings.home / "store", settings.catalogue)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -118,16 +126,13 @@ def serve(home: Path, listen: str, limits: Limits, security: Security) -> None:
     import asyncio
     import logging
 
-    from earthsignature_assets.products.store import ProductStore
     from earthsignature_grpc.server import serve as serve_store
 
     home = home.expanduser().resolve()
     if security.tokens is None and _tokens_path(home, None).exists():
         security = replace(security, tokens=_tokens_path(home, None))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    settings = _settings(home)
-    store = ProductStore(settings.store or settings.home / "store", settings.catalogue)
-    asyncio.run(serve_store(store, listen, limits, security, announce=click.echo))
+    asyncio.run(serve_store(_store(home), listen, limits, security, announce=click.echo))
 
 
 def _tokens_path(home: Path, file: Path | None) -> Path:
@@ -440,6 +445,57 @@ def missing(home: Path, part: str, model: str | None, resume: bool) -> None:
     from earthsignature_assets.keys import ModelVersion
 
     report_missing(_settings(home), Console(), part, ModelVersion.parse(model) if model else None, resume)
+
+
+@main.command()
+@_home
+@_reported
+def verify(home: Path) -> None:
+    """Re-check every checksum and code of every product; name what is damaged."""
+    from earthsignature_assets.cli import archive
+
+    archive.verify_store(_store(home), Console())
+
+
+@main.command()
+@_home
+@click.option(
+    "--older-than", "hours", type=click.FloatRange(0), default=24.0, show_default=True, help="Hours of grace."
+)
+@_reported
+def sweep(home: Path, hours: float) -> None:
+    """Remove superseded content and what stopped publications left."""
+    from earthsignature_assets.cli import archive
+
+    archive.sweep_store(_store(home), dt.timedelta(hours=hours), Console())
+
+
+@main.group()
+def catalogue() -> None:
+    """The catalogue of the published products: rebuild it, export it."""
+
+
+@catalogue.command("rebuild")
+@_home
+@_reported
+def rebuild_catalogue(home: Path) -> None:
+    """Make the catalogue say what the store holds, from the products' items alone."""
+    from earthsignature_assets.cli import archive
+
+    archive.rebuild_catalogue(_store(home), Console())
+
+
+@catalogue.command("export")
+@_home
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--model", help="Model version; by default the current one of each scene.")
+@_reported
+def export_catalogue(home: Path, folder: Path, model: str | None) -> None:
+    """Write a static STAC catalogue, with stac-geoparquet, into FOLDER."""
+    from earthsignature_assets.cli import archive
+    from earthsignature_assets.keys import ModelVersion
+
+    archive.export_catalogue(_store(home), folder, ModelVersion.parse(model) if model else None, Console())
 
 
 if __name__ == "__main__":

@@ -31,8 +31,11 @@ class Draft:
         sensed_at: the acquisition, with a time zone.
         footprint: valid-data footprint in EPSG:4326, a Polygon or MultiPolygon.
         cloud_cover_percent: 0…100, of the valid area.
-        source_href: the URL or path of the STAC item that the product derives from.
+        source_hrefs: the URL or path of each STAC item that the product derives from; two where a datatake was split.
         grid: the 10 m grid of the land-cover raster.
+        model_item: the model version's own STAC item, in the machine-learning-model extension; None where it has none.
+        whole_scene: whether it shows all that there is of its scene, so that it supersedes what was published of the
+            scene by the same baseline.
 
     Raises:
         ProductError: a fact that contradicts another or is outside its range.
@@ -46,8 +49,10 @@ class Draft:
     sensed_at: dt.datetime
     footprint: BaseGeometry
     cloud_cover_percent: float
-    source_href: str
+    source_hrefs: tuple[str, ...]
     grid: PixelGrid
+    model_item: dict[str, Any] | None = None
+    whole_scene: bool = True
 
     def __post_init__(self) -> None:
         try:
@@ -90,7 +95,9 @@ class Draft:
             "sensed_at": self.sensed_at.isoformat(),
             "footprint": shapely.to_wkb(self.footprint, hex=True),
             "cloud_cover_percent": self.cloud_cover_percent,
-            "source_href": self.source_href,
+            "source_hrefs": self.source_hrefs,
+            "model_item": self.model_item,
+            "whole_scene": self.whole_scene,
             "grid": {
                 "epsg": self.grid.epsg,
                 "left_m": self.grid.left_m,
@@ -127,7 +134,9 @@ class Draft:
                 sensed_at=dt.datetime.fromisoformat(content["sensed_at"]),
                 footprint=shapely.from_wkb(content["footprint"]),
                 cloud_cover_percent=content["cloud_cover_percent"],
-                source_href=content["source_href"],
+                source_hrefs=tuple(content["source_hrefs"]),
+                model_item=content["model_item"],
+                whole_scene=content["whole_scene"],
                 grid=PixelGrid(**content["grid"]),
             )
         except FileNotFoundError as error:

@@ -12,6 +12,7 @@ from typing import Any
 import shapely
 
 from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.nomenclature import CLASSES, NO_DATA
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
@@ -31,14 +32,22 @@ MEDIA_TYPES = {
 
 # Raster 2 and eo 2 are the versions for STAC 1.1; processing names neither program nor date, so that the same
 # product always has the same item.
-_EXTENSIONS = (
-    "classification/v2.0.0",
-    "eo/v2.0.0",
-    "file/v2.1.0",
-    "processing/v1.2.0",
-    "projection/v2.0.0",
-    "raster/v2.0.0",
+EXTENSIONS = tuple(
+    f"https://stac-extensions.github.io/{name}/schema.json"
+    for name in (
+        "classification/v2.0.0",
+        "eo/v2.0.0",
+        "file/v2.1.0",
+        "processing/v1.2.0",
+        "projection/v2.0.0",
+        "raster/v2.0.0",
+    )
 )
+COLLECTION = "earthsignature-land-cover"
+"""The collection that every item belongs to."""
+
+_STORE_ROOT = "../../../.."
+"""The store, as seen from a product's folder."""
 
 
 def multihash(content: bytes) -> str:
@@ -68,8 +77,9 @@ def build_item(
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": [f"https://stac-extensions.github.io/{name}/schema.json" for name in _EXTENSIONS],
+        "stac_extensions": [*EXTENSIONS],
         "id": f"{draft.product_id}_{draft.model}",
+        "collection": COLLECTION,
         "geometry": shapely.geometry.mapping(draft.footprint),
         "bbox": list(draft.footprint.bounds),
         "properties": {
@@ -86,9 +96,10 @@ def build_item(
             "earthsignature:product_type": draft.product_type,
             "earthsignature:scene": str(draft.scene),
             "earthsignature:model": str(draft.model),
+            "earthsignature:whole_scene": draft.whole_scene,
             "earthsignature:area_m2": {str(code): area for code, area in sorted(areas_m2.items())},
         },
-        "links": [{"rel": "derived_from", "href": draft.source_href, "type": "application/geo+json"}],
+        "links": _links(draft),
         "assets": {
             asset.name.lower(): {
                 "href": f"./{asset.value}",
@@ -96,9 +107,24 @@ def build_item(
                 "file:checksum": checksum,
                 "file:size": size,
             }
-            | _described(asset, draft.grid)
+            | _described(asset)
+            | _gridded(asset, draft.grid)
             for asset, (checksum, size) in sorted(files.items())
         },
+    }
+
+
+def model_item_name(model: ModelVersion) -> str:
+    """Where a store keeps the STAC item of a model version."""
+    return f"models/{model}/item.json"
+
+
+def item_assets() -> dict[str, dict[str, Any]]:
+    """What the files of every item have in common, for the collection."""
+    return {
+        asset.name.lower(): {"type": MEDIA_TYPES[asset]} | _described(asset)
+        for asset in sorted(Asset)
+        if asset is not Asset.ITEM
     }
 
 
@@ -140,8 +166,19 @@ def publication_of(item: dict[str, Any]) -> dt.datetime:
     return dt.datetime.fromisoformat(item["properties"]["created"]).astimezone(dt.UTC)
 
 
-def _described(asset: Asset, grid: PixelGrid) -> dict[str, Any]:
-    """What a file is for, and the grid, type and classes of a raster."""
+def _links(draft: Draft) -> list[dict[str, Any]]:
+    links = [{"rel": "collection", "href": f"{_STORE_ROOT}/collection.json", "type": "application/json"}]
+    links += [{"rel": "derived_from", "href": href, "type": "application/geo+json"} for href in draft.source_hrefs]
+    if draft.model_item is not None:
+        href = f"{_STORE_ROOT}/{model_item_name(draft.model)}"
+        links.append(
+            {"rel": "derived_from", "href": href, "type": "application/geo+json", "title": f"The model {draft.model}"}
+        )
+    return links
+
+
+def _described(asset: Asset) -> dict[str, Any]:
+    """What a file is for, and the type and classes of a raster."""
     match asset:
         case Asset.LAND_COVER:
             classes = [{"value": NO_DATA, "name": "no_data", "title": "No data", "nodata": True}] + [
@@ -154,20 +191,19 @@ def _described(asset: Asset, grid: PixelGrid) -> dict[str, Any]:
                 for entry in CLASSES
             ]
             facts = {"data_type": "uint16", "nodata": NO_DATA, "classification:classes": classes}
-            return {"title": "CORINE level-3 codes", "roles": ["data"]} | facts | _gridded(grid)
+            return {"title": "CORINE level-3 codes", "roles": ["data"]} | facts
         case Asset.STYLE:
             return {"title": "Names and colours of the land cover for QGIS", "roles": ["metadata"]}
         case Asset.CONFIDENCE:
             facts = {"data_type": "uint8", "nodata": CONFIDENCE_NO_DATA, "unit": "%"}
-            return {"title": "Confidence of the class", "roles": ["metadata"]} | facts | _gridded(grid)
+            return {"title": "Confidence of the class", "roles": ["metadata"]} | facts
         case Asset.CLOUD_MASK:
             classes = [
                 {"value": 0, "name": "clear", "title": "Clear"},
                 {"value": 1, "name": "cloud", "title": "Cloud: the class is not reliable"},
             ]
             facts = {"data_type": "uint8", "classification:classes": classes}
-            coarse = grid.at_resolution(CLOUD_RESOLUTION_M)
-            return {"title": "Cloud mask", "roles": ["cloud", "data-mask"]} | facts | _gridded(coarse)
+            return {"title": "Cloud mask", "roles": ["cloud", "data-mask"]} | facts
         case Asset.POLYGONS:
             return {"title": "Land-cover polygons, GeoParquet", "roles": ["data"]}
         case Asset.GEOBUF:
@@ -178,7 +214,12 @@ def _described(asset: Asset, grid: PixelGrid) -> dict[str, Any]:
             raise ValueError("the item does not list itself")
 
 
-def _gridded(grid: PixelGrid) -> dict[str, Any]:
+def _gridded(asset: Asset, grid: PixelGrid) -> dict[str, Any]:
+    """The grid of a raster; nothing for other files."""
+    if asset not in (Asset.LAND_COVER, Asset.CONFIDENCE, Asset.CLOUD_MASK):
+        return {}
+    if asset is Asset.CLOUD_MASK:
+        grid = grid.at_resolution(CLOUD_RESOLUTION_M)
     return {
         "proj:shape": list(grid.shape),
         "proj:transform": list(grid.transform)[:6],

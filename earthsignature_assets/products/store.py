@@ -2,6 +2,8 @@
 
     products/<model>/<scene>/<digest>/               the files of one product, never changed once there
     products/<model>/<scene>/<digest>/superseded     empty; another digest of the same name has taken its place
+    models/<model>/item.json                         the STAC item of a model version, which products derive from
+    collection.json                                  the STAC collection of all products
     catalogue.sqlite                                 what readers see, unless the catalogue is elsewhere
     .staging/                                        products on their way; nothing in it counts
 
@@ -20,6 +22,7 @@ from typing import Any
 
 from earthsignature_assets.errors import ProductError, StoreUnavailableError
 from earthsignature_assets.products.catalogue import Catalogue
+from earthsignature_assets.products.collection import Extent, build_collection
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.folder_storage import FolderStorage, unwritable
 from earthsignature_assets.products.item import (
@@ -28,6 +31,7 @@ from earthsignature_assets.products.item import (
     class_codes_of,
     content_digest,
     item_bytes,
+    model_item_name,
     multihash_of_sha256,
     publication_of,
 )
@@ -150,8 +154,9 @@ class ProductStore:
         with self.open_catalogue() as catalogue:
             for _ in range(_ATTEMPTS):
                 with self._staging() as staging:
-                    item, folder = self._placed(draft, staging, catalogue)
-                if self._record(catalogue, product_of(item, folder)):
+                    folder = self._placed(draft, staging, catalogue)
+                self._write_shared(draft)
+                if self._record(catalogue, folder):
                     recorded = catalogue.find(draft.product_id, draft.model)
                     assert recorded is not None  # noqa: S101 - recorded a moment ago
                     return recorded
@@ -191,8 +196,8 @@ class ProductStore:
         with _translated(root), staging_folder(root) as folder:
             yield folder
 
-    def _placed(self, draft: Draft, staging: Path, catalogue: Catalogue) -> tuple[dict[str, Any], str]:
-        """Copy, checksum and check a draft, and bring it to its folder, where nobody sees it yet: item and folder."""
+    def _placed(self, draft: Draft, staging: Path, catalogue: Catalogue) -> str:
+        """Copy, checksum and check a draft, and bring it to its folder, where nobody sees it yet."""
         # Validation brings geopandas, which readers of the store have no use for and would wait a second for.
         from earthsignature_assets.products.validation import validate_files
 
@@ -206,27 +211,43 @@ class ProductStore:
         there = Asset.ITEM.value in self.storage.sizes(folder)
         if there and list(faults_of(self.storage, folder)):
             self.storage.replace(staging, folder, last=Asset.ITEM.value)
-        elif there or not self.storage.place(staging, folder, last=Asset.ITEM.value):
-            item = self._item(folder)
-        return item, folder
+        elif not there:
+            # If another publisher of the same content comes first, theirs is as good.
+            self.storage.place(staging, folder, last=Asset.ITEM.value)
+        return folder
 
-    def _record(self, catalogue: Catalogue, product: Product) -> bool:
+    def _write_shared(self, draft: Draft) -> None:
+        """Write what the links of every item lead to: the collection and the model's item."""
+        collection = item_bytes(build_collection(Extent(), []))
+        if self._content("collection.json") != collection:
+            self.storage.write("collection.json", collection)
+        if draft.model_item is not None and self._content(model_item_name(draft.model)) is None:
+            self.storage.write(model_item_name(draft.model), item_bytes(draft.model_item))
+
+    def _content(self, name: str) -> bytes | None:
+        try:
+            return self.storage.read(name)
+        except FileNotFoundError:
+            return None
+
+    def _record(self, catalogue: Catalogue, folder: str) -> bool:
         """Write the row; False if the folder is not whole, because it was swept since it was placed."""
         with catalogue.transaction():
-            sizes = self.storage.sizes(product.folder)
+            sizes = self.storage.sizes(folder)
             if Asset.ITEM.value not in sizes:
                 return False
             # Another publisher of the same content may have placed its item since: the row says what the item says.
-            item = self._item(product.folder)
+            item = self._item(folder)
+            product = product_of(item, folder)
             if any(sizes.get(asset.value) != size for asset, (_, size) in asset_checksums(item).items()):
                 return False
             earlier = catalogue.find(product.product_id, product.model)
             if SUPERSEDED in sizes:
-                self.storage.remove(f"{product.folder}/{SUPERSEDED}")
-            if earlier is not None and earlier.folder != product.folder and self.storage.sizes(earlier.folder):
+                self.storage.remove(f"{folder}/{SUPERSEDED}")
+            if earlier is not None and earlier.folder != folder and self.storage.sizes(earlier.folder):
                 # Superseded now: its grace begins, and a rebuild of the catalogue will know.
                 self.storage.write(f"{earlier.folder}/{SUPERSEDED}", b"")
-            catalogue.record(product_of(item, product.folder), whole_scene=True)
+            catalogue.record(product, whole_scene=shows_whole_scene(item))
             return True
 
     def _item(self, folder: str) -> dict[str, Any]:
@@ -257,6 +278,11 @@ def product_of(item: dict[str, Any], folder: str) -> Product:
         class_codes=class_codes_of(item),
         folder=folder,
     )
+
+
+def shows_whole_scene(item: dict[str, Any]) -> bool:
+    """Whether the product of an item supersedes the others of its scene and baseline."""
+    return bool(item["properties"].get("earthsignature:whole_scene", True))
 
 
 def _now() -> dt.datetime:

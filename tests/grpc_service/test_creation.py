@@ -166,7 +166,8 @@ def test_a_product_of_version_1_is_served_in_both_versions(create, channel, stub
         product = catalogue.find(PRODUCT_ID, ModelVersion.parse(MODEL))
         assert not any(damage for _, damage in verify(ProductStore(store).storage, catalogue))
     item = json.loads((store / product.folder / Asset.ITEM).read_bytes())
-    assert item["links"][0]["href"] == "https://stac.example/item"
+    sources = [link["href"] for link in item["links"] if link["rel"] == "derived_from"]
+    assert sources == ["https://stac.example/item"]
     with pytest.raises(grpc.RpcError) as caught:
         create(_v1_request(stubs), V1)
     assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS

@@ -1,14 +1,20 @@
 import datetime as dt
+import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pystac
 import pytest
 
 from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.keys import ModelVersion, SceneKey, relative_orbit_of
+from earthsignature_assets.models.mlm_item import mlm_item
+from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.geobuf import encode_feature_collection
 from earthsignature_assets.products.geoparquet import write_geoparquet
@@ -19,6 +25,7 @@ from earthsignature_assets.products.thumbnail import write_thumbnail
 
 PRODUCT_ID = "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516"
 MODEL = ModelVersion("corine-unet", 1)
+SHIPPED = shipped_repository()
 
 
 def blobs(height: int, width: int, classes: tuple[int, ...], smoothness: float, seed: int) -> npt.NDArray[np.uint16]:
@@ -75,8 +82,9 @@ def make_draft(
         sensed_at=sensed_at,
         footprint=grid.footprint(),
         cloud_cover_percent=12.637376,
-        source_href="https://stac.example/items/S2B_32TQM_20260501_0_L2A",
+        source_hrefs=("https://stac.example/items/S2B_32TQM_20260501_0_L2A",),
         grid=grid,
+        model_item=mlm_item(SHIPPED.describe(MODEL), SHIPPED.graph(MODEL)) if model == MODEL else None,
     )
     fill_draft(draft, swath(*size, seed))
     return draft
@@ -110,6 +118,29 @@ def new_catalogue_location(
         new_schema: Callable[[], str] = request.getfixturevalue("new_postgis_schema")
         return new_schema
     return lambda: tmp_path_factory.mktemp("catalogue") / "catalogue.sqlite"
+
+
+@pytest.fixture(scope="session")
+def stac_faults() -> Callable[[dict[str, Any]], list[str]]:
+    """What stac-validator finds wrong in an item, a catalogue or a collection, by the core's schemas.
+
+    The schemas of extensions are online alone. Those of the core come with pystac.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it announces its new name
+        from stac_validator.stac_validator import StacValidate
+    folder = Path(pystac.__file__).parent / "validation" / "jsonschemas"
+    schemas = {f"https://geojson.org/schema/{path.name}": str(path) for path in folder.glob("geojson/*.json")}
+    for path in folder.glob("stac-spec/v1.1.0/*.json"):
+        name = json.loads(path.read_text())["$id"].rstrip("#")
+        schemas |= {name: str(path), path.name: str(path), f"{name.rpartition('/')[0]}/{path.name}": str(path)}
+
+    def faults(content: dict[str, Any]) -> list[str]:
+        validation = StacValidate(core=True, schema_map=schemas)
+        valid = validation.validate_dict(content)
+        return [] if valid else [message["error_message"] for message in validation.message]
+
+    return faults
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def draft(tmp_path: Path, part_of_tile: Callable[..., PixelGrid]) -> Draft:
         sensed_at=dt.datetime(2026, 5, 1, 12, 15, 59, 24000, tzinfo=BERLIN),
         footprint=shapely.MultiPolygon([grid.footprint()]),
         cloud_cover_percent=12.637376,
-        source_href="https://stac.example/items/S2B_32TQM_20260501_0_L2A",
+        source_hrefs=("https://stac.example/items/S2B_32TQM_20260501_0_L2A",),
         grid=grid,
     )
 

@@ -39,7 +39,9 @@ def item(draft: Draft) -> dict[str, Any]:
     return build_item(draft, files_of(draft), {312: 4200.0, 111: 300.0}, PUBLISHED)
 
 
-def test_it_is_a_stac_item(item: dict[str, Any]) -> None:
+def test_it_is_a_stac_item(item: dict[str, Any], stac_faults: Callable[[dict[str, Any]], list[str]]) -> None:
+    assert stac_faults(json.loads(item_bytes(item))) == []
+    assert stac_faults(item | {"properties": item["properties"] | {"datetime": 5}}), "the validator finds faults"
     read = pystac.Item.from_dict(json.loads(item_bytes(item)))
     read.stac_extensions = []  # their schemas are online; the core's are in pystac
     read.validate()
@@ -47,7 +49,28 @@ def test_it_is_a_stac_item(item: dict[str, Any]) -> None:
 
 
 def test_it_names_its_source(item: dict[str, Any], draft: Draft) -> None:
-    assert [link["href"] for link in item["links"] if link["rel"] == "derived_from"] == [draft.source_href]
+    sources = ("https://stac.example/items/part-1", "https://stac.example/items/part-2")
+    split = build_item(replace(draft, source_hrefs=sources), files_of(draft), {}, PUBLISHED)
+    for made, expected in ((item, draft.source_hrefs), (split, sources)):
+        derived = [link["href"] for link in made["links"] if link["rel"] == "derived_from"]
+        assert derived == [*expected, "../../../../models/corine-unet-v1/item.json"]
+    without = build_item(replace(draft, model_item=None), files_of(draft), {}, PUBLISHED)
+    assert [link["rel"] for link in without["links"]] == ["collection", "derived_from"]
+
+
+def test_its_extensions_are_those_that_pystac_knows(item: dict[str, Any]) -> None:
+    read = pystac.Item.from_dict(item)
+    for name in ("classification", "eo", "file", "proj", "raster"):
+        assert read.ext.has(name), name
+    land_cover = read.assets["land_cover"]
+    assert read.ext.proj.epsg == 32632
+    assert len(land_cover.ext.classification.classes) == 45
+    assert land_cover.ext.file.checksum == item["assets"]["land_cover"]["file:checksum"]
+    prefixes = {field.partition(":")[0] for field in item["properties"] if ":" in field}
+    prefixes |= {field.partition(":")[0] for asset in item["assets"].values() for field in asset if ":" in field}
+    declared = {url.split("/")[3] for url in item["stac_extensions"]}
+    assert prefixes == {"eo", "proj", "raster", "file", "classification", "processing", "earthsignature"}
+    assert declared == {"eo", "projection", "raster", "file", "classification", "processing"}
 
 
 def test_rasters_are_described_as_they_are(item: dict[str, Any], draft: Draft) -> None:

@@ -1,0 +1,88 @@
+"""The STAC item of a model version, in the machine-learning-model extension: what products derive from."""
+
+from pathlib import Path
+from typing import Any
+
+from earthsignature_assets.models.repository import ModelDescription
+from earthsignature_assets.nomenclature import class_of
+
+_EXTENSIONS = ("mlm/v1.6.0", "file/v2.1.0", "classification/v2.0.0")
+_TASK = "semantic-segmentation"
+_PLANE = ["batch", "height", "width"]
+# A model has no place and no moment: Europe, for as long as there are Sentinel-2 images.
+_EUROPE = (-25.0, 34.0, 45.0, 72.0)
+_FIRST_IMAGE, _OPEN_END = "2015-06-27T00:00:00Z", "9999-12-31T23:59:59Z"
+
+
+def mlm_item(description: ModelDescription, graph: Path) -> dict[str, Any]:
+    """The STAC 1.1 item of a model version as plain JSON values.
+
+    Args:
+        description: the version's `model.json`.
+        graph: where its `model.onnx` is.
+    """
+    west, south, east, north = _EUROPE
+    classes = [
+        {"value": index, "name": class_of(entry.code).slug, "description": f"{entry.code}: {entry.meaning}"}
+        for index, entry in enumerate(description.classes, 1)
+    ]
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": [f"https://stac-extensions.github.io/{name}/schema.json" for name in _EXTENSIONS],
+        "id": str(description.model),
+        "geometry": {
+            "type": "Polygon",
+            "coordinates": [[[west, south], [east, south], [east, north], [west, north], [west, south]]],
+        },
+        "bbox": list(_EUROPE),
+        "properties": {
+            "title": f"{description.model}: CORINE land cover from Sentinel-2 {description.level}",
+            "datetime": None,
+            "start_datetime": _FIRST_IMAGE,
+            "end_datetime": _OPEN_END,
+            "gsd": description.resolution_m,
+            "mlm:name": str(description.model),
+            "mlm:architecture": "U-Net",
+            "mlm:tasks": [_TASK],
+            "mlm:framework": "ONNX",
+            "mlm:pretrained": True,
+            "mlm:input": [
+                {
+                    "name": "reflectance",
+                    "bands": list(description.bands),
+                    "input": {
+                        "shape": [-1, len(description.bands), -1, -1],
+                        "dim_order": ["batch", "bands", "height", "width"],
+                        "data_type": "uint16",
+                    },
+                    "description": f"{description.level} reflectance × 10000, 0 = no data; scaled inside the graph",
+                }
+            ],
+            "mlm:output": [
+                {
+                    "name": "class_index",
+                    "tasks": [_TASK],
+                    "result": {"shape": [-1, -1, -1], "dim_order": _PLANE, "data_type": "uint8"},
+                    "classification:classes": classes,
+                },
+                {
+                    "name": "confidence",
+                    "tasks": [_TASK],
+                    "result": {"shape": [-1, -1, -1], "dim_order": _PLANE, "data_type": "uint8"},
+                    "description": "percent",
+                },
+            ],
+        },
+        "links": [],
+        "assets": {
+            "model": {
+                "href": graph.resolve().as_uri(),
+                "type": "application/octet-stream; framework=onnx",
+                "title": "The network as an ONNX graph",
+                "roles": ["mlm:model"],
+                "mlm:artifact_type": "onnx",
+                "file:checksum": f"1220{description.sha256}",
+            }
+        },
+    }

@@ -1,0 +1,181 @@
+"""The archive for any STAC tool: a static catalogue, and stac-geoparquet beside it.
+
+    <folder>/catalog.json
+    <folder>/land-cover/collection.json
+    <folder>/land-cover/<year-month>/catalog.json
+    <folder>/land-cover/<year-month>/<item>.json
+    <folder>/land-cover/<year-month>/items.parquet
+
+The items' files stay in the store; hrefs name them absolutely.
+"""
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urljoin
+
+import rustac
+
+from earthsignature_assets.errors import ProductError, StoreUnavailableError
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
+from earthsignature_assets.products.collection import Extent, build_collection
+from earthsignature_assets.products.folder_storage import unwritable
+from earthsignature_assets.products.item import item_bytes
+from earthsignature_assets.products.product import Asset, Product
+from earthsignature_assets.products.store import ProductStore
+
+_CATALOG = "catalog.json"
+_COLLECTION_FOLDER = "land-cover"
+_JSON, _GEOJSON, _PARQUET = "application/json", "application/geo+json", "application/vnd.apache.parquet"
+
+
+def export_stac(
+    store: ProductStore,
+    catalogue: Catalogue,
+    folder: Path,
+    model: ModelVersion | None = None,
+    progress: Callable[[Product], None] = lambda _: None,
+) -> int:
+    """Write what readers see as a static STAC catalogue; an earlier export in the folder is replaced at the end.
+
+    Args:
+        store: the products.
+        catalogue: the store's catalogue.
+        folder: where to write; absent, empty, or holding an earlier export.
+        model: the model version; by default the current one of each scene.
+        progress: told of each product that was written.
+
+    Returns:
+        The number of items.
+
+    Raises:
+        ProductError: the folder holds something else, or a product's item is lost.
+        StoreUnavailableError: the store cannot be read, or the folder not be written.
+    """
+    if folder.exists() and not (folder / _CATALOG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ProductError(f"{folder} holds something else than an export: give another folder")
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        (partial / _COLLECTION_FOLDER).mkdir(parents=True)
+        written = _write(store, catalogue, partial, model, progress)
+        old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return written
+
+
+def _write(
+    store: ProductStore,
+    catalogue: Catalogue,
+    folder: Path,
+    model: ModelVersion | None,
+    progress: Callable[[Product], None],
+) -> int:
+    base = _base_url(store)
+    extent, months, written = Extent(), list[str](), 0
+    products = catalogue.search(ProductQuery(model=model, oldest_first=True))
+    for month, members in groupby(products, lambda product: f"{product.sensed_at:%Y-%m}"):
+        items = []
+        for product in members:
+            items.append(_exported(json.loads(store.read(product, Asset.ITEM)), f"{base}/{product.folder}/"))
+            extent.include(product)
+            progress(product)
+        _write_month(folder / _COLLECTION_FOLDER / month, month, items)
+        months.append(month)
+        written += len(items)
+    links = [
+        _link("root", f"../{_CATALOG}"),
+        _link("parent", f"../{_CATALOG}"),
+        _link("self", "./collection.json"),
+        *(_link("child", f"./{month}/{_CATALOG}", title=month) for month in months),
+    ]
+    collection = build_collection(extent, [link for link in links if link["rel"] != "self"])
+    collection["assets"] = {
+        f"items-{month}": {
+            "href": f"./{month}/items.parquet",
+            "type": _PARQUET,
+            "roles": ["collection-mirror"],
+            "title": f"The items of {month} as stac-geoparquet",
+        }
+        for month in months
+    }
+    _write_json(folder / _COLLECTION_FOLDER / "collection.json", collection)
+    _write_json(
+        folder / _CATALOG,
+        _catalog(
+            "earthsignature",
+            "EarthSignature",
+            [
+                _link("root", f"./{_CATALOG}"),
+                _link("child", f"./{_COLLECTION_FOLDER}/collection.json", title=collection["title"]),
+            ],
+        ),
+    )
+    return written
+
+
+def _write_month(folder: Path, month: str, items: list[dict[str, Any]]) -> None:
+    folder.mkdir()
+    for item in items:
+        (folder / f"{item['id']}.json").write_bytes(item_bytes(item))
+    try:
+        rustac.write_sync(str(folder / "items.parquet"), items)
+    except Exception as error:  # rustac raises its own kinds, which it does not export
+        raise StoreUnavailableError(f"{folder / 'items.parquet'} cannot be written: {error}") from error
+    links = [
+        _link("root", f"../../{_CATALOG}"),
+        _link("parent", "../collection.json"),
+        *(_link("item", f"./{item['id']}.json", kind=_GEOJSON) for item in items),
+    ]
+    _write_json(folder / _CATALOG, _catalog(f"earthsignature-{month}", f"Land cover of {month}", links))
+
+
+def _exported(item: dict[str, Any], folder_url: str) -> dict[str, Any]:
+    """An item at its place in the export: its files by absolute addresses, its neighbours by relative ones."""
+    assets = {name: asset | {"href": urljoin(folder_url, asset["href"])} for name, asset in item["assets"].items()}
+    links = [
+        link | {"href": urljoin(folder_url, link["href"])}
+        for link in item["links"]
+        if link["rel"] not in ("root", "parent", "collection", "self")
+    ]
+    links += [
+        _link("root", f"../../{_CATALOG}"),
+        _link("parent", f"./{_CATALOG}"),
+        _link("collection", "../collection.json"),
+    ]
+    return item | {"assets": assets, "links": links}
+
+
+def _base_url(store: ProductStore) -> str:
+    name = str(store)
+    return name if "://" in name else "file://" + quote(str(Path(name).resolve()))
+
+
+def _catalog(name: str, title: str, links: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "type": "Catalog",
+        "stac_version": "1.1.0",
+        "id": name,
+        "title": title,
+        "description": "CORINE land cover from Sentinel-2 images.",
+        "links": links,
+    }
+
+
+def _link(relation: str, href: str, kind: str = _JSON, title: str = "") -> dict[str, Any]:
+    return {"rel": relation, "href": href, "type": kind} | ({"title": title} if title else {})
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
