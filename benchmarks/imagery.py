@@ -22,7 +22,7 @@ def simulated_scene(options: Options) -> "Scene":
     import datetime as dt
 
     import earthsignature_assets.simulator as simulator
-    from earthsignature_assets.imagery.provider import provider_named
+    from earthsignature_assets.imagery.provider import PROVIDERS
     from earthsignature_assets.imagery.scene import Scene, scene_item
     from earthsignature_assets.keys import SceneKey
     from earthsignature_assets.models.repository import S2_BANDS
@@ -40,7 +40,7 @@ def simulated_scene(options: Options) -> "Scene":
             shutil.rmtree(outdated)
         recipe = simulator.SceneRecipe(SceneKey(dt.date(2026, 5, 1), 22, "32TQM"), options.size, cloud_cover=0.1)
         item = simulator.simulate_scene(recipe, folder).item
-    return Scene((scene_item(item, provider_named("earth-search"), S2_BANDS),))
+    return Scene((scene_item(item, PROVIDERS["earth-search"], S2_BANDS),))
 
 
 def write_patch_store(options: Options, path: Path) -> "PatchStore":

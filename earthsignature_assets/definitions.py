@@ -42,10 +42,12 @@ def definitions(settings: Settings) -> dg.Definitions:
             "workspace": Workspace.of(settings),
             "imagery": ImagerySource(
                 provider_name=settings.provider,
+                provider_file=settings.provider_file,
                 stac_api=settings.stac_api,
                 area_of_interest=settings.area,
                 max_cloud_percent=settings.max_cloud_percent,
                 min_clear_percent=settings.min_clear_percent,
+                masks=settings.masks,
             ),
             "engine": InferenceEngine.of(settings),
             "cartography": Cartography(

@@ -17,6 +17,10 @@ class InvalidKeyError(EarthSignatureError):
     """A scene key, tile, model version or product name that does not parse."""
 
 
+class ConfigurationError(EarthSignatureError):
+    """A setting, or a file that a setting names, that cannot be used."""
+
+
 class UnknownClassError(EarthSignatureError):
     """A land-cover code or name outside the CORINE nomenclature."""
 

@@ -31,7 +31,9 @@ def clear_scenes(context: dg.AssetExecutionContext, imagery: ImagerySource, work
     """The true cloud cover of each scene and a verdict with its reason; accepted scenes become partitions."""
     with step_faults(context):
         day = day_of(context.partition_key)
-        verdicts = judge_day(workspace.days.items(day), imagery.provider, S2_BANDS, imagery.policy)
+        verdicts = judge_day(
+            workspace.days.items(day), imagery.provider, S2_BANDS, imagery.policy, workspace.days.verdicts(day)
+        )
         workspace.days.write_verdicts(day, verdicts.scenes)
     for item_id, reason in verdicts.unusable.items():
         context.log.warning("item %s is not used: %s", item_id, reason)

@@ -9,6 +9,7 @@ from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import OWNERS
 from earthsignature_assets.partitions import day_of, days
 from earthsignature_assets.resources.imagery_source import ImagerySource
+from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
 
 DAILY = dg.FreshnessPolicy.time_window(warn_window=dt.timedelta(hours=30), fail_window=dt.timedelta(hours=54))
@@ -26,20 +27,23 @@ DAILY = dg.FreshnessPolicy.time_window(warn_window=dt.timedelta(hours=30), fail_
     freshness_policy=DAILY,
 )
 def discovered_items(
-    context: dg.AssetExecutionContext, imagery: ImagerySource, workspace: Workspace
+    context: dg.AssetExecutionContext, imagery: ImagerySource, engine: InferenceEngine, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Every Sentinel-2 item of the day over the area of interest, as stac-geoparquet."""
     with step_faults(context):
         day = day_of(context.partition_key)
+        engine.refuse_level(imagery.provider.level, f"provider {imagery.provider.name}")
         items = imagery.discover(day)
         added = workspace.days.add_items(day, items)
-        context.log.info("%s: %d items found, %d of them new", day, len(items), added)
+        context.log.info("%s: %d items found, %d of them new, %d told anew", day, len(items), added.new, added.updated)
     platforms = Counter(str(item["properties"].get("platform", "unknown")) for item in items)
     return dg.MaterializeResult(
         metadata={
             "items": len(items),
-            "new_items": added,
-            "tiles": len({item["properties"].get("grid:code") for item in items}),
+            "new_items": added.new,
+            "updated_items": added.updated,
+            "known_items": len(workspace.days.items(day)),
+            "tiles": len({str(item["properties"].get("grid:code")) for item in items}),
             "platforms": ", ".join(f"{name} {count}" for name, count in sorted(platforms.items())) or "none",
             "provider": imagery.provider.name,
             "stac_api": imagery.provider.api_url,

@@ -73,6 +73,7 @@ def _fetch(
         scene,
         S2_BANDS,
         workspace.patches(key),
+        masks=imagery.policy.masks,
         progress=lambda done, of: context.log.debug("%s: %d of %d rows", key, done, of),
     )
     store = PatchStore(workspace.patches(key))

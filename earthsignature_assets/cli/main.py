@@ -94,19 +94,31 @@ def demo(home: Path, size: int) -> None:
 @_home
 @click.option("--tile", required=True, help="MGRS tile, such as 32TQM.")
 @click.option("--date", "day", required=True, type=_day, help="Day of acquisition (UTC), such as 2025-06-21.")
-@click.option("--provider", type=click.Choice(list(PROVIDERS)), default="earth-search", show_default=True)
+@click.option("--provider", help=f"Imagery provider: {', '.join(PROVIDERS)}, or one of --provider-file.")
+@click.option("--provider-file", help="TOML file of further providers.")
 @click.option("--stac-api", default="", help="Another address of the provider's STAC API, for mirrors.")
 @click.option("--model", default="corine-unet-v1", show_default=True, help="Model version.")
 @click.option("--max-cloud", type=click.FloatRange(0, 100), help="Most cloud of the valid area, in percent.")
 @_reported
 def run(
-    home: Path, tile: str, day: dt.datetime, provider: str, stac_api: str, model: str, max_cloud: float | None
+    home: Path,
+    tile: str,
+    day: dt.datetime,
+    provider: str | None,
+    provider_file: str | None,
+    stac_api: str,
+    model: str,
+    max_cloud: float | None,
 ) -> None:
     """Discover, segment and publish one tile of one day."""
     from earthsignature_assets.cli.run import run_tile
     from earthsignature_assets.keys import ModelVersion, parse_tile
 
-    settings = _settings(home, provider=provider, area=parse_tile(tile))
+    settings = _settings(home, area=parse_tile(tile))
+    if provider:
+        settings = replace(settings, provider=provider)
+    if provider_file:
+        settings = replace(settings, provider_file=provider_file)
     if stac_api:
         settings = replace(settings, stac_api=stac_api)
     if max_cloud is not None:

@@ -9,11 +9,12 @@ from rich.console import Console
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.errors import ItemError, NoSuchSceneError
 from earthsignature_assets.imagery.discovery import discover_tile
-from earthsignature_assets.imagery.provider import Provider, provider_named
+from earthsignature_assets.imagery.provider import Provider
 from earthsignature_assets.imagery.scene import scene_item
 from earthsignature_assets.keys import ModelVersion, parse_tile
 from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.products.product import Asset
+from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
@@ -29,7 +30,9 @@ def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, c
         ModelError: the model version is not there.
     """
     InferenceEngine.of(settings).repository.describe(model)
-    provider = provider_named(settings.provider).at(settings.stac_api)
+    provider = ImagerySource(
+        provider_name=settings.provider, provider_file=settings.provider_file, stac_api=settings.stac_api
+    ).provider
     _check_usable(discover_tile(provider, day, tile), provider)
     with open_instance(settings.home) as instance:
         chain = Chain(settings, instance)

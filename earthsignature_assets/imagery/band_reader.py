@@ -1,58 +1,73 @@
-"""Read bands where they are, local or over HTTP, by rows.
+"""Read bands where they are, local, over HTTP or from S3, by rows.
 
-The remote's policy is stated here once (GDAL's options): 10 s to connect, 60 s to answer, four tries with growing
-pauses on 429, 500, 502, 503 and 504; no directory listings; neighbouring ranges merged.
+Timeouts and tries are those of `remote`; no directory listings; neighbouring ranges are asked for at once.
 """
 
 import re
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.errors import RasterioError
+from rasterio.session import DummySession, Session
 from rasterio.windows import Window
 
-from earthsignature_assets.errors import BandError, EarthSignatureError, ProviderUnavailableError
+from earthsignature_assets.errors import BandError, ConfigurationError, EarthSignatureError, ProviderUnavailableError
 from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.imagery import remote
+from earthsignature_assets.imagery.access import Access
+from earthsignature_assets.imagery.signing import SIGNER
 
 _GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_CONNECTTIMEOUT": "10",
-    "GDAL_HTTP_TIMEOUT": "60",
-    "GDAL_HTTP_MAX_RETRY": "4",
-    "GDAL_HTTP_RETRY_DELAY": "0.5",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "GDAL_CACHEMAX": 256 << 20,  # bytes; the default grows to a twentieth of the memory
     "GDAL_NUM_THREADS": "1",
     # Otherwise a file that could not be reached once counts as missing for the life of the process.
-    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
 }
-_PASSING = re.compile(r"(error|response) code ?: (429|5\d\d)|CURL error|timed out|Connection refused|Could not resolve")
+_SECRET = re.compile(r"(sig|Signature|X-Amz-Signature)=[^&\s'\"]+")
+ResultT = TypeVar("ResultT")
 
 
-def gdal_environment() -> Any:
-    """The GDAL options that every read of a band runs under; enter it in each thread."""
-    return rasterio.Env(**_GDAL_OPTIONS)
+class _Credentials(Session):  # type: ignore[misc]
+    """Credentials as GDAL options; rasterio's own session would need boto3 for the same."""
+
+    def __init__(self, options: dict[str, str]) -> None:
+        self._options = options
+
+    def get_credential_options(self) -> dict[str, str]:
+        return self._options
+
+
+def gdal_environment(access: Access | None = None) -> Any:
+    """The GDAL options that every read of a band runs under; enter it in each thread.
+
+    Raises:
+        CredentialError: the provider's S3 endpoint needs a credential that is not in the environment.
+    """
+    session = _Credentials(access.s3.gdal_options()) if access and access.s3 else DummySession()
+    return rasterio.Env(session, **_GDAL_OPTIONS, **remote.POLICY.gdal_options())
 
 
 class BandReader:
     """One open band. Not for two threads at once."""
 
-    def __init__(self, item_id: str, band: str, href: str) -> None:
-        """Open a band.
+    def __init__(self, item_id: str, band: str, href: str, access: Access | None = None) -> None:
+        """Open a band, within the `gdal_environment` of the same access.
 
         Raises:
             BandError: the file is missing, damaged, or has no usable grid.
             ProviderUnavailableError: its server does not answer.
+            ConfigurationError: it lies on S3, and the provider names no endpoint.
         """
         self.item_id, self.band, self.href = item_id, band, href
-        try:
-            self._dataset = rasterio.open(href)
-        except RasterioError as error:
-            raise self._fault("cannot be opened", error) from error
+        self._access = access or Access()
+        self._dataset = self._with_fresh_token("cannot be opened", lambda: rasterio.open(self._address()))
         affine, crs = self._dataset.transform, self._dataset.crs
         epsg = crs.to_epsg() if crs else None
         if epsg is None or affine.b or affine.d or affine.a != -affine.e:
@@ -69,10 +84,11 @@ class BandReader:
             ProviderUnavailableError: its server does not answer.
         """
         window = Window(0, rows.start, self.grid.width, rows.stop - rows.start)
-        try:
-            values: npt.NDArray[np.uint16] = self._dataset.read(1, window=window)
-        except RasterioError as error:
-            raise self._fault(f"cannot be read at rows {rows.start}…{rows.stop}", error) from error
+        values: npt.NDArray[np.uint16] = self._with_fresh_token(
+            f"cannot be read at rows {rows.start}…{rows.stop}",
+            lambda: self._dataset.read(1, window=window),
+            self._reopen,
+        )
         if self._no_data not in (None, 0):
             values = np.where(values == self._no_data, 0, values)
         return values.astype(np.uint16, copy=False)
@@ -89,14 +105,54 @@ class BandReader:
     ) -> None:
         self.close()
 
+    def _address(self) -> str:
+        """What GDAL opens."""
+        scheme = self.href.partition("://")[0]
+        if scheme == "s3":
+            if self._access.s3 is None:
+                raise ConfigurationError(
+                    f"item {self.item_id}: band {self.band} lies at {self.href}, but its provider names no S3 endpoint"
+                )
+            return f"/vsis3/{self.href.removeprefix('s3://')}"
+        if scheme in ("http", "https") and self._access.tokens:
+            return SIGNER.sign(self.href, self._access.tokens)
+        return self.href
+
+    def _reopen(self) -> None:
+        self._dataset.close()
+        self._dataset = rasterio.open(self._address())
+
+    def _with_fresh_token(
+        self, what: str, work: Callable[[], ResultT], before_again: Callable[[], None] = lambda: None
+    ) -> ResultT:
+        """Do the work; once more with a new token where the storage refuses the one that there was."""
+        try:
+            return work()
+        except RasterioError as error:
+            if self._access.tokens is None or not remote.is_forbidden(_causes(error)):
+                raise self._fault(what, error) from error
+        SIGNER.forget(self.href, self._access.tokens)
+        try:
+            before_again()
+            return work()
+        except RasterioError as error:
+            raise self._fault(what, error) from error
+
     def _fault(self, what: str, error: RasterioError) -> EarthSignatureError:
-        causes = [str(error)]
-        cause = error.__cause__
-        while cause is not None:
-            causes.append(str(cause))
-            cause = cause.__cause__
-        text = "; ".join(dict.fromkeys(causes))
-        message = f"item {self.item_id}: band {self.band} ({self.href}) {what}: {text}"
-        if self.href.startswith(("http://", "https://", "/vsi")) and _PASSING.search(text):
+        text = _causes(error)
+        shown = _SECRET.sub(r"\1=…", text)
+        message = f"item {self.item_id}: band {self.band} ({self.href}) {what}: {shown}"
+        if "://" in self.href and remote.can_pass(text):
             return ProviderUnavailableError(message)
-        return BandError(message)
+        return BandError(
+            f"{message}; once the provider has mended the file, materialise `discovered_items` of its day again"
+        )
+
+
+def _causes(error: BaseException) -> str:
+    causes: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes.append(str(cause))
+        cause = cause.__cause__
+    return "; ".join(dict.fromkeys(causes))

@@ -3,8 +3,13 @@
 SCL values (Sentinel-2 L2A, Sen2Cor): 0 no data, 1 saturated or defective, 2 dark area or cast shadow, 3 cloud
 shadow, 4 vegetation, 5 not vegetated, 6 water, 7 unclassified, 8 cloud medium probability, 9 cloud high
 probability, 10 thin cirrus, 11 snow or ice. Values above 11 do not exist; lossy copies hold some: they are masked.
+
+Class 2 changed its meaning with baseline 04.00, on 2022-01-25: dark areas of any kind before, shadows cast by terrain
+since (ESA, Sentinel-2 processing baseline 04.00). Reprocessed data carry the newer meaning: the baseline decides, not
+the date.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +17,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from earthsignature_assets.keys import SceneKey
+from earthsignature_assets.errors import ConfigurationError
 
 OUTSIDE_VALUE = 0
 DEFECTIVE_VALUE = 1
 CLOUD_VALUES = (8, 9, 10)
 SHADOW_VALUES = (3,)
 SNOW_VALUES = (11,)
+LAND_VALUE = 5
 _HIGHEST_VALUE = 11
+_CAST_SHADOW_VALUE, _CAST_SHADOW_SINCE = 2, (4, 0)
 
 EDGE_M = 40.0
 """The swath's edge is eroded by this much: bands end at different columns there, with a rim of stray values."""
@@ -31,12 +38,60 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class MaskSet:
+    """Which classes hide the ground.
+
+    Attributes:
+        name: what the configuration calls it.
+        values: SCL values that make a pixel unreliable, and grow by 100 m.
+        cast_shadow: whether terrain's shadow does so too; told apart since baseline 04.00 only.
+    """
+
+    name: str
+    values: tuple[int, ...]
+    cast_shadow: bool = False
+
+    def values_of(self, baseline: tuple[int, int]) -> tuple[int, ...]:
+        """The SCL values of this set in data of a baseline."""
+        told = self.cast_shadow and baseline >= _CAST_SHADOW_SINCE
+        return (*self.values, _CAST_SHADOW_VALUE) if told else self.values
+
+
+MASK_SETS: Mapping[str, MaskSet] = {
+    masks.name: masks
+    for masks in (
+        MaskSet("clouds", (*CLOUD_VALUES, *SHADOW_VALUES)),
+        MaskSet("clouds-and-snow", (*CLOUD_VALUES, *SHADOW_VALUES, *SNOW_VALUES)),
+        MaskSet("dense-clouds", (8, 9, *SHADOW_VALUES)),
+        MaskSet("strict", (*CLOUD_VALUES, *SHADOW_VALUES, *SNOW_VALUES, 7), cast_shadow=True),
+    )
+}
+"""The mask sets by name. `dense-clouds` sees through thin cirrus; `strict` keeps what is certainly lit ground."""
+
+
+def mask_set_named(name: str) -> MaskSet:
+    """Return a mask set.
+
+    Raises:
+        ConfigurationError: none has that name.
+    """
+    try:
+        return MASK_SETS[name]
+    except KeyError:
+        raise ConfigurationError(f"no mask set is called {name!r}: choose one of {', '.join(MASK_SETS)}") from None
+
+
+DEFAULT_MASKS = MASK_SETS["clouds"]
+_NEWEST_BASELINE = (99, 99)
+
+
+@dataclass(frozen=True)
 class SceneMask:
     """What of a scene can be used, on the classification's grid (20 m).
 
     Attributes:
         no_data: (height, width) bool, outside the eroded swath or defective.
-        unreliable: (height, width) bool, under cloud or shadow, dilated, inside the swath.
+        unreliable: (height, width) bool, what the mask set hides, dilated, inside the swath.
         cloud_percent: cloud of the valid area, before dilation.
         shadow_percent: cloud shadow of the valid area, before dilation.
         snow_percent: snow of the valid area.
@@ -53,19 +108,27 @@ class SceneMask:
     clear_percent: float
 
 
-def mask_scene(classification: npt.NDArray[np.uint8], resolution_m: float = 20.0) -> SceneMask:
+def mask_scene(
+    classification: npt.NDArray[np.uint8],
+    resolution_m: float = 20.0,
+    masks: MaskSet = DEFAULT_MASKS,
+    baseline: tuple[int, int] = _NEWEST_BASELINE,
+) -> SceneMask:
     """Turn a scene classification into masks and figures.
 
     Args:
         classification: (height, width) uint8, SCL values.
         resolution_m: pixel size of the classification.
+        masks: which classes hide the ground; the figures of cloud, shadow and snow are the same for all.
+        baseline: the processing baseline that the classification comes from.
     """
     outside = grow(classification == OUTSIDE_VALUE, EDGE_M, resolution_m)
     no_data = outside | (classification == DEFECTIVE_VALUE)
-    cloud = (np.isin(classification, CLOUD_VALUES) | (classification > _HIGHEST_VALUE)) & ~no_data
-    shadow = np.isin(classification, SHADOW_VALUES) & ~no_data
-    snow = np.isin(classification, SNOW_VALUES) & ~no_data
-    unreliable = grow(cloud | shadow, DILATION_M, resolution_m) & ~no_data
+    cloud = _among(classification, CLOUD_VALUES, beyond=True) & ~no_data
+    shadow = _among(classification, SHADOW_VALUES) & ~no_data
+    snow = _among(classification, SNOW_VALUES) & ~no_data
+    hidden = _among(classification, masks.values_of(baseline), beyond=True) & ~no_data
+    unreliable = grow(hidden, DILATION_M, resolution_m) & ~no_data
     valid = int(np.count_nonzero(~no_data))
     return SceneMask(
         no_data=no_data,
@@ -76,6 +139,15 @@ def mask_scene(classification: npt.NDArray[np.uint8], resolution_m: float = 20.0
         valid_percent=_percent(valid, classification.size),
         clear_percent=_percent(valid - np.count_nonzero(unreliable), classification.size),
     )
+
+
+def _among(classification: npt.NDArray[np.uint8], values: Sequence[int], beyond: bool = False) -> Mask:
+    """Where the classification holds one of the values, or, where asked for, one that does not exist."""
+    table = np.zeros(256, bool)
+    table[list(values)] = True
+    if beyond:
+        table[_HIGHEST_VALUE + 1 :] = True
+    return table[classification]
 
 
 def grow(mask: Mask, by_m: float, resolution_m: float) -> Mask:
@@ -90,60 +162,3 @@ def grow(mask: Mask, by_m: float, resolution_m: float) -> Mask:
 
 def _percent(part: np.integer[Any] | int, whole: int) -> float:
     return 100.0 * float(part) / whole if whole else 0.0
-
-
-@dataclass(frozen=True)
-class CloudPolicy:
-    """When a scene is clear enough to be segmented.
-
-    Attributes:
-        max_cloud_percent: most cloud that the valid area may have.
-        min_clear_percent: least part of the tile that must be valid and clear.
-    """
-
-    max_cloud_percent: float = 60.0
-    min_clear_percent: float = 5.0
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a scene is segmented, and why."""
-
-    key: SceneKey
-    product_id: str
-    accepted: bool
-    reason: str
-    cloud_percent: float
-    shadow_percent: float
-    snow_percent: float
-    valid_percent: float
-    clear_percent: float
-    provider_cloud_percent: float | None
-
-
-def judge(
-    key: SceneKey, product_id: str, mask: SceneMask, policy: CloudPolicy, provider_cloud_percent: float | None
-) -> Verdict:
-    """Accept or refuse a scene by what can be seen of it, not by what the provider says of it."""
-    if mask.valid_percent == 0:
-        accepted, reason = False, "no valid pixel: the classification says no data everywhere"
-    elif mask.cloud_percent > policy.max_cloud_percent:
-        accepted = False
-        reason = f"cloud covers {mask.cloud_percent:.1f} % of the valid area (at most {policy.max_cloud_percent:g} %)"
-    elif mask.clear_percent < policy.min_clear_percent:
-        accepted = False
-        reason = f"only {mask.clear_percent:.1f} % of the tile is clear (at least {policy.min_clear_percent:g} %)"
-    else:
-        accepted, reason = True, f"{mask.clear_percent:.1f} % of the tile is clear"
-    return Verdict(
-        key=key,
-        product_id=product_id,
-        accepted=accepted,
-        reason=reason,
-        cloud_percent=mask.cloud_percent,
-        shadow_percent=mask.shadow_percent,
-        snow_percent=mask.snow_percent,
-        valid_percent=mask.valid_percent,
-        clear_percent=mask.clear_percent,
-        provider_cloud_percent=provider_cloud_percent,
-    )

@@ -1,54 +1,75 @@
 """What is known of a day: its items (stac-geoparquet) and the verdicts on its scenes (GeoParquet).
 
-    <root>/items/<day>.parquet        every item that discovery found, superseded ones too
-    <root>/verdicts/<day>.parquet     one row a scene: accepted or not, why, and the figures
+    <root>/items/<provider>/<day>.parquet        every item that discovery found, superseded ones too
+    <root>/verdicts/<provider>/<day>.parquet     one row a scene: accepted or not, why, and the figures
 
-Files are written aside and renamed: a reader sees a whole day or the one before it.
+Providers have folders of their own, so that their items never meet. Files are written aside and renamed: a reader sees
+a whole day or the one before it.
 """
 
 import dataclasses
 import datetime as dt
 import math
+import re
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import rustac
 
-from earthsignature_assets.errors import NoSuchSceneError
-from earthsignature_assets.imagery.cloud_mask import Verdict
+from earthsignature_assets.errors import InvalidKeyError, ItemError, NoSuchSceneError
 from earthsignature_assets.imagery.duplicates import group_scenes
 from earthsignature_assets.imagery.provider import Provider
-from earthsignature_assets.imagery.scene import Scene, scene_item
+from earthsignature_assets.imagery.scene import Scene, scene_item, tile_of
+from earthsignature_assets.imagery.verdicts import Verdict
 from earthsignature_assets.keys import SceneKey
+
+_PROVIDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a discovery added to a day: items that were not known, and known ones that it tells anew."""
+
+    new: int
+    updated: int
 
 
 class DayArchive:
-    """The days under one root."""
+    """One provider's days under one root."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, provider_name: str) -> None:
+        """Open the archive; its folders are made with its first day.
 
-    def add_items(self, day: dt.date, items: Sequence[dict[str, Any]]) -> int:
+        Raises:
+            InvalidKeyError: the provider's name is no word that a folder can have.
+        """
+        if not _PROVIDER_NAME.fullmatch(provider_name):
+            raise InvalidKeyError(f"provider name {provider_name!r}: use letters, digits, hyphens and underscores")
+        self.root, self.provider_name = root, provider_name
+
+    def add_items(self, day: dt.date, items: Sequence[dict[str, Any]]) -> Added:
         """Add a day's items to those that are known; an item of a known id replaces it unless its `updated` is older.
 
-        Returns:
-            How many ids were not known before.
+        A day to which nothing is added keeps its file as it is.
         """
         known = {item["id"]: item for item in self.items(day)}
         merged = dict(known)
         for item in items:
             if item["id"] not in merged or not _older(item, merged[item["id"]]):
                 merged[item["id"]] = item
-        if merged:
+        updated = sum(_updated(item) != _updated(merged[item_id]) for item_id, item in known.items())
+        added = Added(len(merged) - len(known), updated)
+        if added.new or added.updated:
             path = self._items_path(day)
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = _partial(path)
             rustac.write_sync(str(partial), [merged[item_id] for item_id in sorted(merged)])
             partial.replace(path)
-        return len(merged) - len(known)
+        return added
 
     def items(self, day: dt.date) -> list[dict[str, Any]]:
         """Every known item of a day, in the order of their ids; none where none is known."""
@@ -65,9 +86,17 @@ class DayArchive:
             NoSuchSceneError: no item of that day shows it.
             ItemError: its item lacks a fact or a band.
         """
-        shown = [item for item in self.items(key.day) if _shows(item, key)]
-        scenes = {scene.key: scene for scene in group_scenes(scene_item(item, provider, bands) for item in shown)}
+        readable, faults = [], []
+        for item in self.items(key.day):
+            if _shows(item, key):
+                try:
+                    readable.append(scene_item(item, provider, bands))
+                except ItemError as fault:
+                    faults.append(fault)
+        scenes = {scene.key: scene for scene in group_scenes(readable)}
         if key not in scenes:
+            if faults:
+                raise faults[0]
             raise NoSuchSceneError(
                 f"no known item shows scene {key}: materialise `discovered_items` for {key.day}, and check the "
                 "area of interest"
@@ -108,10 +137,10 @@ class DayArchive:
         raise NoSuchSceneError(f"scene {key} has no verdict: materialise `clear_scenes` for {key.day}")
 
     def _items_path(self, day: dt.date) -> Path:
-        return self.root / "items" / f"{day.isoformat()}.parquet"
+        return self.root / "items" / self.provider_name / f"{day.isoformat()}.parquet"
 
     def _verdicts_path(self, day: dt.date) -> Path:
-        return self.root / "verdicts" / f"{day.isoformat()}.parquet"
+        return self.root / "verdicts" / self.provider_name / f"{day.isoformat()}.parquet"
 
 
 def _older(item: dict[str, Any], known: dict[str, Any]) -> bool:
@@ -140,5 +169,7 @@ def _verdict(row: dict[str, Any]) -> Verdict:
 
 
 def _shows(item: dict[str, Any], key: SceneKey) -> bool:
-    properties = item.get("properties") or {}
-    return str(properties.get("grid:code", "")).removeprefix("MGRS-") == key.tile
+    try:
+        return tile_of(item) == key.tile
+    except (ItemError, InvalidKeyError):
+        return False

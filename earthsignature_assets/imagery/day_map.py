@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from shapely.geometry.base import BaseGeometry
 
-from earthsignature_assets.imagery.cloud_mask import Verdict
+from earthsignature_assets.imagery.verdicts import Verdict
 from earthsignature_assets.pictures import RGB
 
 _ACCEPTED, _REFUSED = (47, 158, 68), (224, 49, 49)

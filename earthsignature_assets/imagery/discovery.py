@@ -1,95 +1,32 @@
 """Which Sentinel-2 items a STAC API publishes for a day over an area of interest.
 
-The remote's policy is stated here once: 10 s to connect, 60 s to answer; five tries with growing pauses on 429,
-500, 502, 503 and 504 and on broken connections, POST searches included, `Retry-After` respected.
+Timeouts, tries and paging are those of `remote`.
 """
 
 import datetime as dt
+import json
+import os
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import requests
-from pystac import Link
 from pystac_client import Client
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
-from shapely import from_wkt, prepare, union_all
-from shapely.errors import ShapelyError
-from shapely.geometry import shape
-from shapely.geometry.base import BaseGeometry
-from urllib3.util import Retry
+from requests.exceptions import ChunkedEncodingError
 
 from earthsignature_assets.errors import (
-    InvalidKeyError,
+    CredentialError,
     NoSuchSceneError,
     ProviderAnswerError,
     ProviderUnavailableError,
 )
-from earthsignature_assets.grid import tile_grid
+from earthsignature_assets.imagery import remote
+from earthsignature_assets.imagery.area import AreaOfInterest, Box
 from earthsignature_assets.imagery.provider import Provider
 from earthsignature_assets.keys import parse_tile
 
-_TIMEOUT_S = (10.0, 60.0)
-_RETRY = Retry(
-    total=5,
-    backoff_factor=0.5,
-    status_forcelist=(429, 500, 502, 503, 504),
-    allowed_methods=None,
-    respect_retry_after_header=True,
-)
 _PAGE_ITEMS = 100
-_MAX_ITEMS = 50_000
-"""Europe has 3,263 tiles: a day with more items than this is a paging loop."""
-
-
-@dataclass(frozen=True)
-class AreaOfInterest:
-    """What discovery looks at: named tiles, or every tile of a polygon in EPSG:4326.
-
-    With tiles, only items of exactly these tiles count; neighbours overlap them by 10 km.
-    """
-
-    geometry: BaseGeometry
-    tiles: frozenset[str] = frozenset()
-
-    @classmethod
-    def of_tiles(cls, *tiles: str) -> "AreaOfInterest":
-        """The area of named MGRS tiles.
-
-        Raises:
-            InvalidKeyError: a name is no tile.
-        """
-        if not tiles:
-            raise InvalidKeyError("an area of interest needs at least one tile, such as 32TQM")
-        names = [parse_tile(tile) for tile in tiles]
-        return cls(union_all([tile_grid(name).footprint() for name in names]), frozenset(names))
-
-    @classmethod
-    def of_wkt(cls, wkt: str) -> "AreaOfInterest":
-        """The area of a WKT polygon, EPSG:4326.
-
-        Raises:
-            InvalidKeyError: the text is no WKT area.
-        """
-        try:
-            geometry = from_wkt(wkt)
-        except ShapelyError as error:
-            raise InvalidKeyError(f"the area of interest is no WKT: {error}") from error
-        if geometry is None or geometry.is_empty or geometry.area == 0 or not geometry.is_valid:
-            raise InvalidKeyError("the area of interest must be a valid, non-empty polygon in EPSG:4326")
-        return cls(geometry)
-
-
-class _SearchIO(StacApiIO):
-    """Refuses a search answer that is no feature collection; the library takes it for an empty one."""
-
-    def read_json(self, source: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-        page = super().read_json(source, *arguments, **options)
-        method = options.get("method") or (source.to_dict().get("method") if isinstance(source, Link) else None)
-        if method == "POST" and not isinstance(page.get("features"), list):
-            raise ProviderAnswerError(f"{source} answered a search without features: {str(page)[:200]}")
-        return page
 
 
 def discover_day(provider: Provider, day: dt.date, area: AreaOfInterest) -> list[dict[str, Any]]:
@@ -97,17 +34,10 @@ def discover_day(provider: Provider, day: dt.date, area: AreaOfInterest) -> list
 
     Raises:
         ProviderUnavailableError: the API does not answer, or not in time.
-        ProviderAnswerError: the API refuses the search, or answers with what is no STAC.
+        ProviderAnswerError: the API refuses the search, answers with what is no STAC, or pages without end.
+        CredentialError: the search needs a credential that is not in the environment, or is not accepted.
     """
-    found: dict[str, dict[str, Any]] = {}
-    prepare(area.geometry)
-    for item in _search(provider, day, area):
-        tile = str((item.get("properties") or {}).get("grid:code", "")).removeprefix("MGRS-")
-        if area.tiles and tile not in area.tiles:
-            continue
-        if not area.tiles and item.get("geometry") and not area.geometry.intersects(shape(item["geometry"])):
-            continue
-        found[str(item["id"])] = item
+    found = {str(item["id"]): item for box in area.boxes for item in _search(provider, day, box) if area.holds(item)}
     return [found[item_id] for item_id in sorted(found)]
 
 
@@ -119,6 +49,7 @@ def discover_tile(provider: Provider, day: dt.date, tile: str) -> list[dict[str,
         NoSuchSceneError: the provider has no item of that tile on that day.
         ProviderUnavailableError: the API does not answer, or not in time.
         ProviderAnswerError: the API refuses the search, or answers with what is no STAC.
+        CredentialError: the search needs a credential that is not in the environment, or is not accepted.
     """
     items = discover_day(provider, day, AreaOfInterest.of_tiles(tile))
     if not items:
@@ -129,31 +60,93 @@ def discover_tile(provider: Provider, day: dt.date, tile: str) -> list[dict[str,
     return items
 
 
-def _search(provider: Provider, day: dt.date, area: AreaOfInterest) -> Iterator[dict[str, Any]]:
+def _search(provider: Provider, day: dt.date, box: Box) -> Iterator[dict[str, Any]]:
+    """Every item of a day in a box, each id once."""
     start = dt.datetime.combine(day, dt.time(), dt.UTC)
     end = start + dt.timedelta(days=1) - dt.timedelta(milliseconds=1)
     try:
-        client = Client.open(provider.api_url, stac_io=_SearchIO(timeout=_TIMEOUT_S, max_retries=_RETRY))
-        search = client.search(
-            collections=[provider.collection],
-            datetime=(start, end),
-            bbox=area.geometry.bounds,
-            limit=_PAGE_ITEMS,
-            method="POST",
+        stac_io = StacApiIO(
+            headers=_headers(provider), timeout=remote.POLICY.timeout_s, max_retries=remote.POLICY.retry()
         )
-        seen = 0
-        for page in search.pages_as_dicts():
-            features = page["features"]
-            seen += len(features)
-            if seen > _MAX_ITEMS:
-                raise ProviderAnswerError(f"{provider.api_url} does not stop paging ({seen} items for {day})")
-            yield from features
-    except (requests.Timeout, requests.ConnectionError, requests.exceptions.RetryError) as error:
-        raise ProviderUnavailableError(f"{provider.api_url} does not answer: {error}") from error
+        # Without a timeout of its own, opening takes the one of `stac_io` away.
+        client = Client.open(provider.api_url, stac_io=stac_io, timeout=remote.POLICY.timeout_s)
+        search = client.search(
+            collections=[provider.collection], datetime=(start, end), bbox=box, limit=_PAGE_ITEMS, method="POST"
+        )
+        known: set[str] = set()
+        for page in _pages(stac_io, search.url, search.get_parameters(), f"{provider.api_url}, {day}"):
+            new = {str(item["id"]): item for item in page["features"]}
+            yield from (item for item_id, item in new.items() if item_id not in known)
+            known.update(new)
+            if len(known) > remote.POLICY.max_items:
+                raise ProviderAnswerError(f"{provider.api_url} does not stop paging ({len(known)} items for {day})")
     except APIError as error:
         status = getattr(error, "status_code", None)
-        if status is None or status >= 500 or status == 429:
+        if status is None or status in remote.BUSY or status >= 500:
             raise ProviderUnavailableError(f"{provider.api_url} does not answer: {error}") from error
+        if status in (401, 403):
+            header = provider.search_header
+            remedy = f"check {header.variable}" if header else "give the provider a search_header"
+            raise CredentialError(f"{provider.api_url} refuses the search ({status}): {remedy}") from error
         raise ProviderAnswerError(f"{provider.api_url} refuses the search ({status}): {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ProviderAnswerError(f"{provider.api_url} answered what is no STAC: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProviderAnswerError(f"{provider.api_url} answered what is no STAC: {error!r}") from error
+
+
+def _headers(provider: Provider) -> dict[str, str]:
+    header = provider.search_header
+    if header is None:
+        return {}
+    if not (value := os.environ.get(header.variable, "")):
+        raise CredentialError(f"provider {provider.name} needs a credential: set {header.variable} in the environment")
+    return {header.name: value}
+
+
+def _pages(stac_io: StacApiIO, url: str, parameters: dict[str, Any], what: str) -> Iterator[dict[str, Any]]:
+    """Walk through the pages of a search, empty ones too, until none follows.
+
+    pystac-client's own walk takes an empty page for the last one and never ends where pages lead in a circle.
+    """
+    request: tuple[str, str, dict[str, Any]] = ("POST", url, parameters)
+    asked = set()
+    while True:
+        asked.add(json.dumps(request, sort_keys=True))
+        page = _page(stac_io, *request)
+        if not isinstance(page.get("features"), list):
+            raise ProviderAnswerError(f"{what}: a search was answered without features: {str(page)[:200]}")
+        yield page
+        link = next((link for link in page.get("links") or [] if link["rel"] == "next"), None)
+        if link is None:
+            return
+        body = link.get("body") or {}
+        if link.get("merge"):
+            body = parameters | body
+        request = (str(link.get("method", "GET")).upper(), link["href"], body)
+        if json.dumps(request, sort_keys=True) in asked:
+            raise ProviderAnswerError(f"{what}: paging leads back to a page that was read before ({link['href']})")
+
+
+def _page(stac_io: StacApiIO, method: str, url: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Ask for a page; again where the answer ends too early: the session's own tries end with the headers."""
+    pause_s = remote.POLICY.first_pause_s
+    for tries_left in reversed(range(remote.POLICY.tries)):
+        try:
+            page = json.loads(stac_io.request(url, method=method, parameters=parameters))
+        except (APIError, json.JSONDecodeError) as error:
+            if not _ends_too_early(error):
+                raise
+            if not tries_left:
+                raise ProviderUnavailableError(f"{url} answers, but what it says ends too early: {error}") from error
+        else:
+            if not isinstance(page, dict):
+                raise ProviderAnswerError(f"{url} answered with a {type(page).__name__}, expected a feature collection")
+            return page
+        time.sleep(pause_s)
+        pause_s *= 2
+    raise AssertionError("the last try returns or raises")
+
+
+def _ends_too_early(error: APIError | json.JSONDecodeError) -> bool:
+    if isinstance(error, APIError):
+        return isinstance(error.__context__, ChunkedEncodingError)
+    return error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string")

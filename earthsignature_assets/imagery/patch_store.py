@@ -1,6 +1,6 @@
 """The patches of a scene: one Zarr store, one chunk a patch, readable with `xarray.open_zarr` and rioxarray.
 
-    reflectance   uint16 (band, y, x)   surface reflectance × 10000, 0 = no data
+    reflectance   uint16 (band, y, x)   reflectance × 10000, 0 = no data
     no_data       bool   (y, x)         outside the eroded swath, or defective
     unreliable    bool   (y, x)         under cloud or shadow, dilated
     overview      uint16 (band, y_overview, x_overview)   every n-th pixel of the stack, for pictures

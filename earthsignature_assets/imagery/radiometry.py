@@ -28,11 +28,23 @@ def no_data_of(bands: Sequence[npt.NDArray[np.uint16]], offsets_dn: Sequence[int
     return empty
 
 
-def reflectance(dn: npt.NDArray[np.uint16], offset_dn: int) -> npt.NDArray[np.uint16]:
+def reflectance(
+    dn: npt.NDArray[np.uint16], offset_dn: int, out: npt.NDArray[np.uint16] | None = None
+) -> npt.NDArray[np.uint16]:
     """Add a band's offset: reflectance × 10000, uint16; at least 1, because 0 is kept for no data.
 
     Source: ESA, Sentinel-2 processing baseline 04.00: L2A = (DN + BOA_ADD_OFFSET) / QUANTIFICATION_VALUE.
+
+    Args:
+        dn: digital numbers, (height, width) uint16.
+        offset_dn: what is to be added.
+        out: where the result goes, of the shape of `dn`; a new array by default.
     """
-    if offset_dn == 0:
-        return np.maximum(dn, 1)
-    return np.clip(dn.astype(np.int32) + offset_dn, 1, 65535).astype(np.uint16)
+    result = np.empty_like(dn) if out is None else out
+    if offset_dn > 0:
+        np.add(np.minimum(dn, 65535 - offset_dn), np.uint16(offset_dn), out=result)
+        return result
+    np.maximum(dn, np.uint16(1 - offset_dn), out=result)
+    if offset_dn:
+        np.subtract(result, np.uint16(-offset_dn), out=result)
+    return result

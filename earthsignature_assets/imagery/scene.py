@@ -17,11 +17,19 @@ from shapely.geometry.base import BaseGeometry
 
 from earthsignature_assets.errors import InvalidKeyError, ItemError
 from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.imagery.access import Access
+from earthsignature_assets.imagery.footprint import cut_at_antimeridian
 from earthsignature_assets.imagery.provider import OffsetRule, Provider
-from earthsignature_assets.keys import SceneKey, parse_product_id, relative_orbit_of
+from earthsignature_assets.keys import SceneKey, parse_product_id, parse_tile, relative_orbit_of
 
 _QUANTIFICATION = 10_000
+_OFFSET_SINCE, _OFFSET_DN = (4, 0), -1000
 _LEVELS = {"S2MSI1C": "L1C", "S2MSI2A": "L2A"}
+# The names of a fact: of the older `s2:` extension, then those that CDSE uses.
+_PRODUCT_TYPE = ("s2:product_type", "product:type")
+_BASELINE = ("s2:processing_baseline", "processing:version")
+_GENERATED_AT = ("s2:generation_time", "processing:datetime")
+_TILE = ("grid:code", "s2:mgrs_tile")
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class SceneItem:
         grid: the 10 m grid of the item's bands.
         bands: file of each band, by Sentinel-2 band name.
         classification: file of the scene classification; None where the item has none.
+        access: how its files are reached.
     """
 
     item_id: str
@@ -67,6 +76,7 @@ class SceneItem:
     grid: PixelGrid
     bands: Mapping[str, BandFile]
     classification: str | None
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,16 @@ class Scene:
     def product_id(self) -> str:
         """The Sentinel-2 product name that clients know the scene by."""
         return self.parts[0].product_id
+
+    @property
+    def source(self) -> str:
+        """What the scene is made from: the product names of its parts. Another processing is another source."""
+        return " ".join(sorted(part.product_id for part in self.parts))
+
+    @property
+    def level(self) -> str:
+        """Processing level, `L2A` or `L1C`."""
+        return _LEVELS[self.parts[0].product_type]
 
     @property
     def grid(self) -> PixelGrid:
@@ -122,23 +142,27 @@ def scene_item(item: Mapping[str, Any], provider: Provider, bands: Sequence[str]
             f"item {item_id} is of collection {item.get('collection')!r}, expected {provider.collection!r}: "
             "collections are never mixed"
         )
-    product_type = str(_fact(item_id, properties, "s2:product_type"))
+    product_type = str(_fact(item_id, properties, *_PRODUCT_TYPE))
     if _LEVELS.get(product_type) != provider.level:
-        raise ItemError(f"item {item_id} is {product_type}, the provider {provider.name} delivers {provider.level}")
+        raise ItemError(
+            f"item {item_id} is {product_type}, the provider {provider.name} delivers {provider.level}: levels are "
+            "never mixed, choose a provider of the other level"
+        )
+    baseline = _baseline(item_id, str(_fact(item_id, properties, *_BASELINE)))
     try:
-        product_id = parse_product_id(str(_fact(item_id, properties, "s2:product_uri")))
-        tile = str(_fact(item_id, properties, "grid:code")).removeprefix("MGRS-")
+        product_id = parse_product_id(str(properties.get("s2:product_uri") or item_id))
         sensed_at = _time(item_id, properties, "datetime")
-        key = SceneKey(sensed_at.date(), relative_orbit_of(product_id), tile)
+        key = SceneKey(sensed_at.date(), relative_orbit_of(product_id), tile_of(item))
     except InvalidKeyError as error:
         raise ItemError(f"item {item_id}: {error}") from error
     files = {}
     for band in bands:
-        asset_key = provider.band_assets[band]
-        if not (assets.get(asset_key) or {}).get("href"):
+        asset_key = provider.band_assets.get(band)
+        if asset_key is None or not (assets.get(asset_key) or {}).get("href"):
             raise ItemError(f"item {item_id} has no band {band}: asset {asset_key!r} is missing")
+        asset = assets[asset_key]
         files[band] = BandFile(
-            assets[asset_key]["href"], _offset_dn(item_id, properties, assets[asset_key], band, provider.offset_rule)
+            asset["href"], _offset_dn(item_id, properties, asset, band, baseline, provider.offset_rule)
         )
     links = item.get("links") or []
     return SceneItem(
@@ -147,35 +171,48 @@ def scene_item(item: Mapping[str, Any], provider: Provider, bands: Sequence[str]
         product_id=product_id,
         product_type=product_type,
         key=key,
-        baseline=_baseline(item_id, str(_fact(item_id, properties, "s2:processing_baseline"))),
+        baseline=baseline,
         datatake="_".join(product_id.split("_")[i] for i in (0, 2)),
         sensed_at=sensed_at,
-        generated_at=_time(item_id, properties, "s2:generation_time"),
+        generated_at=_time(item_id, properties, *_GENERATED_AT),
         cloud_cover_percent=_percent(properties.get("eo:cloud_cover")),
         footprint=_footprint(item_id, item.get("geometry")),
         grid=_grid(item_id, properties, assets[provider.band_assets[_ten_metre_band(bands)]]),
         bands=files,
         classification=(assets.get(provider.classification_asset) or {}).get("href"),
+        access=provider.access,
     )
+
+
+def tile_of(item: Mapping[str, Any]) -> str:
+    """Return the MGRS tile that an item shows, in its canonical form: some APIs write `MGRS-7HFE` for 07HFE.
+
+    Raises:
+        ItemError: the item does not tell its tile.
+        InvalidKeyError: what it tells is no tile.
+    """
+    properties: Mapping[str, Any] = item.get("properties") or {}
+    text = str(_fact(str(item.get("id") or "without id"), properties, *_TILE))
+    return parse_tile(text.removeprefix("MGRS-"))
 
 
 def _ten_metre_band(bands: Sequence[str]) -> str:
     return next((band for band in bands if band in ("B02", "B03", "B04", "B08")), bands[0])
 
 
-def _fact(item_id: str, properties: Mapping[str, Any], name: str) -> Any:
-    value = properties.get(name)
-    if value in (None, "", "null"):
-        raise ItemError(f"item {item_id} lacks the property {name}")
-    return value
+def _fact(item_id: str, properties: Mapping[str, Any], *names: str) -> Any:
+    for name in names:
+        if (value := properties.get(name)) not in (None, "", "null"):
+            return value
+    raise ItemError(f"item {item_id} lacks the property {' or '.join(names)}")
 
 
-def _time(item_id: str, properties: Mapping[str, Any], name: str) -> dt.datetime:
-    text = str(_fact(item_id, properties, name))
+def _time(item_id: str, properties: Mapping[str, Any], *names: str) -> dt.datetime:
+    text = str(_fact(item_id, properties, *names))
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise ItemError(f"item {item_id}: property {name} {text!r} is no time") from error
+        raise ItemError(f"item {item_id}: property {' or '.join(names)} {text!r} is no time") from error
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
@@ -191,8 +228,15 @@ def _percent(value: Any) -> float | None:
 
 
 def _offset_dn(
-    item_id: str, properties: Mapping[str, Any], asset: Mapping[str, Any], band: str, rule: OffsetRule
+    item_id: str,
+    properties: Mapping[str, Any],
+    asset: Mapping[str, Any],
+    band: str,
+    baseline: tuple[int, int],
+    rule: OffsetRule,
 ) -> int:
+    if rule is OffsetRule.BASELINE:
+        return _OFFSET_DN if baseline >= _OFFSET_SINCE else 0
     if rule is OffsetRule.EARTH_SEARCH_FLAG:
         applied = properties.get("earthsearch:boa_offset_applied")
         if applied is None:
@@ -200,10 +244,15 @@ def _offset_dn(
         if applied:
             return 0
     described = (asset.get("raster:bands") or [{}])[0]
-    scale, offset = described.get("scale"), described.get("offset")
+    # A parquet file has every column for every item: what an item does not say is None there.
+    scale, offset = (
+        asset.get(f"raster:{name}") if described.get(name) is None else described[name] for name in ("scale", "offset")
+    )
     if scale is None or offset is None:
-        raise ItemError(f"item {item_id}: band {band} does not tell scale and offset (raster:bands)")
-    if round(1 / scale) != _QUANTIFICATION:
+        raise ItemError(
+            f"item {item_id}: band {band} does not tell scale and offset (raster:bands, raster:scale, raster:offset)"
+        )
+    if not scale or round(1 / scale) != _QUANTIFICATION:
         raise ItemError(f"item {item_id}: band {band} has scale {scale}, expected {1 / _QUANTIFICATION}")
     return round(float(offset) / float(scale))
 
@@ -212,7 +261,7 @@ def _footprint(item_id: str, geometry: Any) -> BaseGeometry:
     if not geometry:
         raise ItemError(f"item {item_id} has no geometry")
     try:
-        footprint = make_valid(shape(geometry))
+        footprint = make_valid(cut_at_antimeridian(shape(geometry)))
     except (ShapelyError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ItemError(f"item {item_id}: geometry cannot be read: {error}") from error
     if not isinstance(footprint, Polygon | MultiPolygon) or footprint.is_empty:
@@ -223,10 +272,19 @@ def _footprint(item_id: str, geometry: Any) -> BaseGeometry:
 def _grid(item_id: str, properties: Mapping[str, Any], asset: Mapping[str, Any]) -> PixelGrid:
     affine = asset.get("proj:transform") or properties.get("proj:transform")
     size = asset.get("proj:shape") or properties.get("proj:shape")
-    code = properties.get("proj:epsg") or str(properties.get("proj:code", "")).removeprefix("EPSG:")
+    code = next(
+        (
+            str(said).removeprefix("EPSG:")
+            for facts in (asset, properties)
+            if (said := facts.get("proj:epsg") or facts.get("proj:code"))
+        ),
+        "",
+    )
     if not affine or not size or not code:
         raise ItemError(f"item {item_id} does not tell its grid (proj:epsg or proj:code, proj:transform, proj:shape)")
     a, b, left, d, e, top = affine[:6]
     if b or d or a != -e:
         raise ItemError(f"item {item_id}: proj:transform {affine} is not north-up with square pixels")
+    if not code.isdigit():
+        raise ItemError(f"item {item_id}: {code!r} is no EPSG code")
     return PixelGrid(int(code), float(left), float(top), float(a), int(size[1]), int(size[0]))

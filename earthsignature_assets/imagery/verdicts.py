@@ -1,6 +1,10 @@
-"""Judge the scenes of a day: read each classification, decide, and say why."""
+"""Judge the scenes of a day: read each classification, decide, and say why.
 
-from collections.abc import Mapping, Sequence
+A scene that was judged before, from the same products and with the same masks, is judged by its known figures: what a
+second discovery brings is read, and nothing else.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +12,60 @@ from typing import Any
 from shapely.geometry.base import BaseGeometry
 
 from earthsignature_assets.errors import BandError, ItemError
-from earthsignature_assets.imagery.cloud_mask import CloudPolicy, Verdict, judge
+from earthsignature_assets.imagery.cloud_mask import DEFAULT_MASKS, MaskSet, SceneMask
 from earthsignature_assets.imagery.duplicates import group_scenes
-from earthsignature_assets.imagery.patches import read_scene_mask
 from earthsignature_assets.imagery.provider import Provider
 from earthsignature_assets.imagery.scene import Scene, scene_item
+from earthsignature_assets.imagery.scene_mask import read_scene_mask
+from earthsignature_assets.keys import SceneKey
 
-_READ_THREADS = 4
+
+@dataclass(frozen=True)
+class CloudPolicy:
+    """When a scene is clear enough to be segmented.
+
+    Attributes:
+        max_cloud_percent: most cloud that the valid area may have.
+        min_clear_percent: least part of the tile that must be valid and clear.
+        masks: which classes hide the ground.
+    """
+
+    max_cloud_percent: float = 60.0
+    min_clear_percent: float = 5.0
+    masks: MaskSet = DEFAULT_MASKS
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a scene is segmented, and why.
+
+    Attributes:
+        key: the scene.
+        product_id: the Sentinel-2 product name of its first part.
+        source: what it was judged from (`Scene.source`).
+        masks: name of the mask set that tells the clear percentage.
+        accepted: whether it is clear enough.
+        reason: why, for people.
+        cloud_percent: cloud of the valid area.
+        shadow_percent: cloud shadow of the valid area.
+        snow_percent: snow of the valid area.
+        valid_percent: the valid area as a part of the tile; 0 where the classification could not be read.
+        clear_percent: the clear area as a part of the tile.
+        provider_cloud_percent: the provider's own figure of cloud; None where it gives none.
+    """
+
+    key: SceneKey
+    product_id: str
+    source: str
+    masks: str
+    accepted: bool
+    reason: str
+    cloud_percent: float
+    shadow_percent: float
+    snow_percent: float
+    valid_percent: float
+    clear_percent: float
+    provider_cloud_percent: float | None
 
 
 @dataclass(frozen=True)
@@ -25,11 +76,15 @@ class DayVerdicts:
         scenes: each scene's verdict with its footprint (EPSG:4326), in the order of their keys.
         superseded: ids of items that a newer processing replaces.
         unusable: ids of items that are no scene, with the reason.
+        read: how many scenes' classifications were read; the others were known.
+        renewed: scenes that were known before and are now made from other products.
     """
 
     scenes: tuple[tuple[Verdict, BaseGeometry], ...]
     superseded: tuple[str, ...]
     unusable: Mapping[str, str]
+    read: int = 0
+    renewed: tuple[SceneKey, ...] = ()
 
     @property
     def accepted(self) -> list[Verdict]:
@@ -38,7 +93,11 @@ class DayVerdicts:
 
 
 def judge_day(
-    items: Sequence[Mapping[str, Any]], provider: Provider, bands: Sequence[str], policy: CloudPolicy
+    items: Sequence[Mapping[str, Any]],
+    provider: Provider,
+    bands: Sequence[str],
+    policy: CloudPolicy,
+    known: Iterable[Verdict] = (),
 ) -> DayVerdicts:
     """Group a day's items into scenes and judge each.
 
@@ -55,12 +114,28 @@ def judge_day(
         except ItemError as error:
             unusable[str(item.get("id"))] = str(error)
     scenes = group_scenes(readable)
-    with ThreadPoolExecutor(_READ_THREADS, "classification") as pool:
-        verdicts = list(pool.map(lambda scene: judge_scene(scene, policy), scenes))
+    before = {verdict.key: verdict for verdict in known}
+    usable = {
+        scene.key: verdict
+        for scene in scenes
+        if (verdict := before.get(scene.key)) is not None
+        and (verdict.source, verdict.masks) == (scene.source, policy.masks.name)
+        and verdict.valid_percent > 0  # what could not be read is read again
+    }
+
+    def verdict_on(scene: Scene) -> Verdict:
+        return judge(scene, usable[scene.key], policy) if scene.key in usable else judge_scene(scene, policy)
+
+    with ThreadPoolExecutor(provider.access.connections, "classification") as pool:
+        verdicts = list(pool.map(verdict_on, scenes))
     return DayVerdicts(
         scenes=tuple((verdict, scene.footprint) for verdict, scene in zip(verdicts, scenes, strict=True)),
         superseded=tuple(item_id for scene in scenes for item_id in scene.superseded),
         unusable=unusable,
+        read=len(scenes) - len(usable),
+        renewed=tuple(
+            scene.key for scene in scenes if scene.key in before and before[scene.key].source != scene.source
+        ),
     )
 
 
@@ -70,9 +145,51 @@ def judge_scene(scene: Scene, policy: CloudPolicy) -> Verdict:
     Raises:
         ProviderUnavailableError: its server does not answer.
     """
-    provider_percent = scene.parts[0].cloud_cover_percent
     try:
-        mask, _ = read_scene_mask(scene)
+        mask, _ = read_scene_mask(scene, policy.masks)
     except (BandError, ItemError) as error:
-        return Verdict(scene.key, scene.product_id, False, str(error), 0.0, 0.0, 0.0, 0.0, 0.0, provider_percent)
-    return judge(scene.key, scene.product_id, mask, policy, provider_percent)
+        return Verdict(
+            key=scene.key,
+            product_id=scene.product_id,
+            source=scene.source,
+            masks=policy.masks.name,
+            accepted=False,
+            reason=str(error),
+            cloud_percent=0.0,
+            shadow_percent=0.0,
+            snow_percent=0.0,
+            valid_percent=0.0,
+            clear_percent=0.0,
+            provider_cloud_percent=scene.parts[0].cloud_cover_percent,
+        )
+    return judge(scene, mask, policy)
+
+
+def judge(scene: Scene, figures: SceneMask | Verdict, policy: CloudPolicy) -> Verdict:
+    """Accept or refuse a scene by what can be seen of it, not by what the provider says of it."""
+    if figures.valid_percent == 0:
+        accepted, reason = False, "no valid pixel: the classification says no data everywhere"
+    elif figures.cloud_percent > policy.max_cloud_percent:
+        accepted = False
+        reason = (
+            f"cloud covers {figures.cloud_percent:.1f} % of the valid area (at most {policy.max_cloud_percent:g} %)"
+        )
+    elif figures.clear_percent < policy.min_clear_percent:
+        accepted = False
+        reason = f"only {figures.clear_percent:.1f} % of the tile is clear (at least {policy.min_clear_percent:g} %)"
+    else:
+        accepted, reason = True, f"{figures.clear_percent:.1f} % of the tile is clear"
+    return Verdict(
+        key=scene.key,
+        product_id=scene.product_id,
+        source=scene.source,
+        masks=policy.masks.name,
+        accepted=accepted,
+        reason=reason,
+        cloud_percent=figures.cloud_percent,
+        shadow_percent=figures.shadow_percent,
+        snow_percent=figures.snow_percent,
+        valid_percent=figures.valid_percent,
+        clear_percent=figures.clear_percent,
+        provider_cloud_percent=scene.parts[0].cloud_cover_percent,
+    )

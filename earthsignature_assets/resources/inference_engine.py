@@ -7,6 +7,7 @@ from typing import Self
 
 import dagster as dg
 
+from earthsignature_assets.errors import ModelError
 from earthsignature_assets.inference.embedded import EmbeddedEngine
 from earthsignature_assets.inference.engine import Engine
 from earthsignature_assets.inference.triton import TritonEngine, parse_endpoints
@@ -47,6 +48,20 @@ class InferenceEngine(dg.ConfigurableResource):  # type: ignore[type-arg]
             return ModelRepository(Path(self.models))
         shipped = shipped_repository()
         return ModelRepository(Path(self.registered), shipped.root) if self.registered else shipped
+
+    def refuse_level(self, level: str, whose: str) -> None:
+        """Refuse imagery of a processing level that no model of the repository reads.
+
+        Raises:
+            ModelError: no model version asks for that level.
+        """
+        repository = self.repository
+        levels = {repository.describe(model).level for model in repository.versions()}
+        if levels and level not in levels:
+            raise ModelError(
+                f"{whose} delivers {level}, the models read {', '.join(sorted(levels))}: choose a provider of that "
+                f"level, or register a model whose model.json asks for {level}"
+            )
 
     @contextmanager
     def open(self, model: ModelVersion) -> Iterator[Engine]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from earthsignature_assets.errors import InvalidKeyError
+from earthsignature_assets.imagery.provider import DEFAULT_PROVIDER
 
 
 @dataclass(frozen=True)
@@ -16,9 +17,10 @@ class Settings:
     Attributes:
         home: folder of everything that is written (EARTHSIGNATURE_HOME).
         provider: name of the imagery provider (EARTHSIGNATURE_PROVIDER).
+        provider_file: TOML file of further providers, empty for none (EARTHSIGNATURE_PROVIDER_FILE).
         stac_api: another address of the provider's STAC API, empty for its own (EARTHSIGNATURE_STAC_API).
-        area: what discovery looks at: MGRS tiles separated by commas, or a WKT polygon in EPSG:4326
-            (EARTHSIGNATURE_AREA).
+        area: what discovery looks at: `europe`, MGRS tiles separated by commas, a WKT polygon in EPSG:4326, or a
+            GeoJSON or WKT file (EARTHSIGNATURE_AREA).
         models: model repository; empty for `<home>/models` in front of the one that comes with the package
             (EARTHSIGNATURE_MODELS).
         triton: `host:port` of each Triton server, separated by commas; empty for the embedded engine
@@ -30,6 +32,7 @@ class Settings:
         min_clear_percent: least part of a tile that must be clear (EARTHSIGNATURE_MIN_CLEAR_PERCENT).
         look_back_days: days before today that every morning's discovery covers (EARTHSIGNATURE_LOOK_BACK_DAYS).
         window_days: days that a scene stays a partition after it was last judged (EARTHSIGNATURE_WINDOW_DAYS).
+        masks: name of the mask set: which classes hide the ground (EARTHSIGNATURE_MASKS).
         patch_days: days that patches stay (EARTHSIGNATURE_PATCH_DAYS).
         patch_budget_gb: gigabytes (10⁹ bytes) that all patches may take (EARTHSIGNATURE_PATCH_BUDGET_GB).
         min_area_ha: minimum mapping unit of the polygons in hectares (EARTHSIGNATURE_MIN_AREA_HA).
@@ -39,9 +42,10 @@ class Settings:
     """
 
     home: Path
-    provider: str = "earth-search"
+    provider: str = DEFAULT_PROVIDER
+    provider_file: str = ""
     stac_api: str = ""
-    area: str = "POLYGON ((-11 35, 32 35, 32 71, -11 71, -11 35))"
+    area: str = "europe"
     models: str = ""
     triton: str = ""
     store: str = ""
@@ -50,6 +54,7 @@ class Settings:
     min_clear_percent: float = 5.0
     look_back_days: int = 7
     window_days: int = 90
+    masks: str = "clouds"
     patch_days: float = 7.0
     patch_budget_gb: float = 200.0
     min_area_ha: float = 0.25

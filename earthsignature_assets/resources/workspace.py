@@ -1,6 +1,6 @@
 """Where the chain keeps what it makes: one home folder, and the paths in it.
 
-<home>/items, verdicts                      what is known of each day
+<home>/items, verdicts/<provider>/          what is known of each day
 <home>/patches/<scene>.zarr                 transient
 <home>/segmentations/<model>/<scene>.zarr   transient
 <home>/drafts/<model>/<scene>/              products before their publication
@@ -15,6 +15,7 @@ from typing import Self
 import dagster as dg
 
 from earthsignature_assets.imagery.day_archive import DayArchive
+from earthsignature_assets.imagery.provider import DEFAULT_PROVIDER
 from earthsignature_assets.imagery.retention import RetentionPolicy
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.retirement import RetiredModels
@@ -28,6 +29,7 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     home: str
     store_location: str = ""
     catalogue_location: str = ""
+    provider_name: str = DEFAULT_PROVIDER
     patch_days: float = 7.0
     patch_budget_gb: float = 200.0
 
@@ -38,14 +40,15 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
             home=str(settings.home),
             store_location=settings.store,
             catalogue_location=settings.catalogue,
+            provider_name=settings.provider,
             patch_days=settings.patch_days,
             patch_budget_gb=settings.patch_budget_gb,
         )
 
     @property
     def days(self) -> DayArchive:
-        """What is known of each day."""
-        return DayArchive(Path(self.home))
+        """What is known of each day from the deployment's provider."""
+        return DayArchive(Path(self.home), self.provider_name)
 
     @property
     def store(self) -> ProductStore:

@@ -21,8 +21,8 @@ from earthsignature_assets.assets.checks.polygons import check_polygons
 from earthsignature_assets.assets.checks.product import check_product
 from earthsignature_assets.assets.checks.raster import check_rasters, last_of_tile, share_difference_percent
 from earthsignature_assets.cli.chain import Chain, RunFailedError
-from earthsignature_assets.imagery.cloud_mask import Verdict
 from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.imagery.verdicts import Verdict
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.products.draft import Draft
@@ -148,6 +148,8 @@ def verdict(tile: str, ours: float, provider: float | None) -> Verdict:
     return Verdict(
         key=SceneKey(DAY, 22, tile),
         product_id="",
+        source="",
+        masks="clouds",
         shadow_percent=0.0,
         snow_percent=0.0,
         cloud_percent=ours,

@@ -16,7 +16,7 @@ from shapely.geometry import mapping
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.imagery.patch_store import PatchStore
-from earthsignature_assets.imagery.provider import provider_named
+from earthsignature_assets.imagery.provider import PROVIDERS
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.evaluation import judge_polygons
 from earthsignature_assets.models.ground_truth import read_hateg, split_polygons
@@ -36,7 +36,7 @@ PICTURE = Path("build/pictures/hateg.png")
 
 def item_around(bands: Path, base_url: str) -> dict[str, Any]:
     """The STAC item of the crop, in the words of Earth Search's `sentinel-2-l2a`; its baseline has no offset."""
-    provider = provider_named("earth-search-l2a")
+    provider = PROVIDERS["earth-search-l2a"]
     with rasterio.open(bands / "B02.tif") as dataset:
         epsg, bounds = dataset.crs.to_epsg(), dataset.bounds
     project = Transformer.from_crs(epsg, 4326, always_xy=True).transform

@@ -1,11 +1,13 @@
 """Simulated scenes for the imagery tests, made once."""
 
+import dataclasses
 import datetime as dt
 from pathlib import Path
 
 import pytest
 
-from earthsignature_assets.imagery.provider import Provider, provider_named
+from earthsignature_assets.imagery import remote
+from earthsignature_assets.imagery.provider import PROVIDERS, Provider
 from earthsignature_assets.imagery.scene import Scene, scene_item
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.models.repository import S2_BANDS
@@ -16,7 +18,7 @@ DAY = dt.date(2026, 5, 1)
 
 @pytest.fixture(scope="session")
 def c1() -> Provider:
-    return provider_named("earth-search")
+    return PROVIDERS["earth-search"]
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +30,13 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedScene:
 @pytest.fixture
 def scene(simulated: SimulatedScene, c1: Provider) -> Scene:
     return Scene((scene_item(simulated.item, c1, S2_BANDS),))
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remotes are tried three times, at once."""
+    quick = dataclasses.replace(remote.POLICY, tries=3, first_pause_s=0.0)
+    monkeypatch.setattr(remote, "POLICY", quick)
 
 
 @pytest.fixture(scope="session")

@@ -11,16 +11,11 @@ import pytest
 import rasterio
 
 from earthsignature_assets.errors import BandError, ProviderUnavailableError
-from earthsignature_assets.imagery import band_reader
 from earthsignature_assets.imagery.band_reader import BandReader, gdal_environment
 from earthsignature_assets.imagery.scene import Scene
 from earthsignature_assets.simulator import serve_files
 
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(band_reader._GDAL_OPTIONS, "GDAL_HTTP_MAX_RETRY", "1")
-    monkeypatch.setitem(band_reader._GDAL_OPTIONS, "GDAL_HTTP_RETRY_DELAY", "0.01")
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 def read(href: str, rows: slice | None = None) -> np.ndarray:

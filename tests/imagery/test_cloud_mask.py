@@ -1,4 +1,3 @@
-import datetime as dt
 import json
 from pathlib import Path
 
@@ -6,10 +5,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from earthsignature_assets.imagery.cloud_mask import CloudPolicy, SceneMask, grow, judge, mask_scene
-from earthsignature_assets.keys import SceneKey
-
-KEY = SceneKey(dt.date(2026, 5, 1), 22, "32TQM")
+from earthsignature_assets.errors import ConfigurationError
+from earthsignature_assets.imagery.cloud_mask import MASK_SETS, grow, mask_scene, mask_set_named
 
 
 def test_figures_are_of_the_valid_area_before_dilation() -> None:
@@ -53,24 +50,35 @@ def test_growing_by_less_than_a_pixel_changes_nothing() -> None:
     assert np.array_equal(grow(mask, 5.0, 20.0), mask)
 
 
-def figures(cloud: float, valid: float, clear: float) -> SceneMask:
-    nothing = np.zeros((1, 1), bool)
-    return SceneMask(nothing, nothing, cloud, 0.0, 0.0, valid, clear)
-
-
 @pytest.mark.parametrize(
-    ("mask", "accepted", "reason"),
+    ("name", "baseline", "hidden"),
     [
-        (figures(10, 100, 88), True, "88.0 % of the tile is clear"),
-        (figures(61, 100, 30), False, "cloud covers 61.0 %"),
-        (figures(0, 4, 4), False, "only 4.0 % of the tile is clear"),
-        (figures(0, 0, 0), False, "no data everywhere"),
+        ("clouds", (5, 11), {3, 8, 9, 10}),
+        ("clouds-and-snow", (5, 11), {3, 8, 9, 10, 11}),
+        ("dense-clouds", (5, 11), {3, 8, 9}),
+        # Class 2 is terrain's cast shadow since baseline 04.00, and was any dark ground before.
+        ("strict", (5, 11), {2, 3, 7, 8, 9, 10, 11}),
+        ("strict", (4, 0), {2, 3, 7, 8, 9, 10, 11}),
+        ("strict", (3, 1), {3, 7, 8, 9, 10, 11}),
     ],
 )
-def test_a_verdict_has_its_reason(mask: SceneMask, accepted: bool, reason: str) -> None:
-    verdict = judge(KEY, "S2B_MSIL2A", mask, CloudPolicy(), 1.0)
-    assert verdict.accepted is accepted
-    assert reason in verdict.reason
+def test_each_mask_set_hides_its_classes(name: str, baseline: tuple[int, int], hidden: set[int]) -> None:
+    found = {
+        value
+        for value in range(2, 12)
+        if mask_scene(np.full((30, 30), value, np.uint8), 20.0, MASK_SETS[name], baseline).unreliable.any()
+    }
+    assert found == hidden
+
+
+@pytest.mark.parametrize("name", list(MASK_SETS))
+def test_every_mask_set_hides_values_that_do_not_exist(name: str) -> None:
+    assert mask_scene(np.full((30, 30), 12, np.uint8), 20.0, MASK_SETS[name]).unreliable.all()
+
+
+def test_an_unknown_mask_set_names_the_known_ones() -> None:
+    with pytest.raises(ConfigurationError, match="clouds-and-snow"):
+        mask_set_named("fog")
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

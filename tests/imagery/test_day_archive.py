@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from earthsignature_assets.imagery.day_archive import DayArchive
+from earthsignature_assets.imagery.day_archive import Added, DayArchive
 from earthsignature_assets.simulator import SimulatedScene
 
 DAY = date(2026, 5, 1)
@@ -23,9 +23,9 @@ def test_an_older_update_never_replaces_a_newer_one(
 ) -> None:
     old = version(simulated.item, "2026-05-01T23:30:00Z", "old")
     new = version(simulated.item, "2026-05-02T00:10:00.5Z", "new")
-    archive = DayArchive(tmp_path)
+    archive = DayArchive(tmp_path, "earth-search")
     first, second = (new, old) if newest_first else (old, new)
-    assert archive.add_items(DAY, [first]) == 1
-    assert archive.add_items(DAY, [second]) == 0
+    assert archive.add_items(DAY, [first]) == Added(new=1, updated=0)
+    assert archive.add_items(DAY, [second]) == Added(new=0, updated=0 if newest_first else 1)
     (kept,) = archive.items(DAY)
     assert kept["properties"]["title"] == "new"

@@ -1,21 +1,28 @@
 import datetime as dt
 import http.server
 import json
+import socket
+import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
 from earthsignature_assets.errors import (
+    CredentialError,
     InvalidKeyError,
     NoSuchSceneError,
     ProviderAnswerError,
     ProviderUnavailableError,
 )
-from earthsignature_assets.imagery import discovery
-from earthsignature_assets.imagery.discovery import AreaOfInterest, discover_day, discover_tile
-from earthsignature_assets.imagery.provider import Provider
+from earthsignature_assets.imagery import remote
+from earthsignature_assets.imagery.area import AreaOfInterest
+from earthsignature_assets.imagery.discovery import discover_day, discover_tile
+from earthsignature_assets.imagery.provider import Provider, SearchHeader
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.simulator import SceneRecipe, serve_stac, simulate_scene
 
@@ -62,16 +69,20 @@ def test_an_unknown_tile_is_refused_before_any_request(c1: Provider) -> None:
         discover_tile(c1.at("http://127.0.0.1:9"), DAYS[0], "99XYZ")
 
 
-@pytest.mark.parametrize("wkt", ["POLYGON ((", "POINT (1 2)", "POLYGON EMPTY", "POLYGON ((0 0, 1 1, 1 0, 0 1, 0 0))"])
-def test_an_area_that_is_none_is_refused(wkt: str) -> None:
-    with pytest.raises(InvalidKeyError):
-        AreaOfInterest.of_wkt(wkt)
+RESET, CUT, BUSY_FOR_A_SECOND = -1, -2, 429
+
+
+@dataclass(frozen=True)
+class Request:
+    at: float
+    body: dict[str, Any]
+    authorization: str | None
 
 
 @contextmanager
-def server(answers: list[tuple[int, object]]) -> Iterator[tuple[str, list[str]]]:
+def server(answers: list[tuple[int, object]]) -> Iterator[tuple[str, list[Request]]]:
     """An HTTP server that gives the landing page, then these answers in turn, the last one for ever."""
-    requests: list[str] = []
+    requests: list[Request] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -99,15 +110,22 @@ def server(answers: list[tuple[int, object]]) -> Iterator[tuple[str, list[str]]]
             )
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            requests.append(self.path)
-            self.reply(*(answers.pop(0) if len(answers) > 1 else answers[0]))
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            requests.append(Request(time.monotonic(), body, self.headers.get("Authorization")))
+            status, content = answers.pop(0) if len(answers) > 1 else answers[0]
+            if status == RESET:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+                return
+            self.reply(status, content)
 
         def reply(self, status: int, content: object) -> None:
             body = content if isinstance(content, bytes) else json.dumps(content).encode()
-            self.send_response(status)
+            self.send_response(200 if status == CUT else status)
             self.send_header("Content-Type", "application/geo+json")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) + (50 if status == CUT else 0)))
+            if status == BUSY_FOR_A_SECOND:
+                self.send_header("Retry-After", "1")
             self.end_headers()
             self.wfile.write(body)
 
@@ -126,50 +144,138 @@ AREA = AreaOfInterest.of_tiles("32TQM")
 EMPTY = {"type": "FeatureCollection", "features": [], "links": []}
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery, "_RETRY", discovery._RETRY.new(backoff_factor=0.0, total=2))
+pauseless = pytest.mark.usefixtures("no_pauses")
 
 
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pauseless
+@pytest.mark.parametrize("status", [500, 502, 503, 504, RESET, CUT])
 def test_a_search_that_fails_in_passing_is_sent_again(c1: Provider, status: int) -> None:
     with server([(status, {}), (status, {}), (200, EMPTY)]) as (root, requests):
         assert discover_day(c1.at(root), DAYS[0], AREA) == []
     assert len(requests) == 3
+    assert requests[0].body == requests[2].body
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_search_that_keeps_failing_is_worth_a_later_try(c1: Provider) -> None:
-    with server([(503, {})]) as (root, requests), pytest.raises(ProviderUnavailableError, match=root) as fault:
+def test_a_busy_api_is_left_alone_for_as_long_as_it_asks(c1: Provider) -> None:
+    with server([(BUSY_FOR_A_SECOND, {}), (200, EMPTY)]) as (root, requests):
+        assert discover_day(c1.at(root), DAYS[0], AREA) == []
+    assert requests[1].at - requests[0].at >= 1
+
+
+@pauseless
+@pytest.mark.parametrize("status", [503, RESET, CUT])
+def test_a_search_that_keeps_failing_is_worth_a_later_try(c1: Provider, status: int) -> None:
+    with server([(status, {})]) as (root, requests), pytest.raises(ProviderUnavailableError, match=root) as fault:
         discover_day(c1.at(root), DAYS[0], AREA)
     assert fault.value.retryable
     assert len(requests) == 3
 
 
-@pytest.mark.usefixtures("quick")
+@pauseless
 def test_a_server_that_is_not_there_is_worth_a_later_try(c1: Provider) -> None:
     with pytest.raises(ProviderUnavailableError, match=r"127\.0\.0\.1:9"):
         discover_day(c1.at("http://127.0.0.1:9"), DAYS[0], AREA)
 
 
-@pytest.mark.usefixtures("quick")
+def test_a_server_that_says_nothing_is_given_up_in_time(c1: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "POLICY", remote.RemotePolicy(answer_timeout_s=0.2, tries=2, first_pause_s=0.0))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        root = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(ProviderUnavailableError, match="timed out"):
+            discover_day(c1.at(root), DAYS[0], AREA)
+    assert time.monotonic() - began < 5
+
+
+@pauseless
+@pytest.mark.parametrize("cut", [b'{"type": "FeatureColl', b'{"features": [', b'{"features": [{"id": "a"'])
+def test_json_that_ends_too_early_is_asked_for_again(c1: Provider, cut: bytes) -> None:
+    with server([(200, cut), (200, EMPTY)]) as (root, requests):
+        assert discover_day(c1.at(root), DAYS[0], AREA) == []
+    assert len(requests) == 2
+    with server([(200, cut)]) as (root, requests), pytest.raises(ProviderUnavailableError, match="too early"):
+        discover_day(c1.at(root), DAYS[0], AREA)
+    assert len(requests) == 3
+
+
+@pauseless
 @pytest.mark.parametrize(
-    ("status", "content"), [(400, {"description": "no"}), (200, b'{"type": "FeatureColl'), (200, {"hello": "world"})]
+    ("status", "content"),
+    [(400, {"description": "no"}), (200, {"hello": "world"}), (200, []), (200, b"<html>"), (200, {"features": [1]})],
 )
 def test_an_answer_that_is_no_stac_is_terminal(c1: Provider, status: int, content: object) -> None:
-    with server([(status, content)]) as (root, _), pytest.raises(ProviderAnswerError) as fault:
+    with server([(status, content)]) as (root, requests), pytest.raises(ProviderAnswerError) as fault:
         discover_day(c1.at(root), DAYS[0], AREA)
     assert not fault.value.retryable
+    assert len(requests) == 1
 
 
-@pytest.mark.usefixtures("quick")
+def page(root: str, names: Iterable[str], following: str | None = None) -> dict[str, Any]:
+    features = [
+        {"type": "Feature", "id": name, "properties": {"grid:code": "MGRS-32TQM"}, "geometry": None} for name in names
+    ]
+    body = {"token": following}
+    link = {"rel": "next", "href": f"{root}/search", "method": "POST", "merge": True, "body": body}
+    return EMPTY | {"features": features, "links": [link] if following else []}
+
+
+def test_pages_that_repeat_items_and_pages_without_any_are_walked_through(c1: Provider) -> None:
+    answers: list[tuple[int, object]] = []
+    with server(answers) as (root, requests):
+        answers += [
+            (200, page(root, "ab", "2")),
+            (200, page(root, "bc", "3")),
+            (200, page(root, "", "4")),
+            (200, page(root, "d")),
+        ]
+        assert [item["id"] for item in discover_day(c1.at(root), DAYS[0], AREA)] == list("abcd")
+    assert [request.body.get("token") for request in requests] == [None, "2", "3", "4"]
+    assert {request.body["collections"][0] for request in requests} == {c1.collection}
+
+
+@pytest.mark.parametrize("tokens", [["again", "again"], ["2", "3", "2"]])
+def test_paging_in_a_circle_is_ended(c1: Provider, tokens: list[str]) -> None:
+    answers: list[tuple[int, object]] = []
+    with server(answers) as (root, requests):
+        answers += [(200, page(root, "x", token)) for token in tokens]
+        with pytest.raises(ProviderAnswerError, match="paging leads back"):
+            discover_day(c1.at(root), DAYS[0], AREA)
+    assert len(requests) == len(tokens)
+
+
 def test_paging_that_never_ends_is_ended(c1: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery, "_MAX_ITEMS", 50)
-    feature = {"type": "Feature", "id": "x", "properties": {"grid:code": "MGRS-32TQM"}, "geometry": None}
-    page = EMPTY | {"features": [feature] * 10}
-    with server([(200, page)]) as (root, requests):
-        page["links"] = [{"rel": "next", "href": f"{root}/search", "method": "POST", "body": {"token": "again"}}]
-        with pytest.raises(ProviderAnswerError, match="paging"):
+    monkeypatch.setattr(remote, "POLICY", remote.RemotePolicy(max_items=50))
+    answers: list[tuple[int, object]] = []
+    with server(answers) as (root, requests):
+        names = [[f"{number}-{n}" for n in range(10)] for number in range(100)]
+        answers += [(200, page(root, some, str(number))) for number, some in enumerate(names)]
+        with pytest.raises(ProviderAnswerError, match="does not stop paging"):
             discover_day(c1.at(root), DAYS[0], AREA)
     assert len(requests) == 6
+
+
+def test_a_search_that_needs_a_credential_carries_it(c1: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = replace(c1, search_header=SearchHeader("Authorization", "MIRROR_TOKEN"))
+    with server([(200, EMPTY)]) as (root, requests):
+        with pytest.raises(CredentialError, match="MIRROR_TOKEN"):
+            discover_day(provider.at(root), DAYS[0], AREA)
+        monkeypatch.setenv("MIRROR_TOKEN", "Bearer abc")
+        assert discover_day(provider.at(root), DAYS[0], AREA) == []
+    assert [request.authorization for request in requests] == ["Bearer abc"]
+    with server([(401, {})]) as (root, _), pytest.raises(CredentialError, match="MIRROR_TOKEN"):
+        discover_day(provider.at(root), DAYS[0], AREA)
+
+
+def test_an_area_across_the_antimeridian_is_searched_on_both_sides(c1: Provider) -> None:
+    area = AreaOfInterest.of_wkt("POLYGON ((178 60, 183 60, 183 62, 178 62, 178 60))")
+    with server([(200, EMPTY)]) as (root, requests):
+        discover_day(c1.at(root), DAYS[0], area)
+    assert sorted(request.body["bbox"] for request in requests) == [[-180, 60, -177, 62], [178, 60, 180, 62]]
+
+
+def test_a_tile_is_found_however_its_zone_is_written(c1: Provider) -> None:
+    short = page("", "a")
+    short["features"][0]["properties"]["grid:code"] = "MGRS-7HFE"
+    with server([(200, short)]) as (root, _):
+        found = discover_day(c1.at(root), DAYS[0], AreaOfInterest.of_tiles("07HFE"))
+    assert [item["id"] for item in found] == ["a"]

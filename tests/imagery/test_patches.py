@@ -10,9 +10,10 @@ import xarray as xr
 
 from earthsignature_assets.errors import BandError, ItemError, ProviderUnavailableError
 from earthsignature_assets.imagery.patch_store import PatchStore
-from earthsignature_assets.imagery.patches import read_scene_mask, write_patches
-from earthsignature_assets.imagery.provider import provider_named
+from earthsignature_assets.imagery.patches import write_patches
+from earthsignature_assets.imagery.provider import PROVIDERS
 from earthsignature_assets.imagery.scene import BandFile, Scene, scene_item
+from earthsignature_assets.imagery.scene_mask import read_scene_mask
 from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, simulate_scene
 
@@ -84,7 +85,7 @@ def test_both_offset_conventions_give_the_same_patches(scene: Scene, tmp_path: P
     for applied in (False, True):
         recipe = SceneRecipe(scene.key, size=128, collection="sentinel-2-l2a", offset_applied=applied)
         made = simulate_scene(recipe, tmp_path / str(applied))
-        item = scene_item(made.item, provider_named("earth-search-l2a"), S2_BANDS)
+        item = scene_item(made.item, PROVIDERS["earth-search-l2a"], S2_BANDS)
         assert item.bands["B02"].offset_dn == (0 if applied else -1000)
         write_patches(Scene((item,)), S2_BANDS, tmp_path / f"{applied}.zarr")
         stacks.append(PatchStore(tmp_path / f"{applied}.zarr").reflectance(slice(None)).astype(int))

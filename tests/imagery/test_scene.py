@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from earthsignature_assets.errors import ItemError
-from earthsignature_assets.imagery.provider import Provider, provider_named
+from earthsignature_assets.imagery.provider import PROVIDERS, Provider
 from earthsignature_assets.imagery.scene import Scene, scene_item
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.models.repository import S2_BANDS
@@ -41,7 +41,7 @@ def test_the_offset_comes_from_the_item(
     real_data: Path, item_id: str, baseline: tuple[int, int], offset_dn: int
 ) -> None:
     item = scene_item(
-        read(real_data / "stac_items_e84_v1_europe" / f"{item_id}.json"), provider_named("earth-search-l2a"), S2_BANDS
+        read(real_data / "stac_items_e84_v1_europe" / f"{item_id}.json"), PROVIDERS["earth-search-l2a"], S2_BANDS
     )
     assert item.baseline == baseline
     assert {band.offset_dn for band in item.bands.values()} == {offset_dn}

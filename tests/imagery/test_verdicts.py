@@ -2,14 +2,16 @@ import datetime as dt
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from earthsignature_assets.errors import NoSuchSceneError
-from earthsignature_assets.imagery.cloud_mask import CloudPolicy
-from earthsignature_assets.imagery.day_archive import DayArchive
+from earthsignature_assets.imagery.cloud_mask import MASK_SETS, SceneMask
+from earthsignature_assets.imagery.day_archive import Added, DayArchive
 from earthsignature_assets.imagery.day_map import draw_day
 from earthsignature_assets.imagery.provider import Provider
-from earthsignature_assets.imagery.verdicts import judge_day
+from earthsignature_assets.imagery.scene import Scene
+from earthsignature_assets.imagery.verdicts import CloudPolicy, judge, judge_day
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, simulate_scene
@@ -47,11 +49,11 @@ def test_one_bad_item_does_not_cost_the_day(day: list[SimulatedScene], c1: Provi
 
 
 def test_a_day_is_kept_and_read_back(day: list[SimulatedScene], c1: Provider, tmp_path: Path) -> None:
-    archive = DayArchive(tmp_path)
+    archive = DayArchive(tmp_path, c1.name)
     assert archive.items(DAY) == []
-    assert archive.add_items(DAY, []) == 0
-    assert archive.add_items(DAY, [day[0].item]) == 1
-    assert archive.add_items(DAY, [scene.item for scene in day]) == 1
+    assert archive.add_items(DAY, []) == Added(0, 0)
+    assert archive.add_items(DAY, [day[0].item]) == Added(1, 0)
+    assert archive.add_items(DAY, [scene.item for scene in day]) == Added(1, 0)
     assert {item["id"] for item in archive.items(DAY)} == {scene.item["id"] for scene in day}
     key = SceneKey(DAY, 22, "33TUG")
     assert archive.scene(key, c1, S2_BANDS).product_id == day[1].item["properties"]["s2:product_uri"][:-5]
@@ -61,7 +63,7 @@ def test_a_day_is_kept_and_read_back(day: list[SimulatedScene], c1: Provider, tm
 
 
 def test_what_is_not_known_of_a_day_says_what_to_do(c1: Provider, tmp_path: Path) -> None:
-    archive, key = DayArchive(tmp_path), SceneKey(DAY, 22, "33TUG")
+    archive, key = DayArchive(tmp_path, c1.name), SceneKey(DAY, 22, "33TUG")
     with pytest.raises(NoSuchSceneError, match="discovered_items"):
         archive.scene(key, c1, S2_BANDS)
     with pytest.raises(NoSuchSceneError, match="clear_scenes"):
@@ -75,3 +77,58 @@ def test_the_map_shows_accepted_and_refused_scenes(day: list[SimulatedScene], c1
     redder = (image[..., 0].astype(int) - image[..., 1] > 40).sum()
     assert greener > 10
     assert redder > 10
+
+
+def figures(cloud: float, valid: float, clear: float) -> SceneMask:
+    nothing = np.zeros((1, 1), bool)
+    return SceneMask(nothing, nothing, cloud, 0.0, 0.0, valid, clear)
+
+
+@pytest.mark.parametrize(
+    ("mask", "accepted", "reason"),
+    [
+        (figures(10, 100, 88), True, "88.0 % of the tile is clear"),
+        (figures(61, 100, 30), False, "cloud covers 61.0 %"),
+        (figures(0, 4, 4), False, "only 4.0 % of the tile is clear"),
+        (figures(0, 0, 0), False, "no data everywhere"),
+    ],
+)
+def test_a_verdict_has_its_reason(scene: Scene, mask: SceneMask, accepted: bool, reason: str) -> None:
+    verdict = judge(scene, mask, CloudPolicy())
+    assert verdict.accepted is accepted
+    assert reason in verdict.reason
+
+
+def test_what_was_judged_before_is_not_read_again(day: list[SimulatedScene], c1: Provider) -> None:
+    items = [json.loads(json.dumps(scene.item)) for scene in day]
+    first = judge_day(items, c1, S2_BANDS, CloudPolicy())
+    known = [verdict for verdict, _ in first.scenes]
+    assert first.read == 2
+    for item in items:  # nobody could read them now
+        item["assets"]["scl"]["href"] = "/nowhere/SCL.tif"
+    again = judge_day(items, c1, S2_BANDS, CloudPolicy(), known)
+    assert (again.read, again.renewed, again.scenes) == (0, (), first.scenes)
+    # Other thresholds need no pixel; another mask set does.
+    assert len(judge_day(items, c1, S2_BANDS, CloudPolicy(max_cloud_percent=100), known).accepted) == 2
+    assert judge_day(items, c1, S2_BANDS, CloudPolicy(masks=MASK_SETS["strict"]), known).read == 2
+
+
+def test_a_reprocessed_scene_is_judged_anew_and_named(day: list[SimulatedScene], c1: Provider) -> None:
+    known = [verdict for verdict, _ in judge_day([day[0].item], c1, S2_BANDS, CloudPolicy()).scenes]
+    newer = json.loads(json.dumps(day[0].item)) | {"id": "reprocessed"}
+    newer["properties"]["s2:product_uri"] = newer["properties"]["s2:product_uri"].replace("N0511", "N0512")
+    newer["properties"]["s2:processing_baseline"] = "05.12"
+    again = judge_day([day[0].item, newer], c1, S2_BANDS, CloudPolicy(), known)
+    assert again.superseded == (day[0].item["id"],)
+    assert [str(key) for key in again.renewed] == ["2026-05-01_R022_T32TQM"]
+    assert again.read == 1
+    assert "N0512" in again.accepted[0].source
+
+
+def test_a_scene_that_could_not_be_read_is_read_again(day: list[SimulatedScene], c1: Provider) -> None:
+    lost = json.loads(json.dumps(day[0].item))
+    lost["assets"]["scl"]["href"] = "/nowhere/SCL.tif"
+    known = [verdict for verdict, _ in judge_day([lost], c1, S2_BANDS, CloudPolicy()).scenes]
+    assert not known[0].accepted
+    assert "SCL" in known[0].reason
+    assert judge_day([day[0].item], c1, S2_BANDS, CloudPolicy(), known).accepted

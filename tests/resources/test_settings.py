@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from earthsignature_assets.errors import InvalidKeyError, ItemError
+from earthsignature_assets.errors import ConfigurationError, InvalidKeyError
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.settings import Settings
 
@@ -40,5 +40,5 @@ def test_an_area_is_tiles_or_a_polygon() -> None:
 
 
 def test_an_unknown_provider_names_the_known_ones() -> None:
-    with pytest.raises(ItemError, match="earth-search-l2a"):
+    with pytest.raises(ConfigurationError, match="earth-search-l2a"):
         _ = source("32TQM", "moon-search").provider

@@ -1,0 +1,89 @@
+"""What of a scene can be used, read from its files: the classification, or the cloud model where there is none."""
+
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from earthsignature_assets.errors import BandError, ItemError
+from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.imagery import cloud_model
+from earthsignature_assets.imagery.band_reader import BandReader, gdal_environment
+from earthsignature_assets.imagery.cloud_mask import DEFAULT_MASKS, OUTSIDE_VALUE, MaskSet, SceneMask, mask_scene
+from earthsignature_assets.imagery.scene import Scene, SceneItem
+from earthsignature_assets.imagery.scene_reader import check_grid, read_blocks
+
+NumberT = TypeVar("NumberT", np.uint8, np.uint16)
+
+_CLOUD_MODEL_ROWS = 600
+"""Rows of 10 m that are read at once for the cloud model: a multiple of its pixel."""
+
+
+def read_scene_mask(scene: Scene, masks: MaskSet = DEFAULT_MASKS) -> tuple[SceneMask, PixelGrid]:
+    """Read a scene's classification and turn it into masks on its own grid (20 m).
+
+    Parts of a split scene are laid over each other where the earlier has no data. A scene of level L1C has no
+    classification: the cloud model makes one at 60 m.
+
+    Raises:
+        ItemError: an item of level L2A has no classification.
+        BandError: a classification is damaged, holds nothing, or is on another grid than the first part's.
+        ProviderUnavailableError: its server does not answer.
+        ConfigurationError: the cloud model is needed and not installed.
+    """
+    classification, grid = _by_cloud_model(scene) if scene.level == "L1C" else _by_provider(scene)
+    return mask_scene(classification, grid.resolution_m, masks, scene.parts[0].baseline), grid
+
+
+def _by_provider(scene: Scene) -> tuple[npt.NDArray[np.uint8], PixelGrid]:
+    layers = [_read_classification(part) for part in scene.parts]
+    classification, grid = layers[0]
+    for part, (values, part_grid) in zip(scene.parts[1:], layers[1:], strict=True):
+        if part_grid != grid:
+            raise BandError(f"item {part.item_id}: band SCL has the grid {part_grid}, the scene's other part {grid}")
+        classification = np.where(classification == OUTSIDE_VALUE, values, classification)
+    return np.minimum(classification, 255).astype(np.uint8), grid
+
+
+def _read_classification(part: SceneItem) -> tuple[npt.NDArray[np.uint16], PixelGrid]:
+    if part.classification is None:
+        raise ItemError(
+            f"item {part.item_id} has no scene classification (SCL), so its clouds cannot be told: "
+            "check the provider's classification_asset"
+        )
+    with (
+        gdal_environment(part.access),
+        BandReader(part.item_id, "SCL", part.classification, part.access) as reader,
+    ):
+        check_grid(reader, part)
+        values = reader.read(slice(0, reader.grid.height))
+    if not values.any():
+        raise BandError(
+            f"item {part.item_id}: band SCL ({part.classification}) says no data everywhere: its product is damaged; "
+            f"materialise `discovered_items` of {part.key.day} again once the provider has replaced it"
+        )
+    return values, reader.grid
+
+
+def _by_cloud_model(scene: Scene) -> tuple[npt.NDArray[np.uint8], PixelGrid]:
+    grid = scene.grid.at_resolution(cloud_model.RESOLUTION_M)
+    factor = round(cloud_model.RESOLUTION_M / scene.grid.resolution_m)
+    stack = np.zeros((len(cloud_model.CLOUD_BANDS), *grid.shape), np.float32)
+    no_data = np.ones(grid.shape, bool)
+    for block in read_blocks(scene, cloud_model.CLOUD_BANDS, _CLOUD_MODEL_ROWS):
+        first = block.rows.start // factor
+        count = -(-(block.rows.stop - block.rows.start) // factor)
+        size = (grid.width * factor, count * factor)
+        rows = slice(first, first + count)
+        for layer, band in zip(stack, block.reflectance, strict=True):
+            whole = _extended(band, *size)
+            layer[rows] = cv2.resize(whole, (grid.width, count), interpolation=cv2.INTER_AREA) / np.float32(10_000)
+        holes = _extended(block.no_data.view(np.uint8), *size)
+        no_data[rows] = cv2.resize(holes.astype(np.float32), (grid.width, count), interpolation=cv2.INTER_AREA) > 0
+    return cloud_model.classify(stack, no_data), grid
+
+
+def _extended(array: npt.NDArray[NumberT], width: int, height: int) -> npt.NDArray[NumberT]:
+    """The array with its last row and column repeated up to a size."""
+    return np.pad(array, ((0, height - array.shape[0]), (0, width - array.shape[1])), mode="edge")
