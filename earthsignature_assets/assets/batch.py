@@ -62,15 +62,17 @@ def materialise_each(
     def make_and_check(scene: SceneKey, model: ModelVersion) -> tuple[Metadata, Sequence[Finding]]:
         return make(scene, model), check(scene, model)
 
-    made, faults = _make_batch(context, make_and_check)
+    made: dict[str, tuple[Metadata, Sequence[Finding]]] = {}
+    try:
+        faults = _make_batch(context, make_and_check, made)
+    except BaseException:
+        _record(context, made)
+        raise
     if not faults:
         for key, (metadata, _) in made.items():
             context.add_asset_metadata(metadata, partition_key=key)
         return dg.MaterializeResult(check_results=check_results({key: findings for key, (_, findings) in made.items()}))
-    for key, (metadata, _) in made.items():
-        parts = scene_models.get_partition_key_from_str(key).keys_by_dimension
-        tags = {f"dagster/partition/{dimension}": part for dimension, part in parts.items()}
-        context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata, tags=tags))
+    _record(context, made)
     raise dg.Failure(
         description=f"{len(faults)} of {len(context.partition_keys)} partitions failed, the others are recorded and "
         "can go on without them: " + "; ".join(f"{key}: {error}" for key, error in faults.items()),
@@ -79,10 +81,18 @@ def materialise_each(
     )
 
 
+def _record(context: dg.AssetExecutionContext, made: Mapping[str, tuple[Metadata, Sequence[Finding]]]) -> None:
+    """Record what was made although the step fails."""
+    for key, (metadata, _) in made.items():
+        parts = scene_models.get_partition_key_from_str(key).keys_by_dimension
+        tags = {f"dagster/partition/{dimension}": part for dimension, part in parts.items()}
+        context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata, tags=tags))
+
+
 def _make_batch(
-    context: dg.AssetExecutionContext, make: Callable[[SceneKey, ModelVersion], MadeT]
-) -> tuple[dict[str, MadeT], dict[str, EarthSignatureError]]:
-    made: dict[str, MadeT] = {}
+    context: dg.AssetExecutionContext, make: Callable[[SceneKey, ModelVersion], MadeT], made: dict[str, MadeT]
+) -> dict[str, EarthSignatureError]:
+    """Add to `made` what could be made; returns the faults of the others."""
     faults: dict[str, EarthSignatureError] = {}
     pending = list(context.partition_keys)
     for attempt in range(MAX_RETRIES + 1):
@@ -98,4 +108,4 @@ def _make_batch(
             break
         context.log.warning("trying %d partitions again, because this can pass", len(pending))
         time.sleep(pause_s(attempt))
-    return made, faults
+    return faults

@@ -64,6 +64,17 @@ def test_what_fails_in_a_batch_is_named_and_costs_the_others_nothing() -> None:
     assert f"{KEYS[1]}: band B04 is gone" in told
 
 
+def test_a_programming_error_ends_the_step_and_what_was_made_before_it_is_recorded() -> None:
+    def make(scene: SceneKey, _: ModelVersion) -> Metadata:
+        if scene.tile == "32TQN":
+            raise ZeroDivisionError("a mistake of ours")
+        return {}
+
+    result, events = run_batch(make)
+    assert not result.success
+    assert set(events) == {KEYS[0]}
+
+
 def test_what_can_pass_is_tried_again_alone() -> None:
     calls: list[str] = []
 

@@ -103,6 +103,9 @@ def test_the_last_product_of_the_tile_is_the_one_compared_with(deployment: Any, 
     assert found is not None
     assert found[0] == deployment.product
     assert sum(found[1].values()) > 0
+    reprocessed = dataclasses.replace(draft, product_id=draft.product_id.replace("_N0511_", "_N0512_"))
+    assert reprocessed.product_id != draft.product_id
+    assert last_of_tile(reprocessed, deployment.workspace.store) is None
     assert last_of_tile(later, ProductStore(Path("nowhere"))) is None
 
 

@@ -75,7 +75,7 @@ def check_rasters(
 
 
 def last_of_tile(draft: Draft, store: ProductStore) -> tuple[Product, Mapping[int, float]] | None:
-    """The newest product of the draft's tile and model that was sensed before it, with its class areas in m²."""
+    """The newest product of another, earlier scene of the draft's tile and model, with its class areas in m²."""
     if not store.has_catalogue():
         return None
     with store.open_catalogue(read_only=True) as catalogue:
@@ -92,7 +92,7 @@ def _newest_before(draft: Draft, catalogue: Catalogue) -> Product | None:
         (
             product
             for product in catalogue.search(query)
-            if product.scene.tile == draft.scene.tile and product.product_id != draft.product_id
+            if product.scene.tile == draft.scene.tile and product.scene != draft.scene
         ),
         None,
     )
