@@ -24,11 +24,11 @@ from earthsignature_grpc.server import serve
     help="postgresql://… or a SQLite file; by default the one in a store that is a folder.",
 )
 @serving_options
-def main(store: str, catalogue: str, listen: str, limits: Limits, security: Security) -> None:
+def main(store: str, catalogue: str, listen: str, limits: Limits, security: Security, public_url: str) -> None:
     """Serve a product store over gRPC until interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
-        asyncio.run(serve(ProductStore(store, catalogue), listen, limits, security, announce=click.echo))
+        asyncio.run(serve(ProductStore(store, catalogue), listen, limits, security, public_url, announce=click.echo))
     except EarthSignatureError as error:
         raise click.ClickException(str(error)) from error
 

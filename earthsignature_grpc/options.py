@@ -34,11 +34,15 @@ _OPTIONS = (
                  show_default=True, help="Largest request of a method that reads, in MiB."),
     click.option("--max-product-mib", type=click.IntRange(1, 1024), default=Limits.product_bytes >> 20,
                  show_default=True, help="Largest request of CreateProduct, in MiB."),
+    click.option("--cache-mib", type=click.IntRange(0), default=Limits.cache_bytes >> 20, show_default=True,
+                 help="Memory for messages that were sent lately, in MiB."),
+    click.option("--public-url", default="", envvar="EARTHSIGNATURE_PUBLIC_URL", show_envvar=True,
+                 help="HTTP address of the store's files; answers then link the STAC item and the picture."),
 )  # fmt: skip
 
 
 def serving_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a click command the options of a server; it gets them as `listen`, `limits` and `security`."""
+    """Give a click command the options of a server; it gets them as `listen`, `limits`, `security` and `public_url`."""
 
     @wraps(command)
     def run(
@@ -54,6 +58,7 @@ def serving_options(command: Callable[..., None]) -> Callable[..., None]:
         calls_per_second: float,
         max_request_mib: int,
         max_product_mib: int,
+        cache_mib: int,
         **options: Any,
     ) -> None:
         if (tls_certificate is None) != (tls_key is None):
@@ -70,6 +75,7 @@ def serving_options(command: Callable[..., None]) -> Callable[..., None]:
             calls=calls,
             calls_of_client=calls_of_client,
             calls_per_s=calls_per_second,
+            cache_bytes=cache_mib << 20,
         )
         command(*arguments, listen=listen, limits=limits, security=security, **options)
 

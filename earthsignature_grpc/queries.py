@@ -87,7 +87,7 @@ def parse_class_names(categories: Iterable[str]) -> frozenset[int]:
         raise QueryError("categories", str(error)) from error
 
 
-def parse_class_codes(categories: Iterable[int]) -> frozenset[int]:
+def parse_class_codes(categories: Iterable[int], field: str = "categories") -> frozenset[int]:
     """CORINE codes of categories that are codes (version 2).
 
     Raises:
@@ -96,4 +96,4 @@ def parse_class_codes(categories: Iterable[int]) -> frozenset[int]:
     try:
         return frozenset(class_of(category).code for category in categories)
     except UnknownClassError as error:
-        raise QueryError("categories", f"{error}; for example 312 is coniferous forest") from error
+        raise QueryError(field, f"{error}; for example 312 is coniferous forest") from error

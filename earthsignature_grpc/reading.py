@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
@@ -12,11 +14,16 @@ from earthsignature_assets.errors import ProductError
 from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_assets.products.store import ProductStore
+from earthsignature_grpc.message_cache import MessageCache
 
 READING_THREADS = 8
 """Reads that run at once for all clients together; more wait their turn."""
 
+HEAVY_THREADS = 2
+"""Rasters that are cropped and polygons that are simplified at once, for all clients together."""
+
 _FIRST_PORTION = 8
+_PRODUCTS_AT_ONCE = 64
 
 
 class ProductReader:
@@ -26,7 +33,9 @@ class ProductReader:
     answers that the store is unavailable until something is.
     """
 
-    def __init__(self, store: ProductStore | Path) -> None:
+    def __init__(self, store: ProductStore | Path, public_url: str = "") -> None:
+        """Name the store; `public_url` is where others read the same files over HTTP, or empty."""
+        self.public_url = public_url.rstrip("/")
         self.store = store if isinstance(store, ProductStore) else ProductStore(store)
         self._catalogue: Catalogue | None = None
         self._guard = threading.Lock()
@@ -47,6 +56,10 @@ class ProductReader:
             StoreUnavailableError: the disk does not give it.
         """
         return self.store.read(product, asset)
+
+    def url(self, product: Product, asset: Asset) -> str:
+        """Where others read a product's file; empty if nowhere."""
+        return f"{self.public_url}/{product.folder}/{asset.value}" if self.public_url else ""
 
     def newest(self, product: Product) -> Product | None:
         """The same product as the catalogue names it now; None if it is there no longer."""
@@ -99,6 +112,71 @@ async def rendered(
         # A client that leaves cancels here; a read under way runs out, and its outcome is nobody's.
         upcoming.add_done_callback(lambda future: future.cancelled() or future.exception())
         upcoming.cancel()
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How a product becomes a message.
+
+    Attributes:
+        render: makes it; it blocks.
+        what: names what is made, beside the product: the same product and `what` give the same message.
+        heavy: whether it takes long and much memory; few of these run at once.
+    """
+
+    render: Renderer
+    what: Hashable
+    heavy: bool = False
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where messages are made: threads for what is quick, a few for what is not, and what was made lately."""
+
+    threads: ThreadPoolExecutor
+    heavy_threads: ThreadPoolExecutor
+    cache: MessageCache
+
+
+async def assembled(
+    reader: ProductReader, workshop: Workshop, query: ProductQuery, rendering: Rendering
+) -> AsyncGenerator[bytes, None]:
+    """One message for each product that matches, in order: for messages that hold files.
+
+    What was made lately goes out as it is. One message is made ahead of the one that is being sent, so a slow client
+    holds two messages and no thread.
+    """
+    loop = asyncio.get_running_loop()
+    threads = workshop.heavy_threads if rendering.heavy else workshop.threads
+
+    def make(product: Product) -> bytes:
+        message = _render(reader, product, rendering.render)
+        workshop.cache.keep((rendering.what, product.folder), message)
+        return message
+
+    def begun(product: Product) -> "asyncio.Future[bytes]":
+        ready = workshop.cache.get((rendering.what, product.folder))
+        if ready is None:
+            return loop.run_in_executor(threads, make, product)
+        future = loop.create_future()
+        future.set_result(ready)
+        return future
+
+    upcoming: deque[asyncio.Future[bytes]] = deque()
+    try:
+        found = await loop.run_in_executor(workshop.threads, reader.search, query)
+        while products := await loop.run_in_executor(workshop.threads, list, islice(found, _PRODUCTS_AT_ONCE)):
+            for product in products:
+                upcoming.append(begun(product))
+                if len(upcoming) > 1:
+                    yield await upcoming.popleft()
+        if upcoming:
+            yield await upcoming.popleft()
+    finally:
+        # A client that leaves cancels here; a read under way runs out, and its outcome is nobody's.
+        for future in upcoming:
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+            future.cancel()
 
 
 def _render(reader: ProductReader, product: Product, renderer: Renderer) -> bytes:

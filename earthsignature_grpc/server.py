@@ -20,8 +20,9 @@ from earthsignature_grpc.authorisation import Authorisation
 from earthsignature_grpc.creator import ProductCreator
 from earthsignature_grpc.descriptors import SERVICES
 from earthsignature_grpc.limits import Limits
+from earthsignature_grpc.message_cache import MessageCache
 from earthsignature_grpc.options import DEFAULT_LISTEN
-from earthsignature_grpc.reading import READING_THREADS, ProductReader
+from earthsignature_grpc.reading import HEAVY_THREADS, READING_THREADS, ProductReader, Workshop
 from earthsignature_grpc.reflection import add_reflection
 from earthsignature_grpc.security import Security
 from earthsignature_grpc.services import Backend, service_handlers
@@ -40,7 +41,7 @@ _TRANSPORT_OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
     ("grpc.http2.max_ping_strikes", 3),
-    ("grpc.max_connection_idle_ms", 600_000),
+    ("grpc.max_connection_idle_ms", 600_000),  # idle is without a call: a stream that waits for news is not
     ("grpc.max_metadata_size", 16 << 10),
 )
 
@@ -51,6 +52,7 @@ async def running_server(
     listen: str = DEFAULT_LISTEN,
     limits: Limits | None = None,
     security: Security | None = None,
+    public_url: str = "",
 ) -> AsyncGenerator[int, None]:
     """Serve a product store for as long as the block lasts; yields the port, which for `host:0` the system chose.
 
@@ -62,8 +64,12 @@ async def running_server(
     authorisation = Authorisation(
         None if security.tokens is None else TokenFile(security.tokens), security.plaintext_tokens
     )
-    reader, stopping = ProductReader(store), asyncio.Event()
-    with ThreadPoolExecutor(READING_THREADS, thread_name_prefix="reading") as threads:
+    reader, stopping = ProductReader(store, public_url), asyncio.Event()
+    with (
+        ThreadPoolExecutor(READING_THREADS, thread_name_prefix="reading") as threads,
+        ThreadPoolExecutor(HEAVY_THREADS, thread_name_prefix="selecting") as heavy_threads,
+    ):
+        workshop = Workshop(threads, heavy_threads, MessageCache(limits.cache_bytes))
         # Only who may write may send much, but gRPC knows one size for all methods.
         largest = limits.product_bytes if security.tokens else limits.request_bytes
         server = grpc.aio.server(
@@ -74,7 +80,7 @@ async def running_server(
             ),
             interceptors=(Admission(limits, authorisation.name_of),),
         )
-        backend = Backend(reader, threads, limits, authorisation, ProductCreator(reader.store), stopping)
+        backend = Backend(reader, workshop, limits, authorisation, ProductCreator(reader.store), stopping)
         server.add_generic_rpc_handlers(service_handlers(backend))
         servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
@@ -106,6 +112,7 @@ async def serve(
     listen: str = DEFAULT_LISTEN,
     limits: Limits | None = None,
     security: Security | None = None,
+    public_url: str = "",
     announce: Callable[[str], None] = log.info,
 ) -> None:
     """Serve a product store until SIGTERM or SIGINT, then let calls under way finish. The process is the server's.
@@ -115,6 +122,7 @@ async def serve(
         listen: `host:port`; port 0 lets the system choose.
         limits: what clients are granted.
         security: TLS and who may write.
+        public_url: where others read the store's files over HTTP, or empty.
         announce: told where the server listens, once it does.
 
     Raises:
@@ -126,7 +134,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with running_server(store, listen, limits, security) as port:
+    async with running_server(store, listen, limits, security, public_url) as port:
         host = listen.rpartition(":")[0]
         announce(f"EarthSignature serves {store} on {host}:{port}")
         await stopped.wait()

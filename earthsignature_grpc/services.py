@@ -5,10 +5,8 @@ A service is one function of the table at the end: from what all of them share t
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias
 
 import grpc
@@ -21,10 +19,9 @@ from earthsignature_grpc.creator import ProductCreator
 from earthsignature_grpc.descriptors import LEGACY, V1, V2, V3
 from earthsignature_grpc.errors import unimplemented_refusal
 from earthsignature_grpc.limits import Limits
-from earthsignature_grpc.reading import ProductReader, Renderer, rendered
+from earthsignature_grpc.reading import ProductReader, Renderer, Rendering, Workshop, assembled, rendered
 
-# A product's files fill a message; names are small, and one hop to a thread serves many.
-_FILES_AT_ONCE = 1
+# Names are small, and one hop to a thread serves many.
 _NAMES_AT_ONCE = 256
 _SEARCH_REMEDY = "SearchSegmentation is not served; ListSegmentation has filters for place, time, product and class"
 
@@ -35,7 +32,7 @@ class Backend:
 
     Attributes:
         reader: the product store; its methods block.
-        threads: where what blocks runs, off the event loop.
+        workshop: where messages are made, off the event loop.
         limits: what clients are granted.
         authorisation: who may write.
         creator: makes the products that clients send.
@@ -43,7 +40,7 @@ class Backend:
     """
 
     reader: ProductReader
-    threads: ThreadPoolExecutor
+    workshop: Workshop
     limits: Limits
     authorisation: Authorisation
     creator: ProductCreator
@@ -62,13 +59,31 @@ def service_handlers(backend: Backend) -> list[grpc.GenericRpcHandler]:
     ]
 
 
-def _answering(
-    backend: Backend, method: str, to_query: Callable[[bytes], ProductQuery], renderer: Renderer, at_once: int
+def _sending(
+    backend: Backend, method: str, to_request: Callable[[bytes], tuple[ProductQuery, Rendering]]
 ) -> MethodHandler:
+    """The method that sends products whole."""
+
     async def responses(request: bytes) -> AsyncGenerator[bytes, None]:
         # A query takes microseconds, or milliseconds where the area is large: off the loop as well.
-        query = await asyncio.get_running_loop().run_in_executor(backend.threads, to_query, request)
-        async with aclosing(rendered(backend.reader, backend.threads, query, renderer, at_once)) as messages:
+        threads = backend.workshop.threads
+        query, rendering = await asyncio.get_running_loop().run_in_executor(threads, to_request, request)
+        async with aclosing(assembled(backend.reader, backend.workshop, query, rendering)) as messages:
+            async for message in messages:
+                yield message
+
+    return streaming_method(method, responses, backend.limits)
+
+
+def _naming(
+    backend: Backend, method: str, to_query: Callable[[bytes], ProductQuery], renderer: Renderer
+) -> MethodHandler:
+    """The method that names products."""
+
+    async def responses(request: bytes) -> AsyncGenerator[bytes, None]:
+        threads = backend.workshop.threads
+        query = await asyncio.get_running_loop().run_in_executor(threads, to_query, request)
+        async with aclosing(rendered(backend.reader, threads, query, renderer, _NAMES_AT_ONCE)) as messages:
             async for message in messages:
                 yield message
 
@@ -84,27 +99,17 @@ def _creating(backend: Backend, method: str, version: str) -> MethodHandler:
 
 
 def _version_1(backend: Backend, name: str) -> Methods:
-    answering = partial(_answering, backend)
     return {
-        "ListSegmentation": answering(
-            f"{name}/ListSegmentation", v1.segmentation_query, v1.render_segmentation, _FILES_AT_ONCE
-        ),
-        "ListProductIds": answering(
-            f"{name}/ListProductIds", v1.product_ids_query, v1.render_product_id, _NAMES_AT_ONCE
-        ),
+        "ListSegmentation": _sending(backend, f"{name}/ListSegmentation", v1.segmentation_request),
+        "ListProductIds": _naming(backend, f"{name}/ListProductIds", v1.product_ids_query, v1.render_product_id),
         "CreateProduct": _creating(backend, f"{name}/CreateProduct", "v1"),
     }
 
 
 def _version_2(backend: Backend, name: str) -> Methods:
-    answering = partial(_answering, backend)
     return {
-        "ListSegmentation": answering(
-            f"{name}/ListSegmentation", v2.segmentation_query, v2.render_polygons, _FILES_AT_ONCE
-        ),
-        "ListProductIds": answering(
-            f"{name}/ListProductIds", v2.product_ids_query, v2.render_product_feature, _NAMES_AT_ONCE
-        ),
+        "ListSegmentation": _sending(backend, f"{name}/ListSegmentation", v2.segmentation_request),
+        "ListProductIds": _naming(backend, f"{name}/ListProductIds", v2.product_ids_query, v2.render_product_feature),
         "CreateProduct": _creating(backend, f"{name}/CreateProduct", "v2"),
     }
 
@@ -115,7 +120,7 @@ def _legacy(backend: Backend, name: str) -> Methods:
 
 
 def _version_3(backend: Backend, name: str) -> Methods:
-    return v3.methods(backend.reader, backend.threads, backend.limits, backend.stopping, name)
+    return v3.methods(backend.reader, backend.workshop.threads, backend.limits, backend.stopping, name)
 
 
 SERVICE_TABLE: dict[str, Service] = {V1: _version_1, V2: _version_2, LEGACY: _legacy, V3: _version_3}

@@ -1,13 +1,15 @@
 """Version 1 of the API: requests to queries, products to rasters and names."""
 
 import datetime as dt
+from functools import partial
 
 from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_grpc.areas import format_footprint
 from earthsignature_grpc.messages.snapearth.api.v1 import ListProductIdsRequest, ListSegmentationRequest
 from earthsignature_grpc.queries import parse_class_names, parse_result_limit, product_query
-from earthsignature_grpc.reading import ProductReader
+from earthsignature_grpc.reading import ProductReader, Rendering
+from earthsignature_grpc.selections import WHOLE_RASTER, RasterSelection, raster_selection
 from earthsignature_grpc.wire import decode_request, encode, length_delimited
 
 _SEGMENTATION_RESPONSE = "snapearth.api.v1.SegmentationResponse"
@@ -16,14 +18,14 @@ _SEGMENTATION_FIELD = 2
 _CLOUD_MASK_FIELD = 3
 
 
-def segmentation_query(content: bytes) -> ProductQuery:
-    """The query of a `ListSegmentationRequest`.
+def segmentation_request(content: bytes) -> tuple[ProductQuery, Rendering]:
+    """What a `ListSegmentationRequest` asks for, and how its products are sent.
 
     Raises:
         QueryError: the bytes are malformed or a field cannot be answered as asked.
     """
     request = decode_request(content, ListSegmentationRequest, "snapearth.api.v1.ListSegmentationRequest")
-    return product_query(
+    query = product_query(
         wkt=request.wkt,
         start_date=request.start_date,
         end_date=request.end_date,
@@ -32,6 +34,9 @@ def segmentation_query(content: bytes) -> ProductQuery:
         product_ids=request.product_ids,
         limit=parse_result_limit(request.n_results),
     )
+    selection = raster_selection(query.area, request.crop, request.resolution_m, request.without_cloud_mask)
+    render = partial(render_segmentation, selection=selection)
+    return query, Rendering(render, ("v1", selection), heavy=not selection.is_whole)
 
 
 def product_ids_query(content: bytes) -> ProductQuery:
@@ -50,23 +55,34 @@ def product_ids_query(content: bytes) -> ProductQuery:
     )
 
 
-def render_segmentation(reader: ProductReader, product: Product) -> bytes:
-    """A `SegmentationResponse`: the stored rasters byte for byte, around them the facts, in one join."""
+def render_segmentation(reader: ProductReader, product: Product, selection: RasterSelection = WHOLE_RASTER) -> bytes:
+    """A `SegmentationResponse`: the stored rasters byte for byte, or the part that is wanted; around them the facts."""
     day = _timestamp(acquisition_day(product))
     # Two heads, so that fields stand in the order of their numbers, as every encoder writes them.
     before = encode(_SEGMENTATION_RESPONSE, wkt=format_footprint(product.footprint))
     after = encode(
         _SEGMENTATION_RESPONSE,
         product_id=product.product_id,
+        quicklook=reader.url(product, Asset.THUMBNAIL),
         product_type=product.product_type,
         publication_date=day,
         creation_date=day,
         cloud_cover=product.cloud_cover_percent,
         model=str(product.model),
+        item_url=reader.url(product, Asset.ITEM),
     )
-    land_cover = length_delimited(_SEGMENTATION_FIELD, reader.read(product, Asset.LAND_COVER))
-    cloud_mask = length_delimited(_CLOUD_MASK_FIELD, reader.read(product, Asset.CLOUD_MASK))
-    return b"".join((before, *land_cover, *cloud_mask, after))
+    land_cover = reader.read(product, Asset.LAND_COVER)
+    cloud_mask = reader.read(product, Asset.CLOUD_MASK) if selection.cloud_mask else b""
+    if not selection.is_whole:
+        # Here, because it brings GDAL, which most servers of whole products never need in their memory.
+        from earthsignature_grpc.raster_parts import select_cloud_mask, select_land_cover
+
+        land_cover = select_land_cover(land_cover, selection)
+        cloud_mask = cloud_mask and select_cloud_mask(cloud_mask, selection)
+    parts = [before, *length_delimited(_SEGMENTATION_FIELD, land_cover)]
+    if cloud_mask:
+        parts += length_delimited(_CLOUD_MASK_FIELD, cloud_mask)
+    return b"".join((*parts, after))
 
 
 def render_product_id(_: ProductReader, product: Product) -> bytes:

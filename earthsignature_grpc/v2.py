@@ -1,24 +1,27 @@
 """Version 2 of the API: requests to queries, products to polygons in Geobuf."""
 
+from functools import partial
+
 from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_assets.products.geobuf import encode_product_feature
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_grpc.messages.snapearth.api.v2 import ListProductIdsRequest, ListSegmentationRequest
 from earthsignature_grpc.queries import parse_class_codes, parse_result_limit, product_query
-from earthsignature_grpc.reading import ProductReader
-from earthsignature_grpc.wire import decode_request, length_delimited
+from earthsignature_grpc.reading import ProductReader, Rendering
+from earthsignature_grpc.selections import ALL_POLYGONS, PolygonSelection
+from earthsignature_grpc.wire import decode_request, encode, length_delimited
 
 _DATA_FIELD = 1
 
 
-def segmentation_query(content: bytes) -> ProductQuery:
-    """The query of a `ListSegmentationRequest`.
+def segmentation_request(content: bytes) -> tuple[ProductQuery, Rendering]:
+    """What a `ListSegmentationRequest` asks for, and how its products are sent.
 
     Raises:
         QueryError: the bytes are malformed or a field cannot be answered as asked.
     """
     request = decode_request(content, ListSegmentationRequest, "snapearth.api.v2.ListSegmentationRequest")
-    return product_query(
+    query = product_query(
         wkt=request.wkt,
         start_date=request.start_date,
         end_date=request.end_date,
@@ -27,6 +30,10 @@ def segmentation_query(content: bytes) -> ProductQuery:
         product_ids=request.product_ids,
         limit=parse_result_limit(request.n_results),
     )
+    codes = parse_class_codes(request.polygon_categories, "polygon_categories")
+    selection = PolygonSelection(request.min_area_m2 or 0.0, request.tolerance_m or 0.0, codes)
+    render = partial(render_polygons, selection=selection)
+    return query, Rendering(render, ("v2", selection), heavy=not selection.is_whole)
 
 
 def product_ids_query(content: bytes) -> ProductQuery:
@@ -45,9 +52,17 @@ def product_ids_query(content: bytes) -> ProductQuery:
     )
 
 
-def render_polygons(reader: ProductReader, product: Product) -> bytes:
-    """A `SegmentationResponse` around the stored FeatureCollection, byte for byte."""
-    return b"".join(length_delimited(_DATA_FIELD, reader.read(product, Asset.GEOBUF)))
+def render_polygons(reader: ProductReader, product: Product, selection: PolygonSelection = ALL_POLYGONS) -> bytes:
+    """A `SegmentationResponse` around the stored FeatureCollection, byte for byte, or around what is wanted of it."""
+    if selection.is_whole:
+        content = reader.read(product, Asset.GEOBUF)
+    else:
+        # Here, because it brings pyarrow and numba, which most servers of whole products never need in their memory.
+        from earthsignature_grpc.polygon_parts import select_polygons
+
+        content = select_polygons(reader.read(product, Asset.POLYGONS), product.scene.tile, selection)
+    item = encode("snapearth.api.v2.SegmentationResponse", item_url=reader.url(product, Asset.ITEM))
+    return b"".join((*length_delimited(_DATA_FIELD, content), item))
 
 
 def render_product_feature(_: ProductReader, product: Product) -> bytes:

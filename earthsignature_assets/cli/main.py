@@ -130,7 +130,7 @@ def run(
 @_home
 @serving_options
 @_reported
-def serve(home: Path, listen: str, limits: Limits, security: Security) -> None:
+def serve(home: Path, listen: str, limits: Limits, security: Security, public_url: str) -> None:
     """Serve the published products over gRPC until interrupted.
 
     Tokens are read from HOME/tokens.json if it is there and --tokens names no other file.
@@ -144,7 +144,7 @@ def serve(home: Path, listen: str, limits: Limits, security: Security) -> None:
     if security.tokens is None and _tokens_path(home, None).exists():
         security = replace(security, tokens=_tokens_path(home, None))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    asyncio.run(serve_store(_store(home), listen, limits, security, announce=click.echo))
+    asyncio.run(serve_store(_store(home), listen, limits, security, public_url, announce=click.echo))
 
 
 def _tokens_path(home: Path, file: Path | None) -> Path:

@@ -171,6 +171,26 @@ class ListSegmentationRequest(betterproto2.Message):
     The model version to read, such as "corine-unet-v1". Unset: the current one of each product.
     """
 
+    crop: "bool | None" = betterproto2.field(21, betterproto2.TYPE_BOOL, optional=True)
+    """
+    True: rasters end around wkt, and the land cover is 0 where wkt does not touch a pixel. Needs wkt.
+    """
+
+    resolution_m: "int | None" = betterproto2.field(
+        22, betterproto2.TYPE_UINT32, optional=True
+    )
+    """
+    Pixel size of the land cover in metres: 10 (unset), 20, 30, 60, 90, 100, 180, 300 or 600; a coarser pixel has the
+    most frequent class of those it covers.
+    """
+
+    without_cloud_mask: "bool | None" = betterproto2.field(
+        23, betterproto2.TYPE_BOOL, optional=True
+    )
+    """
+    True: the answer's cloud_mask stays empty.
+    """
+
 
 default_message_pool.register_message(
     "snapearth.api.v1", "ListSegmentationRequest", ListSegmentationRequest
@@ -297,6 +317,11 @@ class SegmentationResponse(betterproto2.Message):
     model: "str" = betterproto2.field(20, betterproto2.TYPE_STRING)
     """
     The model version that made the product.
+    """
+
+    item_url: "str" = betterproto2.field(21, betterproto2.TYPE_STRING)
+    """
+    URL of the product's STAC item, if the service publishes its files.
     """
 
 

@@ -158,6 +158,27 @@ class ListSegmentationRequest(betterproto2.Message):
     The model version to read, such as "corine-unet-v1". Unset: the current one of each product.
     """
 
+    min_area_m2: "float | None" = betterproto2.field(
+        21, betterproto2.TYPE_DOUBLE, optional=True
+    )
+    """
+    Polygons below are left out; unset or 0 for none.
+    """
+
+    tolerance_m: "float | None" = betterproto2.field(
+        22, betterproto2.TYPE_DOUBLE, optional=True
+    )
+    """
+    Borders lose the corners whose triangle is at most this squared, up to 1000; neighbours keep sharing theirs.
+    """
+
+    polygon_categories: "list[int]" = betterproto2.field(
+        23, betterproto2.TYPE_INT32, repeated=True
+    )
+    """
+    CORINE Land Cover level-3 codes of the polygons to send; unset for all. `categories` chooses products, not polygons.
+    """
+
 
 default_message_pool.register_message(
     "snapearth.api.v2", "ListSegmentationRequest", ListSegmentationRequest
@@ -173,6 +194,11 @@ class SegmentationResponse(betterproto2.Message):
     segmentation: "___geobufproto__.Data | None" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
+
+    item_url: "str" = betterproto2.field(21, betterproto2.TYPE_STRING)
+    """
+    URL of the product's STAC item, if the service publishes its files.
+    """
 
 
 default_message_pool.register_message(

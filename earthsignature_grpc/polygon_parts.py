@@ -1,0 +1,76 @@
+"""Some of a product's polygons, as Geobuf."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from pyproj import Transformer
+
+from earthsignature_assets.grid import tile_grid
+from earthsignature_assets.products.geobuf import encode_feature_collection
+from earthsignature_assets.products.geoparquet import read_geoparquet
+from earthsignature_assets.products.polygon_layer import PolygonLayer
+from earthsignature_grpc.selections import PolygonSelection
+
+
+def select_polygons(geoparquet: bytes, tile: str, selection: PolygonSelection) -> bytes:
+    """The geobuf of the polygons that are wanted, out of a product's GeoParquet; ids count within it.
+
+    Raises:
+        ProductError: the stored file cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="earthsignature-select-") as folder:
+        path = Path(folder) / "polygons.parquet"
+        path.write_bytes(geoparquet)
+        layer = read_geoparquet(path)
+    keep = layer.areas_m2 >= selection.min_area_m2
+    if selection.class_codes:
+        keep &= np.isin(layer.codes, sorted(selection.class_codes))
+    layer = _chosen(layer, keep)
+    if selection.tolerance_m and len(layer):
+        layer = _simplified(layer, tile, selection.tolerance_m)
+    return encode_feature_collection(layer)
+
+
+def _chosen(layer: PolygonLayer, keep: npt.NDArray[np.bool_]) -> PolygonLayer:
+    """The polygons that are kept, in the same order."""
+    if keep.all():
+        return layer
+    rings_of_polygon, vertices_of_ring = np.diff(layer.polygon_offsets), np.diff(layer.ring_offsets)
+    ring_kept = np.repeat(keep, rings_of_polygon)
+    return PolygonLayer(
+        product_id=layer.product_id,
+        model=layer.model,
+        codes=layer.codes[keep],
+        areas_m2=layer.areas_m2[keep],
+        mean_confidence=layer.mean_confidence[keep],
+        coordinates=layer.coordinates[np.repeat(ring_kept, vertices_of_ring)],
+        ring_offsets=_offsets(vertices_of_ring[ring_kept]),
+        polygon_offsets=_offsets(rings_of_polygon[keep]),
+    )
+
+
+def _offsets(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _simplified(layer: PolygonLayer, tile: str, tolerance_m: float) -> PolygonLayer:
+    """All borders simplified at once, so that neighbours still share theirs."""
+    epsg = tile_grid(tile).epsg
+    there, back = Transformer.from_crs(4326, epsg, always_xy=True), Transformer.from_crs(epsg, 4326, always_xy=True)
+    metres = shapely.transform(layer.geometries(), lambda xy: np.column_stack(there.transform(xy[:, 0], xy[:, 1])))
+    simple = shapely.coverage_simplify(metres, tolerance_m)
+    degrees = shapely.transform(simple, lambda xy: np.column_stack(back.transform(xy[:, 0], xy[:, 1])))
+    _, coordinates, (ring_offsets, polygon_offsets) = shapely.to_ragged_array(degrees)
+    return PolygonLayer(
+        product_id=layer.product_id,
+        model=layer.model,
+        codes=layer.codes,
+        areas_m2=layer.areas_m2,
+        mean_confidence=layer.mean_confidence,
+        coordinates=coordinates,
+        ring_offsets=np.asarray(ring_offsets, np.int64),
+        polygon_offsets=np.asarray(polygon_offsets, np.int64),
+    )
