@@ -291,6 +291,18 @@ def test_certificates_that_cannot_be_read_are_named(tmp_path) -> None:
         Tls(certificate=tmp_path)
 
 
+def test_tls_and_a_certificate_of_ones_own(ask, facts, start_server, make_authority, tmp_path) -> None:
+    authority, stranger = make_authority(tmp_path / "authority"), make_authority(tmp_path / "stranger")
+    (certificate, key), own = authority.vouch("server"), authority.vouch("client")
+    options = ["--tls-certificate", certificate, "--tls-key", key, "--tls-client-ca", authority.certificate]
+    with start_server(facts.root, *map(str, options)) as (address, _):
+        known = {"tls": Tls(authority.certificate, *own), "token": "any", **QUICK}
+        assert len(ask(address, "product_ids", client=known)) == 4
+        for tls in (Tls(authority.certificate), Tls(stranger.certificate, *own), None):
+            with pytest.raises(ServiceUnavailableError):
+                ask(address, "product_ids", client={"tls": tls, **QUICK})
+
+
 def test_fields_of_the_future_are_skipped(facts) -> None:
     geobuf = facts.content(facts.oldest, Asset.GEOBUF)
     answer = b"".join(length_delimited(1, geobuf)) + b"".join(length_delimited(20, b"corine-unet-v9"))

@@ -139,3 +139,17 @@ def test_health_is_served(server) -> None:
     for service in ("", V1, V2, LEGACY):
         (answer,) = _call(server, "grpc.health.v1.Health/Check", {"service": service})
         assert answer == {"status": "SERVING"}
+
+
+def test_version_3_by_reflection(server, facts) -> None:
+    service = "earthsignature.v3.LandCoverService"
+    (first,) = _call(server, f"{service}/ListProducts", {"page_size": 3, "filter": {"max_cloud_cover": 40}})
+    assert [product["productId"] for product in first["products"]] == facts.newest_first[:3]
+    assert "nextPageToken" not in first  # `oldest` lies under more cloud
+    token = _call(server, f"{service}/ListProducts", {"pageSize": 3})[0]["nextPageToken"]
+    (second,) = _call(server, f"{service}/ListProducts", {"pageSize": 3, "pageToken": token})
+    assert [product["productId"] for product in second["products"]] == [facts.oldest]
+    (models,) = _call(server, f"{service}/ListModels", {})
+    assert models["models"][0]["model"] == "corine-unet-v1"
+    result = _run(server, f"{service}/GetProduct", request={"product_id": "unknown"})
+    assert "NotFound" in result.stderr

@@ -1,6 +1,7 @@
 """Clients of other ecosystems: `buf curl`, which speaks gRPC by reflection, and mapbox's own Geobuf decoder."""
 
 import base64
+import hashlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -75,6 +76,19 @@ def test_buf_shows_what_is_refused(address) -> None:
     unpadded = detail["value"]
     content = base64.b64decode(unpadded + "=" * (-len(unpadded) % 4))
     assert error_details_pb2.BadRequest.FromString(content).field_violations[0].field == "wkt"
+
+
+def test_buf_puts_a_file_together_from_pieces(address, deployment) -> None:
+    product, service = deployment.product, "earthsignature.v3.LandCoverService"
+    (described,) = _answers(address, f"{service}/GetProduct", {"product_id": product.product_id})
+    request = {"product_id": product.product_id, "asset": "land_cover", "digest": described["digest"]}
+    content = b""
+    for offset in (0, 1000):
+        length = 1000 if offset == 0 else 0
+        head, *pieces = _answers(address, f"{service}/DownloadAsset", {**request, "offset": offset, "length": length})
+        content += b"".join(base64.b64decode(piece["data"]) for piece in pieces)
+    assert content == deployment.workspace.store.read(product, Asset.LAND_COVER)
+    assert hashlib.sha256(content).hexdigest() == head["asset"]["sha256"]
 
 
 @pytest.mark.parametrize("method", ["polygons_v2", "product_features_v2"])
