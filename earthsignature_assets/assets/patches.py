@@ -12,6 +12,7 @@ import dagster as dg
 from earthsignature_assets.assets.clear_scenes import clear_scenes
 from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import OWNERS, picture
+from earthsignature_assets.assets.progress import progress_of
 from earthsignature_assets.imagery.patch_store import PatchStore
 from earthsignature_assets.imagery.patches import write_patches
 from earthsignature_assets.keys import SceneKey
@@ -74,7 +75,7 @@ def _fetch(
         S2_BANDS,
         workspace.patches(key),
         masks=imagery.policy.masks,
-        progress=lambda done, of: context.log.debug("%s: %d of %d rows", key, done, of),
+        progress=progress_of(context, str(key), "rows"),
     )
     store = PatchStore(workspace.patches(key))
     overview = store.overview()

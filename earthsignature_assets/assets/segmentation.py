@@ -5,6 +5,7 @@ import dagster as dg
 from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
 from earthsignature_assets.assets.metadata import class_table
 from earthsignature_assets.assets.patches import patches, stored_patches
+from earthsignature_assets.assets.progress import progress_of
 from earthsignature_assets.inference.segmentation import segment_scene
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.resources.imagery_source import ImagerySource
@@ -32,7 +33,7 @@ def segmentation(
                 store,
                 opened,
                 workspace.segmentation(scene, model),
-                progress=lambda done, of: context.log.debug("%s %s: %d of %d windows", scene, model, done, of),
+                progress=progress_of(context, f"{scene} {model}", "windows"),
             )
         pixel_area_m2 = store.grid.pixel_area_m2
         return {

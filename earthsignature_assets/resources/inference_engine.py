@@ -23,7 +23,7 @@ class InferenceEngine(dg.ConfigurableResource):  # type: ignore[type-arg]
         models: the deployment's own repository; it stands alone.
         registered: without `models`, the folder of registered versions, in front of the package's own repository.
         triton: endpoints, separated by commas.
-        threads: threads of one inference call of the embedded engine.
+        threads: threads of the embedded engine.
     """
 
     models: str = ""

@@ -38,7 +38,7 @@ class Settings:
         min_area_ha: minimum mapping unit of the polygons in hectares (EARTHSIGNATURE_MIN_AREA_HA).
         tolerance_m: tolerance of their simplification in metres (EARTHSIGNATURE_TOLERANCE_M).
         codec: how rasters are compressed, `deflate` or `zstd` (EARTHSIGNATURE_CODEC).
-        threads: threads of one inference call (EARTHSIGNATURE_THREADS).
+        threads: threads of the embedded engine (EARTHSIGNATURE_THREADS).
     """
 
     home: Path

@@ -69,7 +69,7 @@ def check_rasters(
         _on_grid(draft),
         _known_codes(areas, description),
         _as_observed(int(np.count_nonzero(valid)), observed, codes.size),
-        _confident(float(confidence[valid].mean()) if valid.any() else 0.0),
+        _confident(float(confidence[valid].mean()) if valid.any() else None),
         _like_before(areas, before),
     ]
 
@@ -121,14 +121,16 @@ def _known_codes(areas: Mapping[int, float], description: ModelDescription) -> F
 
 def _as_observed(valid: int, observed: int, pixels: int) -> Finding:
     percent, expected = 100 * valid / pixels, 100 * observed / pixels
-    passed = valid > 0 and abs(percent - expected) <= _MOST_DIFFERENT_PERCENT
+    passed = bool(valid) == bool(observed) and abs(percent - expected) <= _MOST_DIFFERENT_PERCENT
     told = f"{percent:.2f} % of the tile has a class, {expected:.2f} % was observed"
     return Finding(
         "valid_fraction", passed, told, {"valid_percent": round(percent, 3), "observed_percent": round(expected, 3)}
     )
 
 
-def _confident(mean_percent: float) -> Finding:
+def _confident(mean_percent: float | None) -> Finding:
+    if mean_percent is None:
+        return Finding("confidence", True, "no pixel has a class", warns=True)
     passed = mean_percent >= _LEAST_CONFIDENCE_PERCENT
     told = f"mean confidence {mean_percent:.1f} %"
     if not passed:
@@ -140,6 +142,10 @@ def _like_before(areas: Mapping[int, float], before: tuple[Product, Mapping[int,
     if before is None:
         return Finding("class_areas", True, "the tile's first product of this model", warns=True)
     product, earlier = before
+    if not areas or not earlier:
+        return Finding(
+            "class_areas", True, f"nothing to compare: no pixel has a class here or in {product.scene}", warns=True
+        )
     changed = share_difference_percent(areas, earlier)
     passed = changed <= _MOST_CHANGED_PERCENT
     told = f"{changed:.1f} % of the area is of another class than in {product.scene}"
