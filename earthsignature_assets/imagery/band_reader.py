@@ -31,6 +31,7 @@ _GDAL_OPTIONS = {
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
 }
 _SECRET = re.compile(r"(sig|Signature|X-Amz-Signature)=[^&\s'\"]+")
+_REMEDY = "once the provider has mended the file, materialise `discovered_items` of its day again"
 ResultT = TypeVar("ResultT")
 
 
@@ -72,7 +73,7 @@ class BandReader:
         epsg = crs.to_epsg() if crs else None
         if epsg is None or affine.b or affine.d or affine.a != -affine.e:
             self.close()
-            raise BandError(f"item {item_id}: band {band} ({href}) has no north-up grid in a known CRS")
+            raise BandError(f"item {item_id}: band {band} ({href}) has no north-up grid in a known CRS; {_REMEDY}")
         self.grid = PixelGrid(epsg, affine.c, affine.f, affine.a, self._dataset.width, self._dataset.height)
         self._no_data = self._dataset.nodata
 
@@ -144,9 +145,7 @@ class BandReader:
         message = f"item {self.item_id}: band {self.band} ({self.href}) {what}: {shown}"
         if "://" in self.href and remote.can_pass(text):
             return ProviderUnavailableError(message)
-        return BandError(
-            f"{message}; once the provider has mended the file, materialise `discovered_items` of its day again"
-        )
+        return BandError(f"{message}; {_REMEDY}")
 
 
 def _causes(error: BaseException) -> str:

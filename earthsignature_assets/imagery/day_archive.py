@@ -154,6 +154,8 @@ def _updated(item: dict[str, Any]) -> dt.datetime | None:
         time = dt.datetime.fromisoformat(str((item.get("properties") or {}).get("updated")))
     except ValueError:
         return None
+    # Parquet keeps milliseconds.
+    time = time.replace(microsecond=time.microsecond // 1000 * 1000)
     return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 

@@ -7,11 +7,15 @@ import pytest
 import rasterio
 import rioxarray  # noqa: F401
 import xarray as xr
+from rasterio.enums import Resampling
+from rasterio.warp import reproject
 
 from earthsignature_assets.errors import BandError, ItemError, ProviderUnavailableError
+from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.imagery.patch_store import PatchStore
 from earthsignature_assets.imagery.patches import write_patches
 from earthsignature_assets.imagery.provider import PROVIDERS
+from earthsignature_assets.imagery.resampling import bilinear
 from earthsignature_assets.imagery.scene import BandFile, Scene, scene_item
 from earthsignature_assets.imagery.scene_mask import read_scene_mask
 from earthsignature_assets.models.repository import S2_BANDS
@@ -138,6 +142,11 @@ def damaged(scene: Scene, how: str, folder: Path) -> Scene:
                 profile = dataset.profile | {"driver": "GTiff", "crs": "EPSG:32633"}
             with rasterio.open(target, "w", **profile):
                 pass
+        case "all zero":
+            with rasterio.open(source) as dataset:
+                values, profile = dataset.read(1), dataset.profile | {"driver": "GTiff"}
+            with rasterio.open(target, "w", **profile) as dataset:
+                dataset.write(np.zeros_like(values), 1)
         case "wrong size":
             shutil.copy(item.bands["B05"].href, target)
             item = dataclasses.replace(item, grid=dataclasses.replace(item.grid, width=2000, height=2000))
@@ -145,12 +154,15 @@ def damaged(scene: Scene, how: str, folder: Path) -> Scene:
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-@pytest.mark.parametrize("how", ["missing", "truncated", "no raster", "wrong grid", "wrong CRS", "wrong size"])
+@pytest.mark.parametrize(
+    "how", ["missing", "truncated", "no raster", "wrong grid", "wrong CRS", "wrong size", "all zero"]
+)
 def test_a_damaged_band_is_named_and_leaves_nothing(scene: Scene, tmp_path: Path, how: str) -> None:
     broken = damaged(scene, how, tmp_path)
     with pytest.raises(BandError, match=broken.parts[0].item_id) as refusal:
         write_patches(broken, S2_BANDS, tmp_path / "patches.zarr")
     assert "band" in str(refusal.value)
+    assert "materialise `discovered_items`" in str(refusal.value)
     assert not refusal.value.retryable
     assert [path.name for path in tmp_path.iterdir() if "zarr" in path.name] == []
     with pytest.raises(BandError, match="materialise `patches`"):
@@ -169,3 +181,57 @@ def test_a_scene_without_classification_is_refused(scene: Scene, tmp_path: Path)
     item = dataclasses.replace(scene.parts[0], classification=None)
     with pytest.raises(ItemError, match="SCL"):
         write_patches(Scene((item,)), S2_BANDS, tmp_path / "patches.zarr")
+
+
+def test_a_classification_of_zeros_is_named(scene: Scene, tmp_path: Path) -> None:
+    empty = tmp_path / "SCL.tif"
+    with rasterio.open(str(scene.parts[0].classification)) as dataset:
+        profile, values = dataset.profile | {"driver": "GTiff"}, dataset.read(1)
+    with rasterio.open(empty, "w", **profile) as dataset:
+        dataset.write(np.zeros_like(values), 1)
+    broken = Scene((dataclasses.replace(scene.parts[0], classification=str(empty)),))
+    with pytest.raises(BandError, match=rf"item {scene.parts[0].item_id}: band SCL .*no data everywhere.*materialise"):
+        write_patches(broken, S2_BANDS, tmp_path / "patches.zarr")
+    assert not (tmp_path / "patches.zarr").exists()
+
+
+def test_the_real_crop_is_resampled_where_its_grids_truly_lie(real_data: Path, tmp_path: Path) -> None:
+    """The 20 m grid of the Hațeg crop reaches 10 m further west and south than the 10 m one: GDAL's warp is the yardstick."""
+    bands = real_data / "s2_hateg_34TFR_20181016" / "bands"
+    with rasterio.open(bands / "B02.tif") as fine, rasterio.open(bands / "B05.tif") as coarse:
+        target = PixelGrid(32634, fine.transform.c, fine.transform.f, 10.0, fine.width, fine.height)
+        source = PixelGrid(32634, coarse.transform.c, coarse.transform.f, 20.0, coarse.width, coarse.height)
+        assert (source.left_m - target.left_m, source.bounds[1] - target.bounds[1]) == (-10.0, -10.0)
+        values = coarse.read(1)
+        warped = np.zeros(target.shape, np.float32)
+        reproject(
+            values.astype(np.float32),
+            warped,
+            src_transform=coarse.transform,
+            src_crs=coarse.crs,
+            dst_transform=fine.transform,
+            dst_crs=fine.crs,
+            resampling=Resampling.bilinear,
+        )
+        assumed = np.kron(values, np.ones((2, 2), np.int16))[: target.height, : target.width]
+    ours = bilinear(values.astype(np.uint16), slice(0, source.height), source, target, slice(0, target.height))
+    inside = (slice(8, -8), slice(8, -8))
+    seen = (values > 0).all()
+    assert seen
+    difference = np.abs(ours[inside].astype(float) - warped[inside])
+    assert difference.max() <= 1.0  # rounding alone
+    assert np.abs(assumed[inside] - warped[inside]).mean() > 20 * difference.mean()
+
+
+def test_a_scene_without_classification_gets_the_cloud_models_masks(scene: Scene, tmp_path: Path) -> None:
+    pytest.importorskip("ukis_csmask")
+    part = dataclasses.replace(scene.parts[0], product_type="S2MSI1C", classification=None)
+    level_1 = Scene((part,))
+    mask, grid = read_scene_mask(level_1)
+    assert (grid.resolution_m, mask.no_data.shape) == (60.0, (100, 100))
+    truth, _ = read_scene_mask(scene)
+    assert mask.valid_percent == pytest.approx(truth.valid_percent, abs=4)
+    write_patches(level_1, S2_BANDS, tmp_path / "patches.zarr")
+    assert PatchStore(tmp_path / "patches.zarr").no_data().mean() == pytest.approx(
+        1 - truth.valid_percent / 100, abs=0.04
+    )

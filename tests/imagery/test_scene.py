@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from earthsignature_assets.errors import ItemError
+from earthsignature_assets.grid import tile_grid
+from earthsignature_assets.imagery.day_archive import Added, DayArchive
 from earthsignature_assets.imagery.provider import PROVIDERS, Provider
-from earthsignature_assets.imagery.scene import Scene, scene_item
+from earthsignature_assets.imagery.scene import BandFile, Scene, scene_item
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.simulator import SimulatedScene
@@ -63,6 +65,96 @@ def test_l1c_is_refused_with_its_level(real_data: Path, c1: Provider) -> None:
         scene_item(item | {"collection": c1.collection}, c1, S2_BANDS)
 
 
+def test_every_published_baseline_is_read_as_numbers(real_data: Path) -> None:
+    paths = sorted((real_data / "stac_items_e84_v1_europe").glob("*.json"))
+    items = [scene_item(read(path), PROVIDERS["earth-search-l2a"], S2_BANDS) for path in paths]
+    assert {item.baseline for item in items} >= {(0, 1), (2, 7), (2, 14), (3, 1), (4, 0), (5, 9)}
+    assert max(items, key=lambda item: item.baseline).item_id == "S2A_32TMS_20221207_0_L2A"
+    # Reprocessed in 2020, sensed in 2018: the time of processing says so, and nothing is guessed from the dates.
+    reprocessed = next(item for item in items if item.item_id == "S2B_33TWN_20180806_0_L2A")
+    assert (reprocessed.sensed_at.year, reprocessed.generated_at.year) == (2018, 2020)
+
+
+def test_a_cdse_item_reads_as_a_scene(real_data: Path) -> None:
+    item = scene_item(
+        read(real_data / "stac_other" / "cdse_sentinel-2-l2a_T55WFR.json")["features"][0], PROVIDERS["cdse"], S2_BANDS
+    )
+    assert str(item.key) == "2026-05-27_R017_T55WFR"
+    assert item.product_id == "S2C_MSIL2A_20260527T014651_N0512_R017_T55WFR_20260527T042005"
+    assert (item.baseline, item.product_type, item.datatake) == ((5, 12), "S2MSI2A", "S2C_20260527T014651")
+    assert {band.offset_dn for band in item.bands.values()} == {-1000}
+    assert item.bands["B02"].href.startswith("s3://eodata/")
+    assert item.bands["B02"].href.endswith("_B02_10m.jp2")
+    assert item.bands["B05"].href.endswith("_B05_20m.jp2")
+    assert str(item.classification).endswith("_SCL_20m.jp2")
+    assert item.grid == tile_grid("55WFR")
+    assert item.access.connections == 4
+
+
+def test_a_planetary_computer_item_reads_as_a_scene(real_data: Path) -> None:
+    published = read(real_data / "stac_items_e84_v1_europe" / "S2B_33TWN_20220226_0_L2A.json")
+    # The same product in the Planetary Computer's words: keys of ESA, no scale, no offset, another property.
+    keys = {key: band for band, key in PROVIDERS["earth-search"].band_assets.items()} | {"scl": "SCL"}
+    assets = {
+        keys[key]: {name: value for name, value in asset.items() if name != "raster:bands"}
+        for key, asset in published["assets"].items()
+        if key in keys
+    }
+    properties = dict(published["properties"])
+    del properties["grid:code"], properties["earthsearch:boa_offset_applied"]
+    properties["s2:mgrs_tile"] = "33TWN"
+    stated = published | {"assets": assets, "properties": properties, "collection": "sentinel-2-l2a"}
+    item = scene_item(stated, PROVIDERS["planetary-computer"], S2_BANDS)
+    assert str(item.key) == "2022-02-26_R079_T33TWN"
+    assert {band.offset_dn for band in item.bands.values()} == {-1000}
+    older = stated | {"properties": properties | {"s2:processing_baseline": "02.12"}}
+    older_item = scene_item(older, PROVIDERS["planetary-computer"], S2_BANDS)
+    assert {band.offset_dn for band in older_item.bands.values()} == {0}
+    with pytest.raises(ItemError, match="s2:processing_baseline"):
+        scene_item(
+            stated | {"properties": properties | {"s2:processing_baseline": None}},
+            PROVIDERS["planetary-computer"],
+            S2_BANDS,
+        )
+
+
+def test_an_l1c_item_reads_as_a_scene_for_those_who_ask(real_data: Path) -> None:
+    item = read(real_data / "stac_other" / "e84_v1_sentinel-2-l1c_27VWK_search.json")["features"][0]
+    scene = Scene((scene_item(item, PROVIDERS["earth-search-l1c"], S2_BANDS),))
+    assert (scene.level, scene.parts[0].classification) == ("L1C", None)
+    assert scene.parts[0].bands["B8A"] == BandFile("s3://sentinel-s2-l1c/tiles/27/V/WK/2024/2/6/0/B8A.jp2", -1000)
+    assert scene.grid == tile_grid("27VWK")
+
+
+def test_eopf_records_without_time_and_bands_are_refused_by_name(real_data: Path) -> None:
+    for path in sorted((real_data / "stac_other").glob("eopf_*.json")):
+        record = read(path)
+        with pytest.raises(ItemError, match=record["id"]):
+            scene_item(record | {"collection": "sentinel-2-l2a"}, PROVIDERS["cdse"], S2_BANDS)
+
+
+def test_items_of_all_providers_survive_the_archive(real_data: Path, tmp_path: Path) -> None:
+    other, europe = real_data / "stac_other", real_data / "stac_items_e84_v1_europe"
+    for name, items in (
+        ("cdse", read(other / "cdse_sentinel-2-l2a_T55WFR.json")["features"]),
+        ("earth-search", read(other / "e84_v1_sentinel-2-c1-l2a_T13TDE_x10.json")["features"]),
+        ("earth-search-l1c", read(other / "e84_v1_sentinel-2-l1c_27VWK_search.json")["features"]),
+        ("earth-search-l2a", [read(path) for path in sorted(europe.glob("*.json"))]),
+    ):
+        archive, day = DayArchive(tmp_path, name), dt.date(2026, 5, 1)
+        assert archive.add_items(day, items).new == len(items)
+        assert archive.add_items(day, items) == Added(0, 0)
+        before = {item["id"]: scene_item(item, PROVIDERS[name], S2_BANDS) for item in items}
+        assert {item["id"]: scene_item(item, PROVIDERS[name], S2_BANDS) for item in archive.items(day)} == before
+    assert len(list((tmp_path / "items").iterdir())) == 4  # they never meet
+
+
+def test_a_footprint_across_the_antimeridian_is_cut(simulated: SimulatedScene, c1: Provider) -> None:
+    ring = [[179, 66], [-179, 66], [-179, 67], [179, 67], [179, 66]]
+    item = scene_item(simulated.item | {"geometry": {"type": "Polygon", "coordinates": [ring]}}, c1, S2_BANDS)
+    assert item.footprint.area == pytest.approx(2)
+
+
 def broken(item: dict[str, Any], how: str) -> dict[str, Any]:
     item = copy.deepcopy(item)
     properties, assets = item["properties"], item["assets"]
@@ -83,6 +175,10 @@ def broken(item: dict[str, Any], how: str) -> dict[str, Any]:
             del assets["blue"]["proj:transform"]
         case "datetime":
             properties["datetime"] = None
+        case "tile":
+            properties["grid:code"] = None
+        case "epsg":
+            properties["proj:epsg"] = "unknown"
     return item
 
 
@@ -97,6 +193,8 @@ def broken(item: dict[str, Any], how: str) -> dict[str, Any]:
         ("geometry", "Point"),
         ("grid", "proj:transform"),
         ("datetime", "datetime"),
+        ("tile", "grid:code or s2:mgrs_tile"),
+        ("epsg", "'unknown' is no EPSG"),
     ],
 )
 def test_an_item_without_a_fact_is_refused_by_name(
