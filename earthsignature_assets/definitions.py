@@ -11,6 +11,7 @@ from earthsignature_assets.assets.patches import patches
 from earthsignature_assets.assets.segmentation import segmentation
 from earthsignature_assets.automation.jobs import discovery_job, land_cover_job, patches_job
 from earthsignature_assets.automation.model_versions import registered_models
+from earthsignature_assets.automation.renewed_scenes import renewed_scenes
 from earthsignature_assets.automation.retention import nightly_patch_retention, patch_retention_job
 from earthsignature_assets.automation.schedules import daily_discovery
 from earthsignature_assets.automation.sensors import accepted_scenes
@@ -37,7 +38,7 @@ def definitions(settings: Settings) -> dg.Definitions:
         ],
         jobs=[discovery_job, patches_job, land_cover_job, patch_retention_job],
         schedules=[daily_discovery, nightly_patch_retention],
-        sensors=[accepted_scenes, registered_models, working_window],
+        sensors=[accepted_scenes, renewed_scenes, registered_models, working_window],
         resources={
             "workspace": Workspace.of(settings),
             "imagery": ImagerySource(

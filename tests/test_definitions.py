@@ -57,7 +57,8 @@ def test_jobs_schedules_and_sensors_are_as_published() -> None:
     retention = defs.resolve_schedule_def("nightly_patch_retention")
     assert (retention.cron_schedule, retention.job_name) == ("0 3 * * *", "patch_retention")
     assert retention.default_status is dg.DefaultScheduleStatus.STOPPED
-    assert {job.name for job in defs.resolve_sensor_def("accepted_scenes").jobs} == {"scene_patches", "land_cover"}
+    for sensor in ("accepted_scenes", "renewed_scenes"):
+        assert {job.name for job in defs.resolve_sensor_def(sensor).jobs} == {"scene_patches", "land_cover"}
     running = {sensor.name for sensor in defs.sensors or () if sensor.default_status is dg.DefaultSensorStatus.RUNNING}
     assert running == {"registered_models"}  # it starts no run
     assert defs.resolve_sensor_def("working_window").default_status is dg.DefaultSensorStatus.STOPPED

@@ -45,7 +45,11 @@ def clear_scenes(context: dg.AssetExecutionContext, imagery: ImagerySource, work
         "refused": len(verdicts.scenes) - len(accepted),
         "superseded_items": len(verdicts.superseded),
         "unusable_items": len(verdicts.unusable),
+        "classifications_read": verdicts.read,
     }
+    renewed = {str(verdict.key): verdict.source for verdict in verdicts.accepted if verdict.key in verdicts.renewed}
+    if renewed:
+        metadata["renewed"] = dg.MetadataValue.json(renewed)
     if verdicts.unusable:
         metadata["unusable"] = table([{"item": name, "reason": why} for name, why in verdicts.unusable.items()])
     if verdicts.scenes:

@@ -82,6 +82,7 @@ def _fetch(
     red, green, blue = (overview[S2_BANDS.index(band)] for band in ("B04", "B03", "B02"))
     return {
         "product": scene.product_id,
+        "source": scene.source,
         "items": ", ".join(part.item_id for part in scene.parts),
         "baseline": "{:02d}.{:02d}".format(*scene.parts[0].baseline),
         "offset_added": scene.parts[0].bands["B04"].offset_dn,

@@ -196,7 +196,7 @@ def test_a_classification_of_zeros_is_named(scene: Scene, tmp_path: Path) -> Non
 
 
 def test_the_real_crop_is_resampled_where_its_grids_truly_lie(real_data: Path, tmp_path: Path) -> None:
-    """The 20 m grid of the Hațeg crop reaches 10 m further west and south than the 10 m one: GDAL's warp is the yardstick."""
+    """Its 20 m grid reaches 10 m further west and south than the 10 m one: GDAL's warp is the yardstick."""
     bands = real_data / "s2_hateg_34TFR_20181016" / "bands"
     with rasterio.open(bands / "B02.tif") as fine, rasterio.open(bands / "B05.tif") as coarse:
         target = PixelGrid(32634, fine.transform.c, fine.transform.f, 10.0, fine.width, fine.height)

@@ -1,0 +1,68 @@
+import dagster as dg
+
+from earthsignature_assets.automation.renewed_scenes import renewed_scenes
+
+SCENE, OTHER = "2026-05-01_R022_T32TQM", "2026-05-01_R022_T33TUG"
+MODEL = "corine-unet-v1"
+OLD, NEW, NEWER = "S2B_N0511", "S2B_N0512", "S2B_N0513"
+
+
+def judged(instance: dg.DagsterInstance, renewed: dict[str, str]) -> None:
+    metadata = {"renewed": dg.MetadataValue.json(renewed)} if renewed else {}
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization("clear_scenes", partition="2026-05-01", metadata=metadata)
+    )
+
+
+def fetched(instance: dg.DagsterInstance, source: str) -> None:
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization("patches", partition=SCENE, metadata={"source": source})
+    )
+
+
+class Sensor:
+    """Ticks that hand their cursor on, as the daemon does."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance, self.cursor = instance, None
+
+    def tick(self) -> list[str]:
+        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor)
+        answers = list(renewed_scenes(context))
+        self.cursor = context.cursor
+        return [str(one.run_key) for one in answers if isinstance(one, dg.RunRequest)]
+
+
+def test_a_reprocessed_scene_is_fetched_and_published_again() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("scene", [SCENE])
+        instance.add_dynamic_partitions("model_version", [MODEL])
+        fetched(instance, OLD)
+        instance.report_runless_asset_event(dg.AssetMaterialization("land_cover_product", partition=f"{MODEL}|{SCENE}"))
+        sensor = Sensor(instance)
+        judged(instance, {})
+        assert sensor.tick() == []
+        judged(instance, {SCENE: NEW, OTHER: NEW})  # the other is no partition any more
+        assert sensor.tick() == [f"patches {SCENE} {NEW}"]
+        assert sensor.tick() == [f"patches {SCENE} {NEW}"]  # the same run key: asked for once
+        fetched(instance, NEW)
+        assert sensor.tick() == [f"land cover {MODEL} {SCENE} {NEW}"]
+        assert sensor.tick() == []
+        judged(instance, {SCENE: NEWER})
+        assert sensor.tick() == [f"patches {SCENE} {NEWER}"]
+
+
+def test_a_scene_with_a_run_under_way_waits() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("scene", [SCENE])
+        instance.create_run_for_job(
+            dg.job(name="scene_patches")(lambda: None),
+            tags={"dagster/partition": SCENE},
+            status=dg.DagsterRunStatus.STARTED,
+        )
+        sensor = Sensor(instance)
+        judged(instance, {SCENE: NEW})
+        assert sensor.tick() == []
+        (run,) = instance.get_runs()
+        instance.report_run_canceled(run)
+        assert sensor.tick() == [f"patches {SCENE} {NEW}"]
