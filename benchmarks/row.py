@@ -26,7 +26,7 @@ class Options:
     """
 
     size: int = 4096
-    products: int = 100_000
+    products: int = 400_000
     folder: Path = Path("build/bench")
 
     def to_json(self) -> dict[str, Any]:

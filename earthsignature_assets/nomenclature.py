@@ -6,7 +6,7 @@ Source: European Environment Agency, Copernicus Land Monitoring Service, CLC nom
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -166,6 +166,7 @@ def class_mask(codes: Iterable[int]) -> int:
     return sum(1 << CODES.index(class_of(code).code) for code in set(codes))
 
 
+@lru_cache(maxsize=65_536)
 def codes_of_mask(mask: int) -> frozenset[int]:
     """Unpack what `class_mask` packed."""
     return frozenset(code for position, code in enumerate(CODES) if mask >> position & 1)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.nomenclature import class_mask, codes_of_mask
@@ -37,6 +38,7 @@ _FACTS = (
     "class_mask",
     "folder",
 )
+_FOOTPRINT = _FACTS.index("footprint")
 BASELINE = "substr(product_id, 29, 4)"
 """The baseline in a Sentinel-2 product name, whose columns are fixed: four digits, which compare as text."""
 
@@ -116,9 +118,7 @@ class Catalogue(ABC):
             shapely.prepare(area)
         found = 0
         for first in range(0, len(keys), _ROWS_AT_ONCE):
-            for product in self._read(keys[first : first + _ROWS_AT_ONCE]):
-                if area is not None and not area.intersects(product.footprint):
-                    continue
+            for product in self._read(keys[first : first + _ROWS_AT_ONCE], area):
                 if found == query.limit:
                     return
                 found += 1
@@ -323,12 +323,15 @@ class Catalogue(ABC):
             values["limit"] = query.limit
         return [row[0] for row in self._rows(text, values)]
 
-    def _read(self, keys: Sequence[int]) -> list[Product]:
-        """Read rows by key, in that order; a row deleted meanwhile is left out."""
+    def _read(self, keys: Sequence[int], area: BaseGeometry | None = None) -> list[Product]:
+        """Read rows by key, in that order; a row deleted meanwhile or outside the area is left out."""
         rows = self._rows(
             f"SELECT key, {self._columns()} FROM product WHERE {self._is_among('key', 'keys')}",
             {"keys": self._array(keys)},
         )
+        if area is not None:
+            there = shapely.intersects(area, shapely.from_wkb([row[1 + _FOOTPRINT] for row in rows]))
+            rows = [row for row, inside in zip(rows, there.tolist(), strict=True) if inside]
         found = dict(zip((row[0] for row in rows), self._products([row[1:] for row in rows]), strict=True))
         return [found[key] for key in keys if key in found]
 
@@ -341,7 +344,7 @@ class Catalogue(ABC):
         return ", ".join([*names, current])
 
     def _products(self, rows: Sequence[tuple[Any, ...]]) -> list[Product]:
-        footprints = shapely.from_wkb([row[_FACTS.index("footprint")] for row in rows])
+        footprints = shapely.from_wkb([row[_FOOTPRINT] for row in rows])
         return [
             Product(
                 product_id=product_id,
