@@ -234,7 +234,7 @@ def _publication(options: Options) -> Iterator[Callable[[], float]]:
             sensed_at=dt.datetime(2026, 5, 1, 10, 15, 59, tzinfo=dt.UTC),
             footprint=grid.footprint(),
             cloud_cover_percent=12.5,
-            source_href="https://stac.example/items/S2B_32TQM_20260501_0_L2A",
+            source_hrefs=("https://stac.example/items/S2B_32TQM_20260501_0_L2A",),
             grid=grid,
         )
         draft.save()

@@ -21,6 +21,13 @@ FACTS_KEY = b"earthsignature"
 """Key of the file's metadata under which the JSON of `write_geoparquet`'s facts stands."""
 
 _ROWS_AT_ONCE = 32_768
+# Neither a dictionary nor the extremes of geometries serve anyone.
+_ENUMERATED = ["code", "name", "level_1", "level_2", "product_id", "model"]
+_PARQUET = {
+    "compression": "zstd",
+    "use_dictionary": _ENUMERATED,
+    "write_statistics": [*_ENUMERATED, *(f"bbox.{side}" for side in ("xmin", "ymin", "xmax", "ymax"))],
+}
 _HEAD = 9  # a polygon in WKB: byte order, type, how many rings
 _BOX = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
 _SCHEMA = pa.schema(
@@ -54,7 +61,7 @@ def write_geoparquet(layer: PolygonLayer, path: Path, facts: Mapping[str, Any] |
     """
     geo, more = json.dumps(_geo(layer)), json.dumps(facts or {}, sort_keys=True)
     schema = _SCHEMA.with_metadata({b"geo": geo.encode(), FACTS_KEY: more.encode()})
-    with whole_file(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+    with whole_file(path) as part, pq.ParquetWriter(part, schema, **_PARQUET) as writer:
         for first in range(0, max(len(layer), 1), _ROWS_AT_ONCE):
             writer.write_table(_rows(layer, first, min(first + _ROWS_AT_ONCE, len(layer)), schema))
 
@@ -66,20 +73,31 @@ def read_geoparquet(path: Path) -> PolygonLayer:
         ProductError: the file is missing, damaged, or holds anything else.
     """
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(_SCHEMA) or b"geo" not in (file.schema_arrow.metadata or {}):
+                columns = ", ".join(_SCHEMA.names)
+                raise ProductError(f"{path.name} has not the columns {columns} of the products' GeoParquet")
+            # One group after another: the whole table takes half a gigabyte.
+            parts = [_read_rows(path.name, file.read_row_group(group)) for group in range(file.num_row_groups)]
     except (OSError, pa.ArrowException) as error:
         raise ProductError(f"{path.name} is damaged or no GeoParquet: {error}") from error
-    if not table.schema.equals(_SCHEMA) or b"geo" not in (table.schema.metadata or {}):
-        raise ProductError(f"{path.name} has not the columns {', '.join(_SCHEMA.names)} of the products' GeoParquet")
+    shared = {(part.product_id, part.model) for part in parts if len(part)}
+    if len(shared) > 1:
+        raise ProductError(f"{path.name} holds polygons of several products or models: {sorted(shared)[:3]}")
+    product_id, model = shared.pop() if shared else ("", "")
+    return PolygonLayer.joined(product_id, model, parts)
+
+
+def _read_rows(name: str, table: pa.Table) -> PolygonLayer:
     if any(column.null_count for column in table.columns):
-        raise ProductError(f"{path.name} has empty fields")
+        raise ProductError(f"{name} has empty fields")
     shared = {}
-    for name in ("product_id", "model"):
-        values = table[name].unique().to_pylist()
+    for column in ("product_id", "model"):
+        values = table[column].unique().to_pylist()
         if len(values) > 1:
-            raise ProductError(f"{path.name} holds polygons of several products or models: {values[:3]}")
-        shared[name] = values[0] if values else ""
-    coordinates, ring_offsets, polygon_offsets = _ragged(path.name, table["geometry"])
+            raise ProductError(f"{name} holds polygons of several products or models: {values[:3]}")
+        shared[column] = values[0] if values else ""
+    coordinates, ring_offsets, polygon_offsets = _ragged(name, table["geometry"].combine_chunks())
     layer = PolygonLayer(
         **shared,
         codes=table["code"].to_numpy(),
@@ -92,10 +110,10 @@ def read_geoparquet(path: Path) -> PolygonLayer:
     try:
         derived = _class_columns(layer.codes) | {"bbox": _boxes(layer.bounds())}
     except UnknownClassError as error:
-        raise ProductError(f"{path.name}: {error}") from error
-    for name, column in derived.items():
-        if not table[name].combine_chunks().equals(column):
-            raise ProductError(f"{path.name}: the column {name} contradicts its code or its geometry")
+        raise ProductError(f"{name}: {error}") from error
+    for column, values in derived.items():
+        if not table[column].combine_chunks().equals(values):
+            raise ProductError(f"{name}: the column {column} contradicts its code or its geometry")
     return layer
 
 
@@ -163,26 +181,16 @@ def _boxes(bounds: npt.NDArray[np.float64]) -> pa.Array:
 
 
 def _ragged(
-    name: str, geometries: pa.ChunkedArray
+    name: str, geometries: pa.Array
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Coordinates, ring offsets and polygon offsets of polygons in little-endian WKB."""
-    parts = []
-    for chunk in geometries.chunks:
-        _, offset_buffer, content_buffer = chunk.buffers()
-        offsets = np.frombuffer(offset_buffer, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-        content = np.frombuffer(content_buffer, np.uint8) if content_buffer else np.zeros(0, np.uint8)
-        ok, coordinates, rings, polygons = _parse_wkb(offsets, content)
-        if not ok:
-            raise ProductError(f"{name} holds geometries that are no polygons in little-endian WKB")
-        parts.append((coordinates.view(np.float64).reshape(-1, 2), np.diff(rings), np.diff(polygons)))
-    if not parts:
-        parts.append((np.empty((0, 2)), np.empty(0, np.int64), np.empty(0, np.int64)))
-    coordinate_parts, ring_parts, polygon_parts = zip(*parts, strict=True)
-    return (
-        np.concatenate(coordinate_parts),
-        np.concatenate([[0], np.cumsum(np.concatenate(ring_parts))]),
-        np.concatenate([[0], np.cumsum(np.concatenate(polygon_parts))]),
-    )
+    _, offset_buffer, content_buffer = geometries.buffers()
+    offsets = np.frombuffer(offset_buffer, np.int32)[geometries.offset : geometries.offset + len(geometries) + 1]
+    content = np.frombuffer(content_buffer, np.uint8) if content_buffer else np.zeros(0, np.uint8)
+    ok, coordinates, ring_offsets, polygon_offsets = _parse_wkb(offsets, content)
+    if not ok:
+        raise ProductError(f"{name} holds geometries that are no polygons in little-endian WKB")
+    return coordinates.view(np.float64).reshape(-1, 2), ring_offsets, polygon_offsets
 
 
 @numba.njit(cache=True, nogil=True)

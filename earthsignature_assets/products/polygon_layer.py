@@ -1,8 +1,9 @@
 """The polygons of one product as flat arrays: what is written, sent and checked without an object for each polygon."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,25 @@ class PolygonLayer:
     coordinates: npt.NDArray[np.float64]
     ring_offsets: npt.NDArray[np.int64]
     polygon_offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, product_id: str, model: str, parts: Sequence[Self]) -> Self:
+        """The polygons of several layers one after another."""
+
+        def offsets(all_offsets: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+            lengths = [np.zeros(1, np.int64), *(np.diff(part) for part in all_offsets)]
+            return np.cumsum(np.concatenate(lengths))
+
+        return cls(
+            product_id=product_id,
+            model=model,
+            codes=np.concatenate([np.empty(0, np.uint16), *(part.codes for part in parts)]),
+            areas_m2=np.concatenate([np.empty(0), *(part.areas_m2 for part in parts)]),
+            mean_confidence=np.concatenate([np.empty(0, np.float32), *(part.mean_confidence for part in parts)]),
+            coordinates=np.concatenate([np.empty((0, 2)), *(part.coordinates for part in parts)]),
+            ring_offsets=offsets([part.ring_offsets for part in parts]),
+            polygon_offsets=offsets([part.polygon_offsets for part in parts]),
+        )
 
     def __len__(self) -> int:
         return len(self.codes)

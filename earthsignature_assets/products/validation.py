@@ -23,6 +23,7 @@ from earthsignature_assets.products.raster import CLOUD_RESOLUTION_M, CONFIDENCE
 from earthsignature_assets.products.style import qgis_style
 
 _POLYGONS_AT_ONCE = 16_384
+_CACHE_MB = 64
 
 
 def validate_files(draft: Draft, folder: Path) -> dict[int, float]:
@@ -71,7 +72,10 @@ def _read_raster(
     draft: Draft, folder: Path, asset: Asset, grid: PixelGrid, dtype: np.dtype[np.generic], no_data: int | None
 ) -> npt.NDArray[Any]:
     try:
-        with rasterio.open(folder / asset.value, driver="GTiff", NUM_THREADS=2) as raster:
+        with (
+            rasterio.Env(GDAL_CACHEMAX=_CACHE_MB),
+            rasterio.open(folder / asset.value, driver="GTiff", NUM_THREADS=2) as raster,
+        ):
             found = {
                 "bands": raster.count,
                 "type": raster.dtypes[0],
