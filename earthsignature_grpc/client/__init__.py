@@ -20,7 +20,14 @@ from earthsignature_grpc.client.listing import (
     PublishedProduct,
     areas_frame,
 )
-from earthsignature_grpc.client.requests import ListFilters, ProductFilters, SegmentationFilters, SummaryFilters
+from earthsignature_grpc.client.requests import (
+    ListFilters,
+    PolygonOptions,
+    ProductFilters,
+    RasterOptions,
+    SegmentationFilters,
+    SummaryFilters,
+)
 from earthsignature_grpc.client.retries import RetryPolicy
 from earthsignature_grpc.client.synchronous import EarthSignatureClient
 
@@ -32,12 +39,14 @@ __all__ = [
     "ListFilters",
     "ModelEntry",
     "News",
+    "PolygonOptions",
     "PolygonProduct",
     "ProductFilters",
     "ProductName",
     "Progress",
     "PublishedAsset",
     "PublishedProduct",
+    "RasterOptions",
     "RasterProduct",
     "RetryPolicy",
     "SegmentationFilters",

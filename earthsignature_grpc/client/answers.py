@@ -41,14 +41,16 @@ class RasterProduct(ProductName):
     Attributes:
         product_type: `S2MSI1C` or `S2MSI2A`.
         cloud_cover_percent: 0…100, of the valid area.
-        land_cover: GeoTIFF, uint16 CORINE level-3 codes at 10 m, 0 where there is no data.
-        cloud_mask: GeoTIFF, uint8 at 20 m, 1 under cloud.
+        land_cover: GeoTIFF, uint16 CORINE level-3 codes, at 10 m unless asked otherwise; 0 where there is no data.
+        cloud_mask: GeoTIFF, uint8 at 20 m, 1 under cloud; empty if asked without.
+        item_url: URL of the STAC item; empty if the service publishes none.
     """
 
     product_type: str
     cloud_cover_percent: float
     land_cover: bytes
     cloud_mask: bytes
+    item_url: str = ""
 
     def land_cover_array(self) -> "xr.DataArray":
         """The classes as (y, x) uint16 with the tile's UTM grid, 0 where there is no data.
@@ -69,7 +71,7 @@ class RasterProduct(ProductName):
         return cloud_mask_array(self.cloud_mask)
 
     def dataset(self) -> "xr.Dataset":
-        """Classes and cloud mask on the 10 m grid of the classes, with the product's facts as attributes."""
+        """Classes and cloud mask, if it came, on the grid of the classes, with the product's facts as attributes."""
         from earthsignature_grpc.client.rasters import land_cover_dataset
 
         return land_cover_dataset(self.land_cover, self.cloud_mask).assign_attrs(
@@ -119,6 +121,7 @@ def read_raster_product(content: bytes) -> RasterProduct:
         cloud_cover_percent=answer.cloud_cover,
         land_cover=answer.segmentation,
         cloud_mask=answer.cloud_mask,
+        item_url=answer.item_url,
     )
 
 

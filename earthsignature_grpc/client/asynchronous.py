@@ -25,8 +25,9 @@ from earthsignature_grpc.client.listing import AreaSummary, ModelEntry, News, Pu
 from earthsignature_grpc.client.requests import (
     Call,
     ListFilters,
+    PolygonOptions,
     ProductFilters,
-    SegmentationFilters,
+    RasterOptions,
     SummaryFilters,
 )
 from earthsignature_grpc.client.retries import Attempts, RetryPolicy
@@ -65,11 +66,11 @@ class AsyncEarthSignatureClient:
         """Close the channel; streams under way end."""
         await self._channel.close()
 
-    def segmentations_v1(self, **filters: Unpack[SegmentationFilters]) -> AsyncGenerator[RasterProduct, None]:
+    def segmentations_v1(self, **filters: Unpack[RasterOptions]) -> AsyncGenerator[RasterProduct, None]:
         """The products that match with their rasters, newest first."""
         return self._stream(requests.segmentations_v1(filters))
 
-    def polygons_v2(self, **filters: Unpack[SegmentationFilters]) -> AsyncGenerator[PolygonProduct, None]:
+    def polygons_v2(self, **filters: Unpack[PolygonOptions]) -> AsyncGenerator[PolygonProduct, None]:
         """The polygons of the products that match, newest first."""
         return self._stream(requests.polygons_v2(filters))
 

@@ -49,6 +49,8 @@ def cloud_mask_array(content: bytes) -> "xr.DataArray":
 def land_cover_dataset(land_cover: bytes, cloud_mask: bytes) -> "xr.Dataset":
     """Open both rasters on the grid of the land cover; the cloud mask is brought to it without mixing values.
 
+    An empty cloud mask is left out.
+
     Returns:
         `land_cover` (y, x) uint16 and `cloud_mask` (y, x) uint8, with one CRS.
 
@@ -57,8 +59,10 @@ def land_cover_dataset(land_cover: bytes, cloud_mask: bytes) -> "xr.Dataset":
     """
     import xarray as xr
 
-    classes, cloud = land_cover_array(land_cover), cloud_mask_array(cloud_mask)
-    fine = cloud.rio.reproject_match(classes)  # nearest neighbour
+    classes = land_cover_array(land_cover)
+    if not cloud_mask:
+        return xr.Dataset({"land_cover": classes})
+    fine = cloud_mask_array(cloud_mask).rio.reproject_match(classes)  # nearest neighbour
     return xr.Dataset({"land_cover": classes, "cloud_mask": fine.assign_coords(x=classes.x, y=classes.y)})
 
 
@@ -67,6 +71,8 @@ def _array(content: bytes, name: str, **attributes: Any) -> "xr.DataArray":
     import rioxarray
     import xarray as xr
 
+    if not content:
+        raise ServiceAnswerError(f"the answer has no {name}: it was asked without")
     try:
         with rasterio.MemoryFile(content) as file, file.open() as raster:
             bands = rioxarray.open_rasterio(raster)

@@ -66,6 +66,35 @@ class SegmentationFilters(ProductFilters, total=False):
     limit: int | None
 
 
+class RasterOptions(SegmentationFilters, total=False):
+    """What to fetch of rasters, besides which.
+
+    Attributes:
+        crop: rasters end around `area`, and the land cover is 0 where the area does not touch a pixel.
+        resolution_m: pixel size of the land cover: 10, 20, 30, 60, 90, 100, 180, 300 or 600; a coarser pixel has the
+            most frequent class of those it covers.
+        without_cloud_mask: leave the cloud mask empty.
+    """
+
+    crop: bool
+    resolution_m: int
+    without_cloud_mask: bool
+
+
+class PolygonOptions(SegmentationFilters, total=False):
+    """What to fetch of polygons, besides of which products.
+
+    Attributes:
+        min_area_m2: polygons below are left out.
+        tolerance_m: borders lose the corners whose triangle is at most this squared, up to 1000.
+        polygon_categories: CORINE level-3 codes or official names of the polygons to send.
+    """
+
+    min_area_m2: float
+    tolerance_m: float
+    polygon_categories: Iterable[int | str]
+
+
 class ListFilters(ProductFilters, total=False):
     """Which products to list or to be told of.
 
@@ -95,7 +124,7 @@ class Call(Generic[AnswerT]):
     read: Callable[[bytes], AnswerT]
 
 
-def segmentations_v1(filters: SegmentationFilters) -> Call[RasterProduct]:
+def segmentations_v1(filters: RasterOptions) -> Call[RasterProduct]:
     """`ListSegmentation` of version 1.
 
     Raises:
@@ -106,17 +135,23 @@ def segmentations_v1(filters: SegmentationFilters) -> Call[RasterProduct]:
         product_ids=list(filters.get("product_ids", ())),
         categories=[str(category) for category in filters.get("categories", ())],
         n_results=filters.get("limit"),
+        crop=filters.get("crop"),
+        resolution_m=filters.get("resolution_m"),
+        without_cloud_mask=filters.get("without_cloud_mask"),
     )
     return Call(f"/{V1}/ListSegmentation", bytes(request), read_raster_product)
 
 
-def polygons_v2(filters: SegmentationFilters) -> Call[PolygonProduct]:
+def polygons_v2(filters: PolygonOptions) -> Call[PolygonProduct]:
     """`ListSegmentation` of version 2."""
     request = v2.ListSegmentationRequest(
         **common_fields(filters),
         product_ids=list(filters.get("product_ids", ())),
-        categories=class_codes(filters),
+        categories=class_codes("categories", filters.get("categories", ())),
         n_results=filters.get("limit"),
+        min_area_m2=filters.get("min_area_m2"),
+        tolerance_m=filters.get("tolerance_m"),
+        polygon_categories=class_codes("polygon_categories", filters.get("polygon_categories", ())),
     )
     return Call(f"/{V2}/ListSegmentation", bytes(request), read_polygon_product)
 
@@ -130,7 +165,9 @@ def product_ids(filters: ProductFilters) -> Call[ProductName]:
 
 def product_features_v2(filters: ProductFilters) -> Call[PolygonProduct]:
     """`ListProductIds` of version 2."""
-    request = v2.ListProductIdsRequest(**common_fields(filters), categories=class_codes(filters))
+    request = v2.ListProductIdsRequest(
+        **common_fields(filters), categories=class_codes("categories", filters.get("categories", ()))
+    )
     return Call(f"/{V2}/ListProductIds", bytes(request), read_polygon_product)
 
 
@@ -223,15 +260,12 @@ def common_fields(filters: ProductFilters) -> dict[str, Any]:
     }
 
 
-def class_codes(filters: ProductFilters) -> list[int]:
-    """The categories as CORINE codes."""
+def class_codes(field: str, classes: Iterable[int | str]) -> list[int]:
+    """Classes as CORINE codes; `field` is what a refusal names."""
     try:
-        return [
-            class_of(entry).code if isinstance(entry, int) else parse_class(entry).code
-            for entry in filters.get("categories", ())
-        ]
+        return [class_of(entry).code if isinstance(entry, int) else parse_class(entry).code for entry in classes]
     except UnknownClassError as error:
-        raise QueryError("categories", str(error)) from error
+        raise QueryError(field, str(error)) from error
 
 
 def _moment(field: str, day: dt.date | None) -> dt.datetime | None:

@@ -25,8 +25,9 @@ from earthsignature_grpc.client.listing import AreaSummary, ModelEntry, News, Pu
 from earthsignature_grpc.client.requests import (
     Call,
     ListFilters,
+    PolygonOptions,
     ProductFilters,
-    SegmentationFilters,
+    RasterOptions,
     SummaryFilters,
 )
 from earthsignature_grpc.client.retries import Attempts, RetryPolicy
@@ -38,7 +39,7 @@ class EarthSignatureClient:
     """Calls one EarthSignature service over one channel; threads may share it.
 
     Each method that returns an iterator streams: it yields a product as soon as it has arrived. Filters are those of
-    `ProductFilters` and `SegmentationFilters`, as keyword arguments.
+    `ProductFilters`, `RasterOptions`, `PolygonOptions` and `ListFilters`, as keyword arguments.
 
     Args:
         target: `host:port` of the service.
@@ -78,11 +79,11 @@ class EarthSignatureClient:
         """Close the channel; streams under way end."""
         self._channel.close()
 
-    def segmentations_v1(self, **filters: Unpack[SegmentationFilters]) -> Iterator[RasterProduct]:
+    def segmentations_v1(self, **filters: Unpack[RasterOptions]) -> Iterator[RasterProduct]:
         """The products that match with their rasters, newest first."""
         return self._stream(requests.segmentations_v1(filters))
 
-    def polygons_v2(self, **filters: Unpack[SegmentationFilters]) -> Iterator[PolygonProduct]:
+    def polygons_v2(self, **filters: Unpack[PolygonOptions]) -> Iterator[PolygonProduct]:
         """The polygons of the products that match, newest first."""
         return self._stream(requests.polygons_v2(filters))
 

@@ -16,6 +16,7 @@ import shapely
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
+from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.errors import (
     CredentialError,
     NoSuchProductError,
@@ -24,7 +25,7 @@ from earthsignature_assets.errors import (
     ServiceUnavailableError,
     SupersededError,
 )
-from earthsignature_assets.nomenclature import CLASSES
+from earthsignature_assets.nomenclature import CLASSES, class_of
 from earthsignature_assets.products.product import Asset
 from earthsignature_grpc.client import (
     AsyncEarthSignatureClient,
@@ -101,6 +102,36 @@ def test_both_rasters_open_on_one_grid(client, facts) -> None:
     assert dataset.land_cover.dtype == np.uint16
     assert dataset.rio.crs == product.land_cover_array().rio.crs
     assert (dataset.attrs["product_id"], dataset.attrs["acquired_on"]) == (facts.newest, "2022-04-30")
+
+
+@pytest.fixture(scope="module")
+def published(deployment, tmp_path_factory) -> Iterator[str]:
+    """The address of a service over a product of the chain's own."""
+    with service_process(deployment.workspace.store.root, tmp_path_factory.mktemp("client") / "log") as address:
+        yield address
+
+
+def test_a_part_of_a_raster(ask, server, published) -> None:
+    (coarse,) = ask(published, "segmentations_v1", limit=1, resolution_m=20, without_cloud_mask=True)
+    classes = coarse.land_cover_array()
+    assert (classes.shape, classes.rio.resolution()) == ((160, 160), (20.0, -20.0))
+    assert list(coarse.dataset()) == ["land_cover"]
+    with pytest.raises(ServiceAnswerError, match="asked without"):
+        coarse.cloud_mask_array()
+    with pytest.raises(QueryError) as caught:
+        ask(server, "segmentations_v1", crop=True)
+    assert caught.value.field == "crop"
+
+
+def test_some_of_the_polygons(ask, published, deployment) -> None:
+    code = max(deployment.product.class_codes)
+    (product,) = ask(published, "polygons_v2", polygon_categories=[class_of(code).name], min_area_m2=20_000.0)
+    frame = product.frame()
+    assert set(frame["code"]) == {code}
+    assert frame["area_m2"].min() >= 20_000
+    with pytest.raises(QueryError, match="no CORINE class") as caught:
+        ask(published, "polygons_v2", polygon_categories=["Woods"])
+    assert caught.value.field == "polygon_categories"
 
 
 def test_polygons_open_as_frames(ask, server, facts) -> None:
