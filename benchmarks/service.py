@@ -5,17 +5,26 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from pathlib import Path
+from statistics import median
 
+from benchmarks.catalogue import prepare as prepare_catalogue
 from benchmarks.row import Options, Row, Target
 
 _PRODUCTS = 20
 _PRODUCT_BYTES = 1_500_000
 _CLOUD_MASK_BYTES = 100_000
 _STREAMS = 5
+_CLIENTS = 64
+_SLOW_BYTES, _SLOW_PAUSE_S = 1 << 18, 0.05
+_MOST_MIB = 300
+_MOST_MS = 20
+_RAW = "raw bytes from memory on grpc.aio"
+_SEGMENTATION = "/snapearth.api.v1.DatabaseProductService/ListSegmentation"
+_NAMES = "/snapearth.api.v1.DatabaseProductService/ListProductIds"
 _GOOGLE = "google-protobuf on grpc.aio"
 _GOOGLE_TIMES = 2.3
 
@@ -59,12 +68,9 @@ def _prepare(options: Options) -> None:
 
 
 @contextmanager
-def _stream_from(*server: str, options: Options) -> Iterator[Callable[[], float]]:
-    """Start a server process and read its stream as bytes: what the client decodes is the same for all."""
-    import grpc
-
-    command = [sys.executable, "-m", *server, "--store", str(_store_path(options)), "--listen", "127.0.0.1:0"]
-    log = options.folder / f"stream-{server[-1]}.log"
+def _server(*server: str, store: Path, log: Path) -> Iterator[tuple[int, int]]:
+    """Start a server process; yields its port and its process id."""
+    command = [sys.executable, "-m", *server, "--store", str(store), "--listen", "127.0.0.1:0"]
     with (
         log.open("w") as stderr,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
@@ -72,28 +78,111 @@ def _stream_from(*server: str, options: Options) -> Iterator[Callable[[], float]
         assert process.stdout
         port = process.stdout.readline().strip().rpartition(":")[2]
         assert port, log.read_text()
-        limit = [("grpc.max_receive_message_length", 1 << 30)]
         try:
-            with grpc.insecure_channel(f"127.0.0.1:{port}", limit) as channel:
-                call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
-                    "/snapearth.api.v1.DatabaseProductService/ListSegmentation"
-                )
-                yield partial(_mb_per_second, lambda: call(b"", timeout=60))
+            yield int(port), process.pid
         finally:
             process.terminate()
             process.wait()
 
 
-def _mb_per_second(call: Callable[[], Iterator[bytes]]) -> float:
-    started = time.perf_counter()
-    sizes = [len(message) for _ in range(_STREAMS) for message in call()]
-    seconds = time.perf_counter() - started
-    assert len(sizes) == _STREAMS * _PRODUCTS, len(sizes)
-    return sum(sizes) / 1e6 / seconds
+_OWN = ("earthsignature_grpc", "--calls-per-second", "0", "--calls-of-client", "0")
+
+
+@contextmanager
+def _stream_from(*server: str, options: Options, method: str = _SEGMENTATION) -> Iterator[Callable[[], float]]:
+    """Megabytes a second of a server's streams, to a client that only counts: see `stream_reader`."""
+    from benchmarks.stream_reader import StreamReader
+
+    log = options.folder / f"stream-{server[-1]}.log"
+
+    def mb_per_second() -> float:
+        reader = StreamReader("127.0.0.1", port, method)
+        started = time.perf_counter()
+        size = sum(size for _ in range(_STREAMS) for size in reader.call())
+        seconds = time.perf_counter() - started
+        reader.close()
+        assert size > _STREAMS * _PRODUCTS * _PRODUCT_BYTES, size
+        return size / 1e6 / seconds
+
+    with _server(*server, store=_store_path(options), log=log) as (port, _):
+        yield mb_per_second
+
+
+@contextmanager
+def _many_clients(*server: str, options: Options) -> Iterator[Callable[[], float]]:
+    """Peak resident MiB of a server while 64 clients stream and one of them takes its time."""
+    from benchmarks.stream_reader import StreamReader
+
+    log = options.folder / f"memory-{server[-1]}.log"
+
+    def read(port: int, pause_s: float) -> None:
+        reader = StreamReader("127.0.0.1", port, _SEGMENTATION)
+        sizes = []
+        for size in reader.call(_SLOW_BYTES if pause_s else 1 << 20):
+            sizes.append(size)
+            time.sleep(pause_s)
+        reader.close()
+        assert sum(sizes) > _PRODUCTS * _PRODUCT_BYTES
+
+    with _server(*server, store=_store_path(options), log=log) as (port, pid):
+
+        def peak_mb() -> float:
+            with ThreadPoolExecutor(_CLIENTS) as threads:
+                list(threads.map(read, [port] * _CLIENTS, [0.0] * (_CLIENTS - 1) + [_SLOW_PAUSE_S]))
+            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+            return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+        yield peak_mb
+
+
+@contextmanager
+def _first_bytes(options: Options) -> Iterator[Callable[[], float]]:
+    """Milliseconds to the first message, p50, of searches by place and month among many products."""
+    import grpc
+
+    from benchmarks.catalogue import catalogue_path, queries
+    from earthsignature_grpc.wire import encode
+
+    root = options.folder / "first-byte-store"
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    (root / "catalogue.sqlite").symlink_to(catalogue_path(options).resolve())
+    (root / "products").mkdir()
+    asked = [
+        encode(
+            "snapearth.api.v1.ListProductIdsRequest",
+            wkt=area.wkt,
+            start_date={"seconds": int(start.timestamp())},
+            end_date={"seconds": int(end.timestamp())},
+        )
+        for area, start, end in queries()
+    ]
+    with (
+        _server(*_OWN, store=root, log=options.folder / "first-byte.log") as (port, _),
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(_NAMES)
+
+        def p50_ms() -> float:
+            taken = []
+            for request in asked:
+                started = time.perf_counter()
+                stream = call(request, timeout=60)
+                first = next(stream, None)
+                taken.append((time.perf_counter() - started) * 1e3)
+                if first is not None:
+                    stream.cancel()
+            return median(taken)
+
+        yield p50_ms
 
 
 def _service(options: Options) -> AbstractContextManager[Callable[[], float]]:
-    return _stream_from("earthsignature_grpc", options=options)
+    return _stream_from(*_OWN, options=options)
+
+
+def _uncached(options: Options) -> AbstractContextManager[Callable[[], float]]:
+    return _stream_from(*_OWN, "--cache-mib", "0", options=options)
 
 
 def _raw_bytes(options: Options) -> AbstractContextManager[Callable[[], float]]:
@@ -104,16 +193,49 @@ def _google_protobuf(options: Options) -> AbstractContextManager[Callable[[], fl
     return _stream_from("benchmarks.stream_peer", "--kind", "google", options=options)
 
 
+def _own_memory(options: Options) -> AbstractContextManager[Callable[[], float]]:
+    return _many_clients(*_OWN, options=options)
+
+
+def _google_memory(options: Options) -> AbstractContextManager[Callable[[], float]]:
+    return _many_clients("benchmarks.stream_peer", "--kind", "google", options=options)
+
+
+def _streams_well(value: float, peers: Mapping[str, float]) -> bool:
+    return value >= _GOOGLE_TIMES * peers[_GOOGLE] and value >= 0.9 * peers[_RAW]
+
+
 ROWS = (
     Row(
         name="v1_stream",
-        title=f"{_PRODUCTS} products of {_PRODUCT_BYTES / 1e6:g} MB from a service process to a client, API v1",
+        title=f"{_PRODUCTS} products of {_PRODUCT_BYTES / 1e6:g} MB, asked for before, from a server process to a "
+        "client that only counts bytes, API v1",
         unit="MB/s",
         own=_service,
-        peers={"raw bytes from memory on grpc.aio": _raw_bytes, _GOOGLE: _google_protobuf},
-        target=Target(f"≥ {_GOOGLE_TIMES}× {_GOOGLE}", lambda value, peers: value >= _GOOGLE_TIMES * peers[_GOOGLE]),
+        peers={_RAW: _raw_bytes, _GOOGLE: _google_protobuf, "EarthSignature without its cache": _uncached},
+        target=Target(f"≥ {_GOOGLE_TIMES}× {_GOOGLE}, ≥ 0.9× raw bytes", _streams_well),
         prepare=_prepare,
         repetitions=9,
         higher_is_better=True,
+    ),
+    Row(
+        name="v1_memory",
+        title=f"Peak memory of the server while {_CLIENTS} clients stream {_PRODUCTS} products of "
+        f"{_PRODUCT_BYTES / 1e6:g} MB and one of them reads slowly",
+        unit="MiB",
+        own=_own_memory,
+        peers={_GOOGLE: _google_memory},
+        target=Target(f"≤ {_MOST_MIB} MiB", lambda value, _: value <= _MOST_MIB),
+        prepare=_prepare,
+        repetitions=2,
+    ),
+    Row(
+        name="first_byte",
+        title="First message of a search by 1° box and month among {products} products, over the wire",
+        unit="ms (p50, {products} products)",
+        own=_first_bytes,
+        target=Target(f"≤ {_MOST_MS} ms", lambda value, _: value <= _MOST_MS),
+        prepare=prepare_catalogue,
+        repetitions=3,
     ),
 )

@@ -48,13 +48,8 @@ from earthsignature_assets.products.geobuf import encode_feature_collection
 from earthsignature_assets.products.geoparquet import write_geoparquet
 from earthsignature_assets.products.polygon_layer import PolygonLayer
 from earthsignature_assets.products.polygons import land_cover_polygons
-from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.raster import (
-    CLOUD_RESOLUTION_M,
-    write_cloud_mask,
-    write_confidence,
-    write_land_cover,
-)
+from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, Asset
+from earthsignature_assets.products.raster import write_cloud_mask, write_confidence, write_land_cover
 from earthsignature_assets.products.store import ProductStore
 from earthsignature_assets.products.thumbnail import write_thumbnail
 from earthsignature_grpc.descriptors import wire_class

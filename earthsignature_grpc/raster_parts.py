@@ -21,7 +21,8 @@ from shapely.geometry.base import BaseGeometry
 from earthsignature_assets.errors import ProductError
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.nomenclature import NO_DATA
-from earthsignature_assets.products.raster import CLOUD_RESOLUTION_M, write_cloud_mask, write_land_cover
+from earthsignature_assets.products.product import CLOUD_RESOLUTION_M
+from earthsignature_assets.products.raster import write_cloud_mask, write_land_cover
 from earthsignature_grpc.selections import RasterSelection
 
 _NEST_M = 20.0  # land cover and cloud mask are cropped to the same corners

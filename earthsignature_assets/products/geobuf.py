@@ -17,9 +17,10 @@ from shapely.geometry.base import BaseGeometry
 
 from earthsignature_assets.errors import ProductError
 from earthsignature_assets.nomenclature import class_of
-from earthsignature_assets.products.geobuf_features import PRECISION, encode_features
 from earthsignature_assets.products.polygon_layer import PolygonLayer
 from earthsignature_assets.products.product import Product
+
+PRECISION = 6
 
 _POLYGON, _MULTIPOLYGON = 4, 5
 _FEATURE_KEYS = ("code", "name", "level_1", "level_2", "area_m2", "mean_confidence")
@@ -46,6 +47,9 @@ def encode_feature_collection(layer: PolygonLayer) -> bytes:
         first = len(_FEATURE_KEYS)
         common = _string_value(layer.product_id) + _string_value(layer.model)
         common += _packed(15, [first, 0, first + 1, 1])
+    # numba comes with it, 60 MB that a server of ready messages need not hold.
+    from earthsignature_assets.products.geobuf_features import encode_features
+
     features = encode_features(layer, heads, properties).data
     return _data((*_FEATURE_KEYS, *_COLLECTION_KEYS), 4, features, common)
 

@@ -6,9 +6,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from earthsignature_assets.products.geobuf import PRECISION
 from earthsignature_assets.products.polygon_layer import PolygonLayer
 
-PRECISION = 6
 _SCALE = 10.0**PRECISION
 
 

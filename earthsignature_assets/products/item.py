@@ -15,8 +15,7 @@ from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.nomenclature import CLASSES, NO_DATA
 from earthsignature_assets.products.draft import Draft
-from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.raster import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA
+from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA, Asset
 
 _MULTIHASH_SHA256 = "1220"
 MEDIA_TYPES = {

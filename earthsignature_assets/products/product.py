@@ -8,6 +8,11 @@ from shapely.geometry.base import BaseGeometry
 
 from earthsignature_assets.keys import ModelVersion, SceneKey
 
+CONFIDENCE_NO_DATA = 255
+"""Confidence where there is no class: 0 % is a confidence, 255 is none."""
+
+CLOUD_RESOLUTION_M = 20.0
+
 
 class Asset(StrEnum):
     """The files of a product, by their name inside its folder."""

@@ -21,15 +21,10 @@ from earthsignature_assets.errors import ProductError, UnknownClassError
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.nomenclature import CLASSES, NO_DATA, known_codes
 from earthsignature_assets.products.draft import Draft
-from earthsignature_assets.products.product import Asset
+from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA, Asset
 from earthsignature_assets.products.shared_blocks import share_alike_blocks
 from earthsignature_assets.products.style import qgis_style
 from earthsignature_assets.products.whole_file import write_whole
-
-CONFIDENCE_NO_DATA = 255
-"""Confidence where there is no class: 0 % is a confidence, 255 is none."""
-
-CLOUD_RESOLUTION_M = 20.0
 
 _COG = {"driver": "COG", "BLOCKSIZE": "512", "BIGTIFF": "NO", "NUM_THREADS": "2"}
 

@@ -18,8 +18,8 @@ from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.geobuf import encode_feature_collection
 from earthsignature_assets.products.geoparquet import read_geoparquet
 from earthsignature_assets.products.polygon_layer import PolygonLayer
-from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.raster import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA, class_areas
+from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA, Asset
+from earthsignature_assets.products.raster import class_areas
 from earthsignature_assets.products.style import qgis_style
 
 _POLYGONS_AT_ONCE = 16_384

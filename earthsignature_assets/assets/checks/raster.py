@@ -13,8 +13,8 @@ from earthsignature_assets.models.repository import ModelDescription
 from earthsignature_assets.nomenclature import class_of
 from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
 from earthsignature_assets.products.draft import Draft
-from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.raster import CLOUD_RESOLUTION_M, class_areas
+from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, Asset, Product
+from earthsignature_assets.products.raster import class_areas
 from earthsignature_assets.products.store import ProductStore
 
 _MOST_DIFFERENT_PERCENT = 0.1
