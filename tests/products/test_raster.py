@@ -73,6 +73,19 @@ def test_the_denser_codec_is_a_choice(tmp_path: Path, swath_codes: Swath, part_o
     assert sizes[Codec.ZSTD] < sizes[Codec.DEFLATE]
 
 
+@pytest.mark.parametrize("code", [0, 523])
+def test_one_value_everywhere(tmp_path: Path, part_of_tile: Part, code: int) -> None:
+    codes, grid = np.full((1300, 1200), code, np.uint16), part_of_tile(1300, 1200)
+    write_land_cover(tmp_path / "land_cover.tif", codes, grid)
+    write_confidence(tmp_path / "confidence.tif", np.zeros(codes.shape, np.uint8), codes > 0, grid)
+    for name, expected in (("land_cover.tif", code), ("confidence.tif", 0 if code else 255)):
+        assert cog_validate(tmp_path / name, strict=True, quiet=True) == (True, [], [])
+        with rasterio.open(tmp_path / name) as raster:
+            assert (raster.read(1) == expected).all()
+    # 16 blocks: of each size one that is full, one that is cut at the right, at the bottom, and at both.
+    assert (tmp_path / "land_cover.tif").stat().st_size < 20_000
+
+
 def test_overviews_take_classes_and_never_mix_them(land_cover: Path, swath_codes: Swath) -> None:
     with rasterio.open(land_cover, overview_level=0) as overview:
         assert set(np.unique(overview.read(1))) <= set(np.unique(swath_codes(700, 601)))
