@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NAME, VERSION = "heavy-unet", 1
 WIDTH, DEPTH = 64, 4
 STRIDE = 1 << DEPTH
-HALO = 96
+HALO = 112
 CORE = 512
 
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import __main__ as command
+from benchmarks import heavy_unet
 from benchmarks.measure import Result, measure, result_of
 from benchmarks.registry import ROWS
 from benchmarks.results import read_results, write_results
@@ -176,3 +177,8 @@ def test_too_much_memory_misses_a_target() -> None:
     target = Target("≤ 5 s, ≤ 100 MB", lambda value, _: value <= 5, most_mb=100)
     row = Row("x", "x", "s", lambda _: pytest.fail("not run"), target=target)
     assert [result_of(row, {"own": [1.0]}, peak).met for peak in (99.0, 101.0)] == [True, False]
+
+
+def test_the_heavy_network_has_a_halo_that_keeps_it_exact() -> None:
+    assert heavy_unet._reach() <= heavy_unet.HALO
+    assert heavy_unet.HALO % heavy_unet.STRIDE == heavy_unet.CORE % heavy_unet.STRIDE == 0
