@@ -7,7 +7,7 @@ READY := .venv/.ready
 HOME_OF_DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-services bench soak train proto lock format clean
+.PHONY: help demo ui test test-services bench soak fuzz train proto lock format clean
 
 help:  ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ bench: $(READY)  ## Measure; ONLY=name runs one row. Results also in build/bench
 
 soak: $(READY)  ## Many clients, mixed calls and publishing for SOAK_MINUTES (10); fails on growth
 	$(BIN)/python -m benchmarks.soak --minutes $(or $(SOAK_MINUTES),10)
+
+fuzz: $(READY)  ## Throw made-up requests at the decoder and the WKT path for SECONDS (60)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet atheris
+	@mkdir -p build/fuzz
+	$(BIN)/python tests/fuzz/fuzz_requests.py -max_total_time=$(or $(SECONDS),60) -max_len=4096 build/fuzz
 
 train: $(READY)  ## Train and export corine-unet on DATA (needs torch: any build that this machine runs)
 	@$(BIN)/python -c 'import torch, onnx, onnxscript' 2>/dev/null || $(BIN)/python -m pip install --quiet torch onnx onnxscript

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
 
@@ -16,6 +17,8 @@ MAX_WKT_BYTES = 1 << 19
 MAX_VERTICES = 10_000
 # MULTIPOLYGON within two levels of GEOMETRYCOLLECTION takes five; the parser recurses, so the depth is bounded.
 MAX_DEPTH = 16
+_FEW, _SAMPLE = 500, 32
+_MOST_OVER_EACH_OTHER = 0.1  # of the edges of coasts and countries, one in a thousand or fewer
 _FIELD = "wkt"
 _BRACKETS = re.compile(r"[()]")
 
@@ -42,7 +45,9 @@ def parse_area(wkt: str) -> BaseGeometry:
             _FIELD,
             f"is not WKT ({_shortened(str(error))}); give for example POLYGON ((14 46, 15 46, 15 47, 14 47, 14 46))",
         ) from error
-    parts = [_checked(part) for part in _parts(geometry) if not part.is_empty]
+    found = [part for part in _parts(geometry) if not part.is_empty]
+    _refuse_heap(shapely.bounds(found), "parts")
+    parts = [_checked(part) for part in found]
     if not parts:
         raise QueryError(_FIELD, "is an empty geometry; give an area, or leave wkt out to search everywhere")
     if len(parts) == 1:
@@ -90,6 +95,10 @@ def _checked(part: BaseGeometry) -> shapely.Polygon:
             _FIELD,
             f"({x:g} {y:g}) is outside longitude ±180, latitude ±90; give EPSG:4326 degrees, longitude first",
         )
+    _refuse_heap(
+        np.hstack([np.minimum(coordinates[1:], coordinates[:-1]), np.maximum(coordinates[1:], coordinates[:-1])]),
+        "edges",
+    )
     if not part.is_valid:
         raise QueryError(
             _FIELD,
@@ -99,6 +108,26 @@ def _checked(part: BaseGeometry) -> shapely.Polygon:
     if part.area == 0:
         raise QueryError(_FIELD, "holds a polygon without area; give at least three different corners")
     return shapely.force_2d(part)
+
+
+def _refuse_heap(boxes: npt.NDArray[np.float64], what: str) -> None:
+    """Refuse edges or parts that lie over each other in heaps: to check those takes time with their number squared.
+
+    Args:
+        boxes: west, south, east, north of each, (n, 4); a sample of them is compared with all.
+        what: what they are.
+    """
+    if len(boxes) < _FEW:
+        return
+    sample = boxes[:: len(boxes) // _SAMPLE]
+    apart = (sample[:, None, :2] > boxes[None, :, 2:]) | (boxes[None, :, :2] > sample[:, None, 2:])
+    over_each_other = 1 - apart.any(axis=2).mean()
+    if over_each_other > _MOST_OVER_EACH_OTHER:
+        raise QueryError(
+            _FIELD,
+            f"has {len(boxes)} {what}, of which any one lies across {over_each_other:.0%} of all; simplify the area, "
+            "for example with shapely.union_all and simplify",
+        )
 
 
 def _shortened(text: str) -> str:

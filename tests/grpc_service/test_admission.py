@@ -134,6 +134,16 @@ async def test_a_request_that_does_not_come_is_not_waited_for(facts) -> None:
         assert "is missing" in caught.value.details()
 
 
+async def test_a_second_request_is_not_read_and_holds_nothing_up(facts) -> None:
+    async with (
+        running_server(facts.root, "127.0.0.1:0", Limits(calls_of_client=1)) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        for _ in range(3):  # the call before gave back its place
+            call = channel.stream_stream(IDS)(iter([b"", b"\xff" * 20, b""]), timeout=10)
+            assert len([answer async for answer in call]) == 4
+
+
 async def test_a_message_that_nobody_takes_ends_the_call(facts, tmp_path) -> None:
     store = tmp_path / "store"
     shutil.copytree(facts.root, store)

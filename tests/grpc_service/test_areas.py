@@ -3,6 +3,7 @@
 import json
 import time
 
+import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -12,6 +13,10 @@ from earthsignature_assets.errors import QueryError
 from earthsignature_grpc.areas import MAX_VERTICES, MAX_WKT_BYTES, format_footprint, parse_area
 
 SQUARE = "((0 0, 1 0, 1 1, 0 1, 0 0))"
+
+
+def _ring(vertices: list[tuple[float, float]]) -> str:
+    return "POLYGON ((" + ", ".join(f"{x:.6f} {y:.6f}" for x, y in [*vertices, vertices[0]]) + "))"
 
 
 @pytest.mark.parametrize(
@@ -78,8 +83,33 @@ def test_what_is_no_area_is_refused_with_a_remedy(wkt, remedy) -> None:
         "POLYGON ((" + "0 0, " * MAX_VERTICES + "0 0))",
         "POLYGON (" + ", ".join(f"(0 0, 20 0, 20 {n / 100}, 0 0)" for n in range(MAX_VERTICES // 4, 0, -1)) + ")",
         "P" * (MAX_WKT_BYTES + 1),
+        _ring([(80 * np.cos(k * 2.4), 80 * np.sin(k * 2.4)) for k in range(MAX_VERTICES - 1)]),
+        _ring([(k / 200 * np.cos(k * 0.37), k / 200 * np.sin(k * 0.37)) for k in range(MAX_VERTICES - 1)]),
+        _ring([(-80 + k / 100, 80 if k % 2 else -80) for k in range(MAX_VERTICES - 1)]),
+        "MULTIPOLYGON ("
+        + ", ".join(
+            f"((-{80 - k / 99} 0, 9 0, 9 {k / 99}, -9 {k / 99}, -{80 - k / 99} 0))" for k in range(1, MAX_VERTICES // 5)
+        )
+        + ")",
+        "MULTIPOLYGON (" + ", ".join([SQUARE] * (MAX_VERTICES // 5)) + ")",
+        "POLYGON ((0 0, 1e99999999999 0, 1 1, 0 0))",
     ],
-    ids=["brackets", "nested", "word", "number", "same vertex", "vertices", "holes", "bytes"],
+    ids=[
+        "brackets",
+        "nested",
+        "word",
+        "number",
+        "same vertex",
+        "vertices",
+        "holes",
+        "bytes",
+        "star",
+        "spiral",
+        "zigzag",
+        "heap",
+        "same squares",
+        "exponent",
+    ],
 )
 def test_pathological_texts_are_refused_at_once(wkt) -> None:
     fastest = min(_seconds_to_refuse(wkt) for _ in range(5))
