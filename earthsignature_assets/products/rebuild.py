@@ -11,9 +11,7 @@ from earthsignature_assets.products.catalogue import Catalogue
 from earthsignature_assets.products.item import content_digest
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_assets.products.storage import Storage, StoredFolder
-from earthsignature_assets.products.store import PRODUCTS, SUPERSEDED, product_of, shows_whole_scene
-
-_DEPTH = 3
+from earthsignature_assets.products.store import PRODUCT_DEPTH, PRODUCTS, SUPERSEDED, product_of, shows_whole_scene
 
 
 @dataclass
@@ -52,7 +50,7 @@ def rebuild(storage: Storage, catalogue: Catalogue, progress: Callable[[str], No
     report = Rebuilt()
     found: dict[tuple[str, ModelVersion], tuple[tuple[bool, Any], Product, bool]] = {}
     sound = set[str]()
-    for folder in storage.folders(PRODUCTS, _DEPTH):
+    for folder in storage.folders(PRODUCTS, PRODUCT_DEPTH):
         progress(folder.name)
         try:
             product, whole_scene = _read(storage, folder)

@@ -10,13 +10,14 @@ The items' files stay in the store; hrefs name them absolutely.
 """
 
 import json
+import posixpath
 import shutil
 import uuid
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import rustac
 
@@ -57,6 +58,7 @@ def export_stac(
         ProductError: the folder holds something else, or a product's item is lost.
         StoreUnavailableError: the store cannot be read, or the folder not be written.
     """
+    folder = folder.resolve()
     if folder.exists() and not (folder / _CATALOG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ProductError(f"{folder} holds something else than an export: give another folder")
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
@@ -97,10 +99,9 @@ def _write(
     links = [
         _link("root", f"../{_CATALOG}"),
         _link("parent", f"../{_CATALOG}"),
-        _link("self", "./collection.json"),
         *(_link("child", f"./{month}/{_CATALOG}", title=month) for month in months),
     ]
-    collection = build_collection(extent, [link for link in links if link["rel"] != "self"])
+    collection = build_collection(extent, links)
     collection["assets"] = {
         f"items-{month}": {
             "href": f"./{month}/items.parquet",
@@ -143,9 +144,9 @@ def _write_month(folder: Path, month: str, items: list[dict[str, Any]]) -> None:
 
 def _exported(item: dict[str, Any], folder_url: str) -> dict[str, Any]:
     """An item at its place in the export: its files by absolute addresses, its neighbours by relative ones."""
-    assets = {name: asset | {"href": urljoin(folder_url, asset["href"])} for name, asset in item["assets"].items()}
+    assets = {name: asset | {"href": _absolute(folder_url, asset["href"])} for name, asset in item["assets"].items()}
     links = [
-        link | {"href": urljoin(folder_url, link["href"])}
+        link | {"href": _absolute(folder_url, link["href"])}
         for link in item["links"]
         if link["rel"] not in ("root", "parent", "collection", "self")
     ]
@@ -155,6 +156,14 @@ def _exported(item: dict[str, Any], folder_url: str) -> dict[str, Any]:
         _link("collection", "../collection.json"),
     ]
     return item | {"assets": assets, "links": links}
+
+
+def _absolute(folder_url: str, href: str) -> str:
+    """A href that a product's item gives from its own folder; others stay. urljoin knows no s3."""
+    if not href.startswith("."):
+        return href
+    scheme, _, path = folder_url.partition("://")
+    return f"{scheme}://{posixpath.normpath(posixpath.join(path, href))}"
 
 
 def _base_url(store: ProductStore) -> str:

@@ -20,7 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import shapely
+
 from earthsignature_assets.errors import ProductError, StoreUnavailableError
+from earthsignature_assets.keys import ModelVersion, SceneKey, parse_product_id
 from earthsignature_assets.products.catalogue import Catalogue
 from earthsignature_assets.products.collection import Extent, build_collection
 from earthsignature_assets.products.draft import Draft
@@ -46,7 +49,9 @@ PRODUCTS = "products"
 SUPERSEDED = "superseded"
 """The file that marks a folder whose product is published with other content by now."""
 
-_DEPTH = 3
+PRODUCT_DEPTH = 3
+"""How many levels below it a product's folder lies."""
+
 _ATTEMPTS = 3
 _CHUNK_BYTES = 1 << 20
 
@@ -115,9 +120,7 @@ class ProductStore:
         Raises:
             ProductError: the product's folder is not one inside this store, or the store is on S3.
         """
-        if not isinstance(self.storage, FolderStorage):
-            raise ProductError(f"{self} is no local folder")
-        return self.storage.path(f"{_folder(product)}/{asset.value}")
+        return FolderStorage(self.root).path(f"{_folder(product)}/{asset.value}")
 
     def read(self, product: Product, asset: Asset) -> bytes:
         """The bytes of a product's file.
@@ -178,7 +181,7 @@ class ProductStore:
         removed = []
         with self.open_catalogue() as catalogue:
             kept = catalogue.folders()
-            for folder in self.storage.folders(PRODUCTS, _DEPTH):
+            for folder in self.storage.folders(PRODUCTS, PRODUCT_DEPTH):
                 if folder.name in kept or folder.written_at > deadline:
                     continue
                 # Under the write lock no publication can record a folder that is being removed.
@@ -261,10 +264,6 @@ def product_of(item: dict[str, Any], folder: str) -> Product:
     Raises:
         KeyError, ValueError, InvalidKeyError: the item lacks a field, or holds one that does not parse.
     """
-    import shapely
-
-    from earthsignature_assets.keys import ModelVersion, SceneKey, parse_product_id
-
     facts = item["properties"]
     return Product(
         product_id=parse_product_id(facts["earthsignature:product_id"]),
@@ -295,7 +294,7 @@ def _folder(product: Product) -> str:
         folder.is_absolute()
         or ".." in folder.parts
         or folder.parts[:1] != (PRODUCTS,)
-        or len(folder.parts) != 1 + _DEPTH
+        or len(folder.parts) != 1 + PRODUCT_DEPTH
     ):
         raise ProductError(f"{product.product_id}: folder {product.folder!r} is not inside the store")
     return product.folder

@@ -14,7 +14,7 @@ from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.item import COLLECTION
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.static_catalogue import export_stac
+from earthsignature_assets.products.static_catalogue import _absolute, export_stac
 from earthsignature_assets.products.store import ProductStore
 from earthsignature_assets.simulator import serve_stac
 
@@ -115,3 +115,16 @@ def test_an_empty_archive_is_an_empty_catalogue(tmp_path: Path) -> None:
     store.open_catalogue().close()
     assert export(store, tmp_path / "export") == 0
     assert list(pystac.Catalog.from_file(str(tmp_path / "export/catalog.json")).get_items(recursive=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("base", "href", "expected"),
+    [
+        ("s3://bucket/a/products/m/s/d/", "./land_cover.tif", "s3://bucket/a/products/m/s/d/land_cover.tif"),
+        ("s3://bucket/products/m/s/d/", "../../../../models/m/item.json", "s3://bucket/models/m/item.json"),
+        ("file:///srv/products/m/s/d/", "./item.json", "file:///srv/products/m/s/d/item.json"),
+        ("s3://bucket/products/m/s/d/", "https://stac.example/x", "https://stac.example/x"),
+    ],
+)
+def test_addresses_are_absolute_whatever_holds_the_store(base: str, href: str, expected: str) -> None:
+    assert _absolute(base, href) == expected

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
+import pystac
 import pytest
 from click.testing import CliRunner
 
@@ -49,3 +50,6 @@ def test_the_chain_publishes_to_s3_and_the_service_answers_from_there(
     for command in (["verify"], ["sweep"], ["catalogue", "rebuild"], ["catalogue", "export", str(tmp_path / "stac")]):
         done = CliRunner().invoke(main, [*command, "--home", str(tmp_path)], env=variables)
         assert done.exit_code == 0, done.output
+    [item] = pystac.Catalog.from_file(str(tmp_path / "stac/catalog.json")).get_items(recursive=True)
+    assert item.assets["land_cover"].href == f"{location}/{product.folder}/land_cover.tif"
+    assert f"{location}/models/{MODEL}/item.json" in [link.href for link in item.links if link.rel == "derived_from"]
