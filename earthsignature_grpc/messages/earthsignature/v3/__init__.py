@@ -127,7 +127,7 @@ class Asset(betterproto2.Message):
 
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    "land_cover", "confidence", "cloud_mask", "polygons", "geobuf", "thumbnail" or "item".
+    "land_cover", "style", "confidence", "cloud_mask", "polygons", "geobuf", "thumbnail" or "item".
     """
 
     file_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
