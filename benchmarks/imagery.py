@@ -3,29 +3,45 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-from unittest import mock
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.row import Options, Row
+from benchmarks import imagery_peers
+from benchmarks.row import Options, Row, Target
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from earthsignature_assets.imagery.patch_store import PatchStore
     from earthsignature_assets.imagery.scene import Scene
 
 
+_TILE_PIXELS = 10_980
+_DELAY_S = 0.05
+
+
 def simulated_scene(options: Options) -> "Scene":
-    """A simulated scene of the size wanted, made when it, or the simulator's code, is new."""
+    """The scene of `simulated_item`."""
+    from earthsignature_assets.imagery.provider import PROVIDERS
+    from earthsignature_assets.imagery.scene import Scene, scene_item
+    from earthsignature_assets.models.repository import S2_BANDS
+
+    return Scene((scene_item(simulated_item(options), PROVIDERS["earth-search"], S2_BANDS),))
+
+
+def simulated_item(options: Options) -> dict[str, Any]:
+    """The item of a simulated scene of the size wanted, made when it, or the simulator's code, is new."""
     import datetime as dt
 
     import earthsignature_assets.simulator as simulator
-    from earthsignature_assets.imagery.provider import PROVIDERS
-    from earthsignature_assets.imagery.scene import Scene, scene_item
     from earthsignature_assets.keys import SceneKey
-    from earthsignature_assets.models.repository import S2_BANDS
 
     sources = hashlib.sha256()
     for path in sorted(Path(simulator.__file__).parent.glob("*.py")):
@@ -34,13 +50,12 @@ def simulated_scene(options: Options) -> "Scene":
     # The simulator writes the item last: where it is, the bands are.
     found = sorted(folder.rglob("S2*.json"))
     if found:
-        item = json.loads(found[0].read_text(encoding="utf-8"))
-    else:
-        for outdated in folder.parent.glob(f"{options.size}-*"):
-            shutil.rmtree(outdated)
-        recipe = simulator.SceneRecipe(SceneKey(dt.date(2026, 5, 1), 22, "32TQM"), options.size, cloud_cover=0.1)
-        item = simulator.simulate_scene(recipe, folder).item
-    return Scene((scene_item(item, PROVIDERS["earth-search"], S2_BANDS),))
+        item: dict[str, Any] = json.loads(found[0].read_text(encoding="utf-8"))
+        return item
+    for outdated in folder.parent.glob(f"{options.size}-*"):
+        shutil.rmtree(outdated)
+    recipe = simulator.SceneRecipe(SceneKey(dt.date(2026, 5, 1), 22, "32TQM"), options.size, cloud_cover=0.1)
+    return simulator.simulate_scene(recipe, folder).item
 
 
 def write_patch_store(options: Options, path: Path) -> "PatchStore":
@@ -63,55 +78,165 @@ def _patches(options: Options) -> Iterator[Callable[[], float]]:
     from earthsignature_assets.models.repository import S2_BANDS
 
     scene = simulated_scene(options)
-    yield lambda: write_patches(scene, S2_BANDS, options.folder / "patches.zarr").seconds
+    yield lambda: _a_tile(write_patches(scene, S2_BANDS, options.folder / "patches.zarr").seconds, options)
+
+
+def _a_tile(seconds: float, options: Options) -> float:
+    return seconds * (_TILE_PIXELS / options.size) ** 2
 
 
 @contextmanager
-def _patches_without_write(options: Options) -> Iterator[Callable[[], float]]:
-    """The same code with a store that keeps nothing: what reading, harmonising, resampling and masking cost."""
+def _read(options: Options) -> Iterator[Callable[[], float]]:
+    """Block by block, harmonised, resampled, no-data told, as the patches are made; each block is let go."""
+    scene = simulated_scene(options)
+    yield lambda: _read_through(scene)
 
-    class Nowhere:
-        def write(self, *_: object) -> None: ...
 
-    def create(*_: object, **__: object) -> nullcontext[Nowhere]:
-        return nullcontext(Nowhere())
+def _read_through(scene: "Scene") -> float:
+    from earthsignature_assets.imagery.patch_store import PATCH_SIZE
+    from earthsignature_assets.imagery.scene_reader import read_blocks
+    from earthsignature_assets.models.repository import S2_BANDS
 
-    with mock.patch("earthsignature_assets.imagery.patches.create_patch_store", create), _patches(options) as work:
+    started = time.perf_counter()
+    rows = sum(block.reflectance.shape[1] for block in read_blocks(scene, S2_BANDS, PATCH_SIZE))
+    assert rows == scene.grid.height
+    return time.perf_counter() - started
+
+
+@contextmanager
+def _read_from_afar(options: Options, connections: int = 8) -> Iterator[Callable[[], float]]:
+    with _far_scene(options, connections) as scene:
+        yield lambda: _read_through(scene)
+
+
+@contextmanager
+def _read_from_afar_one_by_one(options: Options) -> Iterator[Callable[[], float]]:
+    with _read_from_afar(options, connections=1) as work:
         yield work
 
 
 @contextmanager
-def _naive_rasterio(options: Options) -> Iterator[Callable[[], float]]:
-    """Each band whole, resampled by GDAL while it is read, as float32 in one array; no mask, nothing written."""
+def _naively_from_afar(options: Options) -> Iterator[Callable[[], float]]:
+    from benchmarks.imagery_peers import read_naively
+
+    with _far_scene(options, 1) as scene:
+        yield lambda: read_naively(scene)
+
+
+@contextmanager
+def _far_scene(options: Options, connections: int) -> "Iterator[Scene]":
+    """The simulated scene behind a server that lets each request wait."""
+    from earthsignature_assets.imagery.access import Access
+    from earthsignature_assets.imagery.scene import BandFile, Scene
+
+    part = simulated_scene(options).parts[0]
+    folder = Path(part.bands["B02"].href).parent
+    script = Path(__file__).with_name("slow_file_server.py")
+    command = [sys.executable, str(script), str(folder), str(_DELAY_S)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            root = server.stdout.readline().strip()
+            bands = {
+                band: BandFile(f"{root}/{Path(file.href).name}", file.offset_dn) for band, file in part.bands.items()
+            }
+            yield Scene((replace(part, bands=bands, access=Access(connections=connections)),))
+        finally:
+            server.kill()
+
+
+def _tile_classification(options: Options) -> "npt.NDArray[np.uint8]":
+    """The simulated classification, repeated to a whole tile's."""
     import numpy as np
     import rasterio
-    from rasterio.enums import Resampling
 
-    scene = simulated_scene(options)
+    with rasterio.open(str(simulated_scene(options).parts[0].classification)) as dataset:
+        values = dataset.read(1)
+    side = _TILE_PIXELS // 2
+    repeats = -(-side // values.shape[0])
+    return np.ascontiguousarray(np.tile(values, (repeats, repeats))[:side, :side])
+
+
+@contextmanager
+def _cloud_mask(options: Options) -> Iterator[Callable[[], float]]:
+    from earthsignature_assets.imagery.cloud_mask import mask_scene
+
+    classification = _tile_classification(options)
 
     def work() -> float:
         started = time.perf_counter()
-        stack = np.empty((len(scene.parts[0].bands), *scene.grid.shape), np.float32)
-        for layer, band in zip(stack, scene.parts[0].bands.values(), strict=True):
-            with rasterio.open(band.href) as dataset:
-                layer[:] = dataset.read(1, out_shape=scene.grid.shape, resampling=Resampling.bilinear)
-        stack += next(iter(scene.parts[0].bands.values())).offset_dn
-        stack /= 10_000
+        mask_scene(classification)
         return time.perf_counter() - started
 
     yield work
 
 
+@contextmanager
+def _cloud_mask_by_scipy(options: Options) -> Iterator[Callable[[], float]]:
+    """`numpy.isin` and `scipy.ndimage.binary_dilation` with the same disc; the clouds alone, no figures."""
+    import numpy as np
+    from scipy.ndimage import binary_dilation
+
+    classification = _tile_classification(options)
+    y, x = np.ogrid[-5:6, -5:6]
+
+    def work() -> float:
+        started = time.perf_counter()
+        binary_dilation(np.isin(classification, (3, 8, 9, 10)), x * x + y * y <= 25)
+        return time.perf_counter() - started
+
+    yield work
+
+
+_NAIVE, _RIOXARRAY, _ODC = "naive rasterio", "rioxarray", "odc-stac"
+
 ROWS = (
+    Row(
+        name="read_scene",
+        title="ten bands of {size}² px: read, harmonise, resample to 10 m",
+        unit="s ({size}² px)",
+        own=_read,
+        peers={
+            _NAIVE: imagery_peers.naive_rasterio,
+            _RIOXARRAY: imagery_peers.by_rioxarray,
+            _ODC: imagery_peers.by_odc_stac,
+        },
+        target=Target(
+            "≥ 3× naive rasterio, ≥ 5× odc-stac, ≤ 0.6 GB",
+            lambda value, peers: peers[_NAIVE] >= 3 * value and peers.get(_ODC, 5 * value) >= 5 * value,
+            most_mb=0.6e9 / (1 << 20),
+        ),
+        prepare=_prepare,
+        repetitions=3,
+        needs={_ODC: imagery_peers.without_odc_stac},
+    ),
+    Row(
+        name="read_from_afar",
+        title=f"the same from a server that lets each request wait {1000 * _DELAY_S:.0f} ms",
+        unit="s ({size}² px)",
+        own=_read_from_afar,
+        peers={"ours, one connection": _read_from_afar_one_by_one, _NAIVE: _naively_from_afar},
+        target=Target("≥ 2× one connection", lambda value, peers: peers["ours, one connection"] >= 2 * value),
+        prepare=_prepare,
+        repetitions=3,
+    ),
+    Row(
+        name="cloud_mask",
+        title="a tile's classification (5490² px) to masks and figures, clouds grown by 100 m",
+        unit="s",
+        own=_cloud_mask,
+        peers={"scipy, clouds alone": _cloud_mask_by_scipy},
+        target=Target("≤ 0.3 s", lambda value, _: value <= 0.3),
+        prepare=_prepare,
+        repetitions=3,
+    ),
     Row(
         name="patches",
         title="a scene of {size}² px to patches: read, harmonise, resample, mask, write as Zarr",
-        unit="s ({size}² px)",
+        unit="s a tile (from {size}² px)",
         own=_patches,
-        peers={
-            "naive rasterio, read and resample only": _naive_rasterio,
-            "ours without the write": _patches_without_write,
-        },
+        target=Target("≤ 15 s, ≤ 0.6 GB", lambda value, _: value <= 15, most_mb=0.6e9 / (1 << 20)),
         prepare=_prepare,
+        repetitions=3,
     ),
 )
