@@ -29,7 +29,8 @@ from osgeo import gdal, ogr
 gdal.UseExceptions()
 raster = gdal.Open(sys.argv[1])
 started = time.perf_counter()
-layer = ogr.GetDriverByName("Memory").CreateDataSource("").CreateLayer("polygons")
+source = ogr.GetDriverByName("Memory").CreateDataSource("")  # its layers go with it
+layer = source.CreateLayer("polygons")
 layer.CreateField(ogr.FieldDefn("code", ogr.OFTInteger))
 gdal.Polygonize(raster.GetRasterBand(1), None, layer, 0)
 print(time.perf_counter() - started, layer.GetFeatureCount())
