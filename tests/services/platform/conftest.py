@@ -224,7 +224,7 @@ class Platform:
             thread.join()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A deployment that has slept through this morning's tick and wakes up: its whole daily run, once."""
     folder = tmp_path_factory.mktemp("platform")
