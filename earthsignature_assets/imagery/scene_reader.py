@@ -80,13 +80,17 @@ class _PartReader:
     def finish(
         self, futures: list[Future[npt.NDArray[np.uint16]]]
     ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
-        digital_numbers = [future.result() for future in futures]
-        for band, dn in zip(self._seen, digital_numbers, strict=True):
+        stack = np.empty((0, 0, 0), np.uint16)
+        for layer, band in enumerate(self._seen):
+            # Taken out of the list, a future lets its array go: one copy of the block is held, not two.
+            dn = futures.pop(0).result()
+            if layer == 0:
+                stack = np.empty((len(self._seen), *dn.shape), np.uint16)
+            stack[layer] = dn
             self._seen[band] = self._seen[band] or bool(dn.any())
-        no_data = no_data_of(digital_numbers, self._offsets)
-        stack = np.empty((len(digital_numbers), *no_data.shape), np.uint16)
-        for layer, dn, offset_dn in zip(stack, digital_numbers, self._offsets, strict=True):
-            reflectance(dn, offset_dn, out=layer)
+        no_data = no_data_of(list(stack), self._offsets)
+        for numbers, offset_dn in zip(stack, self._offsets, strict=True):
+            reflectance(numbers, offset_dn, out=numbers)
         return stack, no_data
 
     def refuse_empty_bands(self) -> None:
