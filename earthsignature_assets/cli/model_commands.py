@@ -1,0 +1,122 @@
+"""`earthsignature models`: the versions, from their registration to their retirement."""
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from earthsignature_assets.cli.options import home_option, reported, settings_of
+
+if TYPE_CHECKING:
+    from earthsignature_assets.cli.models import ModelDesk
+
+# What a command needs is imported when it runs: `--help` answers at once.
+
+_who = click.option("--who", default=getpass.getuser, show_default="your user name", help="Whose decision it is.")
+_why = click.option("--why", required=True, help="The reason, for those who come later.")
+
+
+@click.group(invoke_without_command=True)
+@home_option
+@click.pass_context
+@reported
+def models(context: click.Context, home: Path) -> None:
+    """Model versions: list, show, register, quantise, serve by Triton, promote, retire. Alone it lists them."""
+    from earthsignature_assets.cli.models import ModelDesk
+
+    context.obj = ModelDesk(settings_of(home), Console())
+    if context.invoked_subcommand is None:
+        context.obj.list()
+
+
+@models.command("list")
+@click.pass_obj
+@reported
+def list_models(desk: "ModelDesk") -> None:
+    """The versions, which of them take part, and what each can tell."""
+    desk.list()
+
+
+@models.command("show")
+@click.argument("model")
+@click.pass_obj
+@reported
+def show_model(desk: "ModelDesk", model: str) -> None:
+    """A version's description, its card and the decisions about it."""
+    desk.show(model)
+
+
+@models.command("register")
+@click.argument("source")
+@click.pass_obj
+@reported
+def register_model(desk: "ModelDesk", source: str) -> None:
+    """Copy a version into the repository and make it a partition.
+
+    SOURCE is a folder with model.json and model.onnx, or the name of a version that was retired and takes part again.
+    """
+    desk.register(source)
+
+
+@models.command("quantise")
+@click.argument("model")
+@click.option("--version", type=click.IntRange(1), required=True, help="Number of the version in int8.")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Real patches for the ranges: folder of eurosat_ms_geotorchai and s2_hateg_34TFR_20181016.",
+)
+@click.pass_obj
+@reported
+def quantise_model(desk: "ModelDesk", model: str, version: int, data: Path) -> None:
+    """Write a version in int8: faster on processors, nearly the same classes. Both are measured."""
+    desk.quantise(model, version, data)
+
+
+@models.command("triton")
+@click.argument("models", nargs=-1)
+@click.option(
+    "--for",
+    "target",
+    type=click.Choice(["onnxruntime", "gpu", "tensorrt", "python"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What the servers run the models with.",
+)
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the repository; other versions in it stay.",
+)
+@click.pass_obj
+@reported
+def lay_out_for_triton(desk: "ModelDesk", models: tuple[str, ...], target: str, folder: Path) -> None:
+    """Write a repository for NVIDIA Triton servers: MODELS, or all."""
+    desk.lay_out_for_triton(models, target, folder)
+
+
+@models.command("promote")
+@click.argument("model")
+@_who
+@_why
+@click.pass_obj
+@reported
+def promote_model(desk: "ModelDesk", model: str, who: str, why: str) -> None:
+    """Serve a version for every product that it has; promoting the older one again is the way back."""
+    desk.promote(model, who, why)
+
+
+@models.command("retire")
+@click.argument("model")
+@_who
+@_why
+@click.pass_obj
+@reported
+def retire_model(desk: "ModelDesk", model: str, who: str, why: str) -> None:
+    """Take a version out of new runs and out of the UI; what it published stays."""
+    desk.retire(model, who, why)
