@@ -11,7 +11,6 @@ the date.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -122,43 +121,46 @@ def mask_scene(
         masks: which classes hide the ground; the figures of cloud, shadow and snow are the same for all.
         baseline: the processing baseline that the classification comes from.
     """
-    outside = grow(classification == OUTSIDE_VALUE, EDGE_M, resolution_m)
-    no_data = outside | (classification == DEFECTIVE_VALUE)
-    cloud = _among(classification, CLOUD_VALUES, beyond=True) & ~no_data
-    shadow = _among(classification, SHADOW_VALUES) & ~no_data
-    snow = _among(classification, SNOW_VALUES) & ~no_data
-    hidden = _among(classification, masks.values_of(baseline), beyond=True) & ~no_data
-    unreliable = grow(hidden, DILATION_M, resolution_m) & ~no_data
-    valid = int(np.count_nonzero(~no_data))
+    # uint8 of 0 and 1 throughout: OpenCV's look-up and its vectorised logic take a fifth of what indexing does.
+    no_data = grow(_among(classification, (OUTSIDE_VALUE,)), EDGE_M, resolution_m)
+    no_data |= _among(classification, (DEFECTIVE_VALUE,))
+    seen = no_data ^ 1
+    hidden = _among(classification, masks.values_of(baseline), beyond=True) & seen
+    unreliable = grow(hidden, DILATION_M, resolution_m) & seen
+    valid = cv2.countNonZero(seen)
+
+    def percent_of(values: Sequence[int], beyond: bool = False) -> float:
+        return _percent(cv2.countNonZero(_among(classification, values, beyond) & seen), valid)
+
     return SceneMask(
-        no_data=no_data,
-        unreliable=unreliable,
-        cloud_percent=_percent(np.count_nonzero(cloud), valid),
-        shadow_percent=_percent(np.count_nonzero(shadow), valid),
-        snow_percent=_percent(np.count_nonzero(snow), valid),
+        no_data=no_data.view(bool),
+        unreliable=unreliable.view(bool),
+        cloud_percent=percent_of(CLOUD_VALUES, beyond=True),
+        shadow_percent=percent_of(SHADOW_VALUES),
+        snow_percent=percent_of(SNOW_VALUES),
         valid_percent=_percent(valid, classification.size),
-        clear_percent=_percent(valid - np.count_nonzero(unreliable), classification.size),
+        clear_percent=_percent(valid - cv2.countNonZero(unreliable), classification.size),
     )
 
 
-def _among(classification: npt.NDArray[np.uint8], values: Sequence[int], beyond: bool = False) -> Mask:
-    """Where the classification holds one of the values, or, where asked for, one that does not exist."""
-    table = np.zeros(256, bool)
-    table[list(values)] = True
+def _among(classification: npt.NDArray[np.uint8], values: Sequence[int], beyond: bool = False) -> npt.NDArray[np.uint8]:
+    """1 where the classification holds one of the values or, where asked for, one that does not exist; else 0."""
+    table = np.zeros(256, np.uint8)
+    table[list(values)] = 1
     if beyond:
-        table[_HIGHEST_VALUE + 1 :] = True
-    return table[classification]
+        table[_HIGHEST_VALUE + 1 :] = 1
+    found: npt.NDArray[np.uint8] = np.asarray(cv2.LUT(classification, table), np.uint8)
+    return found
 
 
-def grow(mask: Mask, by_m: float, resolution_m: float) -> Mask:
-    """Dilate a mask by a disc of radius `by_m`."""
+def grow(mask: npt.NDArray[np.uint8], by_m: float, resolution_m: float) -> npt.NDArray[np.uint8]:
+    """Dilate a mask of 0 and 1 by a disc of radius `by_m`."""
     radius = round(by_m / resolution_m)
     if radius < 1:
         return mask
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    grown: Mask = cv2.dilate(mask.view(np.uint8), disc).astype(bool)
-    return grown
+    return np.asarray(cv2.dilate(mask, disc), np.uint8)
 
 
-def _percent(part: np.integer[Any] | int, whole: int) -> float:
-    return 100.0 * float(part) / whole if whole else 0.0
+def _percent(part: int, whole: int) -> float:
+    return 100.0 * part / whole if whole else 0.0

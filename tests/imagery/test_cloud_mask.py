@@ -1,12 +1,17 @@
+import dataclasses
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from earthsignature_assets.errors import ConfigurationError
-from earthsignature_assets.imagery.cloud_mask import MASK_SETS, grow, mask_scene, mask_set_named
+from earthsignature_assets.imagery.cloud_mask import MASK_SETS, SceneMask, grow, mask_scene, mask_set_named
 
 
 def test_figures_are_of_the_valid_area_before_dilation() -> None:
@@ -46,7 +51,7 @@ def test_ground_water_and_snow_are_clear(value: int) -> None:
 
 
 def test_growing_by_less_than_a_pixel_changes_nothing() -> None:
-    mask = np.eye(5, dtype=bool)
+    mask = np.eye(5, dtype=np.uint8)
     assert np.array_equal(grow(mask, 5.0, 20.0), mask)
 
 
@@ -74,6 +79,53 @@ def test_each_mask_set_hides_its_classes(name: str, baseline: tuple[int, int], h
 @pytest.mark.parametrize("name", list(MASK_SETS))
 def test_every_mask_set_hides_values_that_do_not_exist(name: str) -> None:
     assert mask_scene(np.full((30, 30), 12, np.uint8), 20.0, MASK_SETS[name]).unreliable.all()
+
+
+def by_definition(scl: np.ndarray, name: str, baseline: tuple[int, int]) -> SceneMask:
+    """`mask_scene` at 20 m in the plainest numpy: sets of values, shifted copies for the discs."""
+
+    def dilated(mask: np.ndarray, radius: int) -> np.ndarray:
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        padded, grown = np.pad(mask, radius), np.zeros_like(mask)
+        for y, x in np.argwhere(disc):
+            grown |= padded[y : y + mask.shape[0], x : x + mask.shape[1]]
+        return grown
+
+    def percent(part: np.ndarray, whole: int) -> float:
+        return 100.0 * int(part.sum()) / whole if whole else 0.0
+
+    no_data = dilated(scl == 0, 2) | (scl == 1)
+    hidden = (np.isin(scl, MASK_SETS[name].values_of(baseline)) | (scl > 11)) & ~no_data
+    unreliable = dilated(hidden, 5) & ~no_data
+    valid = int((~no_data).sum())
+    return SceneMask(
+        no_data,
+        unreliable,
+        percent((np.isin(scl, (8, 9, 10)) | (scl > 11)) & ~no_data, valid),
+        percent((scl == 3) & ~no_data, valid),
+        percent((scl == 11) & ~no_data, valid),
+        percent(~no_data, scl.size),
+        percent(~no_data & ~unreliable, scl.size),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    scl=arrays(
+        np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.integers(0, 14), fill=st.just(4)
+    ),
+    name=st.sampled_from(list(MASK_SETS)),
+    baseline=st.sampled_from([(3, 1), (5, 11)]),
+)
+def test_masks_and_figures_are_those_of_the_definition(scl: np.ndarray, name: str, baseline: tuple[int, int]) -> None:
+    expected, found = by_definition(scl, name, baseline), mask_scene(scl, 20.0, MASK_SETS[name], baseline)
+    for field in dataclasses.fields(SceneMask):
+        told, wanted = getattr(found, field.name), getattr(expected, field.name)
+        if isinstance(wanted, np.ndarray):
+            assert told.dtype == bool
+            assert np.array_equal(told, wanted), field.name
+        else:
+            assert told == pytest.approx(wanted, abs=1e-9), field.name
 
 
 def test_an_unknown_mask_set_names_the_known_ones() -> None:
