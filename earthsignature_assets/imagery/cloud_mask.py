@@ -124,7 +124,7 @@ def mask_scene(
     # uint8 of 0 and 1 throughout: OpenCV's look-up and its vectorised logic take a fifth of what indexing does.
     no_data = grow(_among(classification, (OUTSIDE_VALUE,)), EDGE_M, resolution_m)
     no_data |= _among(classification, (DEFECTIVE_VALUE,))
-    seen = no_data ^ 1
+    seen = no_data ^ np.uint8(1)
     hidden = _among(classification, masks.values_of(baseline), beyond=True) & seen
     unreliable = grow(hidden, DILATION_M, resolution_m) & seen
     valid = cv2.countNonZero(seen)

@@ -1,6 +1,13 @@
-import dagster as dg
+import datetime as dt
 
+import dagster as dg
+import pytest
+
+from earthsignature_assets.automation import renewed_scenes as module
 from earthsignature_assets.automation.renewed_scenes import renewed_scenes
+from earthsignature_assets.keys import ModelVersion, SceneKey
+from earthsignature_assets.partitions import scene_model_key
+from earthsignature_assets.resources.horizon import Horizon
 
 SCENE, OTHER = "2026-05-01_R022_T32TQM", "2026-05-01_R022_T33TUG"
 MODEL = "corine-unet-v1"
@@ -20,6 +27,11 @@ def fetched(instance: dg.DagsterInstance, source: str) -> None:
     )
 
 
+def published(instance: dg.DagsterInstance) -> None:
+    partition = scene_model_key(SceneKey.parse(SCENE), ModelVersion.parse(MODEL))
+    instance.report_runless_asset_event(dg.AssetMaterialization("land_cover_product", partition=partition))
+
+
 class Sensor:
     """Ticks that hand their cursor on, as the daemon does."""
 
@@ -27,7 +39,8 @@ class Sensor:
         self.instance, self.cursor = instance, None
 
     def tick(self) -> list[str]:
-        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor)
+        resources = {"horizon": Horizon(look_back_days=7, window_days=90)}
+        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor, resources=resources)
         answers = list(renewed_scenes(context))
         self.cursor = context.cursor
         return [str(one.run_key) for one in answers if isinstance(one, dg.RunRequest)]
@@ -38,7 +51,7 @@ def test_a_reprocessed_scene_is_fetched_and_published_again() -> None:
         instance.add_dynamic_partitions("scene", [SCENE])
         instance.add_dynamic_partitions("model_version", [MODEL])
         fetched(instance, OLD)
-        instance.report_runless_asset_event(dg.AssetMaterialization("land_cover_product", partition=f"{MODEL}|{SCENE}"))
+        published(instance)
         sensor = Sensor(instance)
         judged(instance, {})
         assert sensor.tick() == []
@@ -47,6 +60,7 @@ def test_a_reprocessed_scene_is_fetched_and_published_again() -> None:
         assert sensor.tick() == [f"patches {SCENE} {NEW}"]  # the same run key: asked for once
         fetched(instance, NEW)
         assert sensor.tick() == [f"land cover {MODEL} {SCENE} {NEW}"]
+        published(instance)
         assert sensor.tick() == []
         judged(instance, {SCENE: NEWER})
         assert sensor.tick() == [f"patches {SCENE} {NEWER}"]
@@ -66,3 +80,26 @@ def test_a_scene_with_a_run_under_way_waits() -> None:
         (run,) = instance.get_runs()
         instance.report_run_canceled(run)
         assert sensor.tick() == [f"patches {SCENE} {NEW}"]
+
+
+def test_what_failed_is_asked_for_again_each_day_and_given_up_after_the_look_back_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = dt.date(2026, 5, 3)
+
+    def on_day(days: int) -> list[str]:
+        monkeypatch.setattr(module, "_today", lambda: first + dt.timedelta(days=days))
+        return sensor.tick()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("scene", [SCENE])
+        instance.add_dynamic_partitions("model_version", [MODEL])
+        sensor = Sensor(instance)
+        judged(instance, {SCENE: NEW})
+        assert on_day(0) == [f"patches {SCENE} {NEW}"]
+        assert on_day(1) == [f"patches {SCENE} {NEW} 2026-05-04"]  # the run of the day before failed
+        fetched(instance, NEW)
+        assert on_day(2) == [f"land cover {MODEL} {SCENE} {NEW} 2026-05-05"]
+        assert on_day(7) == [f"land cover {MODEL} {SCENE} {NEW} 2026-05-10"]
+        assert on_day(8) == []
+        assert on_day(7) == []  # it waits no longer
