@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import json
 import os
 import pwd
 import shutil
@@ -12,13 +13,16 @@ import tempfile
 import time
 import urllib.request
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psycopg
+import pystac
 import pytest
 
 from earthsignature_assets.cli.chain import Chain, open_instance
@@ -40,6 +44,44 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip("the real data are not beside this checkout (../shared/data)")
     return REAL_DATA
+
+
+def schemas_by_address() -> dict[str, str]:
+    """The files of STAC's schemas by address: the core's from pystac, those of extensions where they are given.
+
+    They are given by `EARTHSIGNATURE_STAC_SCHEMAS`: a folder of JSON schemas of any file names, known by their `$id`.
+    """
+    folder = Path(pystac.__file__).parent / "validation" / "jsonschemas"
+    schemas = {f"https://geojson.org/schema/{path.name}": str(path) for path in folder.glob("geojson/*.json")}
+    for path in folder.glob("stac-spec/v1.1.0/*.json"):
+        name = json.loads(path.read_text())["$id"].rstrip("#")
+        schemas |= {name: str(path), path.name: str(path), f"{name.rpartition('/')[0]}/{path.name}": str(path)}
+    if given := os.environ.get("EARTHSIGNATURE_STAC_SCHEMAS"):
+        for path in Path(given).resolve(strict=True).glob("*.json"):
+            schemas[json.loads(path.read_text())["$id"].rstrip("#")] = str(path)
+    return schemas
+
+
+@pytest.fixture(params=["core", "extensions"])
+def stac_faults(request: pytest.FixtureRequest) -> Callable[[dict[str, Any]], list[str]]:
+    """What stac-validator finds wrong in an item, a catalogue or a collection: by the core's schemas, and by all."""
+    core = request.param == "core"
+    if not core and not os.environ.get("EARTHSIGNATURE_STAC_SCHEMAS"):
+        pytest.skip("EARTHSIGNATURE_STAC_SCHEMAS names no folder of the schemas of STAC extensions")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it announces its new name
+        from stac_validator.stac_validator import StacValidate
+    schemas = schemas_by_address()
+
+    def faults(content: dict[str, Any]) -> list[str]:
+        # Else an absent schema would be asked of the net.
+        absent = [] if core else [url for url in content.get("stac_extensions", []) if url not in schemas]
+        assert absent == [], "EARTHSIGNATURE_STAC_SCHEMAS lacks schemas"
+        validation = StacValidate(core=core, schema_map=schemas)
+        valid = validation.validate_dict(content)
+        return [] if valid else [message["error_message"] for message in validation.message]
+
+    return faults
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ def mlm_item(description: ModelDescription, graph: Path) -> dict[str, Any]:
         {"value": index, "name": class_of(entry.code).slug, "description": f"{entry.code}: {entry.meaning}"}
         for index, entry in enumerate(description.classes, 1)
     ]
+    # The extension wants the bands of an input among those of the item, and the core wants an asset to have those.
+    bands = [{"name": band} for band in description.bands]
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
@@ -42,6 +44,7 @@ def mlm_item(description: ModelDescription, graph: Path) -> dict[str, Any]:
             "start_datetime": _FIRST_IMAGE,
             "end_datetime": _OPEN_END,
             "gsd": description.resolution_m,
+            "bands": bands,
             "mlm:name": str(description.model),
             "mlm:architecture": "U-Net",
             "mlm:tasks": [_TASK],
@@ -81,6 +84,7 @@ def mlm_item(description: ModelDescription, graph: Path) -> dict[str, Any]:
                 "type": "application/octet-stream; framework=onnx",
                 "title": "The network as an ONNX graph",
                 "roles": ["mlm:model"],
+                "bands": bands,
                 "mlm:artifact_type": "onnx",
                 "file:checksum": f"1220{description.sha256}",
             }

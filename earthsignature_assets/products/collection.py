@@ -4,12 +4,14 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from earthsignature_assets.products.item import COLLECTION, EXTENSIONS, item_assets
+from earthsignature_assets.products.item import COLLECTION, extension_schemas, item_assets
 from earthsignature_assets.products.product import Product
 
 _FIRST_IMAGE = dt.datetime(2015, 6, 27, tzinfo=dt.UTC)
 _EUROPE = (-25.0, 34.0, 45.0, 72.0)
 _STAC_LICENCE = "other"
+# Those of its own fields: eo and raster refuse a collection that declares them and has none of theirs.
+_EXTENSIONS = extension_schemas("classification/v2.0.0", "processing/v1.2.0")
 
 
 @dataclass
@@ -43,7 +45,7 @@ def build_collection(extent: Extent, links: list[dict[str, Any]]) -> dict[str, A
     return {
         "type": "Collection",
         "stac_version": "1.1.0",
-        "stac_extensions": [*EXTENSIONS],
+        "stac_extensions": [*_EXTENSIONS],
         "id": COLLECTION,
         "title": "CORINE land cover from Sentinel-2",
         "description": (

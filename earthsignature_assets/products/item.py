@@ -31,22 +31,24 @@ MEDIA_TYPES = {
 
 # Raster 2 and eo 2 are the versions for STAC 1.1; processing names neither program nor date, so that the same
 # product always has the same item.
-EXTENSIONS = tuple(
-    f"https://stac-extensions.github.io/{name}/schema.json"
-    for name in (
-        "classification/v2.0.0",
-        "eo/v2.0.0",
-        "file/v2.1.0",
-        "processing/v1.2.0",
-        "projection/v2.0.0",
-        "raster/v2.0.0",
-    )
+_EXTENSIONS = (
+    "classification/v2.0.0",
+    "eo/v2.0.0",
+    "file/v2.1.0",
+    "processing/v1.2.0",
+    "projection/v2.0.0",
+    "raster/v2.0.0",
 )
 COLLECTION = "earthsignature-land-cover"
 """The collection that every item belongs to."""
 
 _STORE_ROOT = "../../../.."
 """The store, as seen from a product's folder."""
+
+
+def extension_schemas(*names: str) -> tuple[str, ...]:
+    """The schemas' addresses of STAC extensions, named with their versions, as `stac_extensions` lists them."""
+    return tuple(f"https://stac-extensions.github.io/{name}/schema.json" for name in names)
 
 
 def multihash(content: bytes) -> str:
@@ -76,7 +78,7 @@ def build_item(
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": [*EXTENSIONS],
+        "stac_extensions": [*extension_schemas(*_EXTENSIONS)],
         "id": f"{draft.product_id}_{draft.model}",
         "collection": COLLECTION,
         "geometry": shapely.geometry.mapping(draft.footprint),

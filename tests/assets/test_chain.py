@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import ModelRepository, shipped_repository
 from earthsignature_assets.nomenclature import known_codes
 from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
+from earthsignature_assets.products.item import model_item_name
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_assets.products.store import ProductStore
 
@@ -58,6 +60,14 @@ def test_the_product_is_published_once_with_all_its_files(deployment: Any) -> No
     assert product.current
     for asset in Asset:
         assert len(deployment.workspace.store.read(product, asset)) > 100
+
+
+def test_the_item_of_the_product_and_what_it_links_to_are_stac(
+    deployment: Any, stac_faults: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    product, storage = deployment.product, deployment.workspace.store.storage
+    for name in (f"{product.folder}/item.json", "collection.json", model_item_name(product.model)):
+        assert stac_faults(json.loads(storage.read(name))) == [], name
 
 
 def test_outside_the_swath_is_zero_in_every_raster_and_never_a_class(deployment: Any) -> None:

@@ -1,14 +1,10 @@
 import datetime as dt
-import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import pystac
 import pytest
 
 from earthsignature_assets.grid import PixelGrid, tile_grid
@@ -118,29 +114,6 @@ def new_catalogue_location(
         new_schema: Callable[[], str] = request.getfixturevalue("new_postgis_schema")
         return new_schema
     return lambda: tmp_path_factory.mktemp("catalogue") / "catalogue.sqlite"
-
-
-@pytest.fixture(scope="session")
-def stac_faults() -> Callable[[dict[str, Any]], list[str]]:
-    """What stac-validator finds wrong in an item, a catalogue or a collection, by the core's schemas.
-
-    The schemas of extensions are online alone. Those of the core come with pystac.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it announces its new name
-        from stac_validator.stac_validator import StacValidate
-    folder = Path(pystac.__file__).parent / "validation" / "jsonschemas"
-    schemas = {f"https://geojson.org/schema/{path.name}": str(path) for path in folder.glob("geojson/*.json")}
-    for path in folder.glob("stac-spec/v1.1.0/*.json"):
-        name = json.loads(path.read_text())["$id"].rstrip("#")
-        schemas |= {name: str(path), path.name: str(path), f"{name.rpartition('/')[0]}/{path.name}": str(path)}
-
-    def faults(content: dict[str, Any]) -> list[str]:
-        validation = StacValidate(core=True, schema_map=schemas)
-        valid = validation.validate_dict(content)
-        return [] if valid else [message["error_message"] for message in validation.message]
-
-    return faults
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,17 @@ def test_it_is_a_stac_collection(stac_faults: Callable[[dict[str, Any]], list[st
     assert read.extent.temporal.intervals == [[dt.datetime(2015, 6, 27, tzinfo=dt.UTC), None]]
 
 
+def test_it_declares_the_extensions_that_it_has_fields_of() -> None:
+    collection = build_collection(Extent(), [])
+    used = {
+        field.partition(":")[0]
+        for described in (collection["summaries"], *collection["providers"], *collection["item_assets"].values())
+        for field in described
+        if ":" in field
+    }
+    assert {url.split("/")[3] for url in collection["stac_extensions"]} == used
+
+
 def test_its_extent_is_that_of_what_was_included(finished_drafts: Callable[..., Draft]) -> None:
     draft, extent = finished_drafts(), Extent()
     for days, shift in ((0, 0.0), (3, 2.0), (-2, -1.0)):

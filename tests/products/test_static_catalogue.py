@@ -38,7 +38,7 @@ def export(store: ProductStore, folder: Path, model: ModelVersion | None = None)
 
 
 def test_any_stac_tool_walks_the_export(
-    archive: tuple[ProductStore, list[Product]], tmp_path: Path, stac_faults: Callable[[dict[str, Any]], list[str]]
+    stac_faults: Callable[[dict[str, Any]], list[str]], archive: tuple[ProductStore, list[Product]], tmp_path: Path
 ) -> None:
     store, products = archive
     assert export(store, tmp_path / "export") == 2
