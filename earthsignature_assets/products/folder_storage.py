@@ -34,8 +34,11 @@ class FolderStorage(Storage):
             ProductError: the name leads out of the storage.
         """
         relative = PurePosixPath(name)
+        if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+            raise ProductError(f"{name!r} is not inside the store {self.root}")
         path = self.root / relative
-        if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(self.root.resolve()):
+        # A folder of the root may itself be a link, to a larger disk for example; nothing in it may lead out.
+        if not path.resolve().is_relative_to((self.root / relative.parts[0]).resolve()):
             raise ProductError(f"{name!r} is not inside the store {self.root}")
         return path
 

@@ -1,6 +1,8 @@
 """From the fields of a request to a query of the catalogue."""
 
 import datetime as dt
+import os
+import shutil
 from dataclasses import replace
 
 import grpc
@@ -57,14 +59,15 @@ def test_categories_are_codes_and_names() -> None:
 
 
 async def test_500_products_are_sent_and_all_are_named(facts, tmp_path) -> None:
-    # One product's files serve 501 names: only the rows count here.
+    # One product's files, by links, are those of 501: only the rows count here.
     product = facts.products[facts.oldest]
-    (tmp_path / "products").symlink_to(facts.root / "products")
     with ProductStore(tmp_path).open_catalogue() as catalogue, catalogue.transaction():
         for number in range(501):
             moment = product.sensed_at + dt.timedelta(seconds=number)
             scene = replace(product.scene, day=product.scene.day + dt.timedelta(days=number))
-            catalogue.record(replace(product, product_id=f"{number:03d}", scene=scene, sensed_at=moment))
+            folder = f"products/{product.model}/{scene}/{number:016x}"
+            shutil.copytree(facts.root / product.folder, tmp_path / folder, copy_function=os.link)
+            catalogue.record(replace(product, product_id=f"{number:03d}", scene=scene, sensed_at=moment, folder=folder))
     v1 = "/snapearth.api.v1.DatabaseProductService"
     async with (
         running_server(tmp_path, "127.0.0.1:0") as port,

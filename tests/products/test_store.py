@@ -250,6 +250,14 @@ def test_a_folder_outside_the_store_is_refused(
         store.read(replace(published, folder=folder), Asset.ITEM)
 
 
+def test_the_folder_of_products_may_be_a_link_to_another_disk(tmp_path: Path, finished_drafts: MakeDraft) -> None:
+    store = ProductStore(tmp_path / "store")
+    published = store.publish(finished_drafts())
+    (tmp_path / "store/products").rename(tmp_path / "larger")
+    (tmp_path / "store/products").symlink_to(tmp_path / "larger")
+    assert store.read(published, Asset.ITEM)
+
+
 def test_a_store_that_is_not_there(tmp_path: Path, finished_drafts: MakeDraft) -> None:
     published = ProductStore(tmp_path / "store").publish(finished_drafts())
     with pytest.raises(StoreUnavailableError, match="is not there"):
