@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 from pyproj import Transformer
 
@@ -28,32 +27,10 @@ def select_polygons(geoparquet: bytes, tile: str, selection: PolygonSelection) -
     keep = layer.areas_m2 >= selection.min_area_m2
     if selection.class_codes:
         keep &= np.isin(layer.codes, sorted(selection.class_codes))
-    layer = _chosen(layer, keep)
+    layer = layer.chosen(keep)
     if selection.tolerance_m and len(layer):
         layer = _simplified(layer, tile, selection.tolerance_m)
     return encode_feature_collection(layer)
-
-
-def _chosen(layer: PolygonLayer, keep: npt.NDArray[np.bool_]) -> PolygonLayer:
-    """The polygons that are kept, in the same order."""
-    if keep.all():
-        return layer
-    rings_of_polygon, vertices_of_ring = np.diff(layer.polygon_offsets), np.diff(layer.ring_offsets)
-    ring_kept = np.repeat(keep, rings_of_polygon)
-    return PolygonLayer(
-        product_id=layer.product_id,
-        model=layer.model,
-        codes=layer.codes[keep],
-        areas_m2=layer.areas_m2[keep],
-        mean_confidence=layer.mean_confidence[keep],
-        coordinates=layer.coordinates[np.repeat(ring_kept, vertices_of_ring)],
-        ring_offsets=_offsets(vertices_of_ring[ring_kept]),
-        polygon_offsets=_offsets(rings_of_polygon[keep]),
-    )
-
-
-def _offsets(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def _simplified(layer: PolygonLayer, tile: str, tolerance_m: float) -> PolygonLayer:

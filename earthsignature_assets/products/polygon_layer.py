@@ -1,7 +1,7 @@
 """The polygons of one product as flat arrays: what is written, sent and checked without an object for each polygon."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -44,8 +44,7 @@ class PolygonLayer:
         """The polygons of several layers one after another."""
 
         def offsets(all_offsets: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-            lengths = [np.zeros(1, np.int64), *(np.diff(part) for part in all_offsets)]
-            return np.cumsum(np.concatenate(lengths))
+            return _offsets(*(np.diff(part) for part in all_offsets))
 
         return cls(
             product_id=product_id,
@@ -60,6 +59,22 @@ class PolygonLayer:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def chosen(self, keep: npt.NDArray[np.bool_]) -> Self:
+        """The polygons where `keep`, (n,) bool, holds, in the same order."""
+        if keep.all():
+            return self
+        ring_counts, vertex_counts = np.diff(self.polygon_offsets), np.diff(self.ring_offsets)
+        ring_kept = np.repeat(keep, ring_counts)
+        return replace(
+            self,
+            codes=self.codes[keep],
+            areas_m2=self.areas_m2[keep],
+            mean_confidence=self.mean_confidence[keep],
+            coordinates=self.coordinates[np.repeat(ring_kept, vertex_counts)],
+            ring_offsets=_offsets(vertex_counts[ring_kept]),
+            polygon_offsets=_offsets(ring_counts[keep]),
+        )
 
     def geometries(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.object_]:
         """The polygons from `first` up to `last` as shapely objects."""
@@ -102,3 +117,8 @@ class PolygonLayer:
             geometry=self.geometries(),
             crs=4326,
         )
+
+
+def _offsets(*counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where each run starts, and the end, of runs of so many."""
+    return np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))

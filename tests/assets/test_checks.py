@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
-import shapely
 
 from earthsignature_assets.assets.checks import raster
 from earthsignature_assets.assets.checks.clouds import check_clouds
@@ -26,6 +24,7 @@ from earthsignature_assets.imagery.verdicts import Verdict
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.products.draft import Draft
+from earthsignature_assets.products.geoparquet import read_geoparquet, write_geoparquet
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.store import ProductStore
 
@@ -118,14 +117,18 @@ def test_shares_are_compared_not_areas(now: dict[int, float], then: dict[int, fl
 
 
 def test_polygons_that_overlap_or_are_missing_are_found(draft: Draft) -> None:
-    polygons = gpd.read_parquet(draft.path(Asset.POLYGONS))
-    moved = polygons.copy()
-    moved.loc[0, "geometry"] = shapely.transform(polygons.geometry.iloc[0], lambda xy: xy + 1e-4)
-    moved.to_parquet(draft.path(Asset.POLYGONS))
+    path = draft.path(Asset.POLYGONS)
+    polygons = read_geoparquet(path)
+    coordinates = polygons.coordinates.copy()
+    coordinates[: polygons.ring_offsets[polygons.polygon_offsets[1]]] += 1e-4
+    write_geoparquet(dataclasses.replace(polygons, coordinates=coordinates), path)
     assert "overlap or part" in failing(check_polygons(draft))["coverage"]
-    polygons.iloc[1:].sort_values("area_m2").iloc[:-1].to_parquet(draft.path(Asset.POLYGONS))
-    assert "off the raster's" in failing(check_polygons(draft))["coverage"]
-    polygons.iloc[:0].to_parquet(draft.path(Asset.POLYGONS))
+    largest = int(polygons.areas_m2.argmax())
+    write_geoparquet(polygons.chosen(np.arange(len(polygons)) != largest), path)
+    told = failing(check_polygons(draft))["coverage"]
+    assert told.startswith(f"{len(polygons) - 1} polygons, 0 of them overlap or part")
+    assert "off the raster's" in told
+    write_geoparquet(polygons.chosen(np.zeros(len(polygons), bool)), path)
     assert "100.000 % off" in failing(check_polygons(draft))["coverage"]
 
 
