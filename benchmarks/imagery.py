@@ -78,10 +78,27 @@ def _patches(options: Options) -> Iterator[Callable[[], float]]:
     from earthsignature_assets.models.repository import S2_BANDS
 
     scene = simulated_scene(options)
-    yield lambda: _a_tile(write_patches(scene, S2_BANDS, options.folder / "patches.zarr").seconds, options)
+    yield lambda: a_tile(write_patches(scene, S2_BANDS, options.folder / "patches.zarr").seconds, options)
 
 
-def _a_tile(seconds: float, options: Options) -> float:
+@contextmanager
+def _patches_without_writing(options: Options) -> Iterator[Callable[[], float]]:
+    """The same blocks and the scene's mask, let go instead of written."""
+    from earthsignature_assets.imagery.scene_mask import read_scene_mask
+
+    scene = simulated_scene(options)
+
+    def work() -> float:
+        started = time.perf_counter()
+        read_scene_mask(scene)
+        masked = time.perf_counter() - started
+        return a_tile(masked + _read_through(scene), options)
+
+    yield work
+
+
+def a_tile(seconds: float, options: Options) -> float:
+    """What a whole tile would take, by its area."""
     return seconds * (_TILE_PIXELS / options.size) ** 2
 
 
@@ -235,6 +252,10 @@ ROWS = (
         title="a scene of {size}² px to patches: read, harmonise, resample, mask, write as Zarr",
         unit="s a tile (from {size}² px)",
         own=_patches,
+        peers={
+            "naive rasterio, xarray.to_zarr": imagery_peers.naive_rasterio_to_zarr,
+            "ours, masks and blocks, not written": _patches_without_writing,
+        },
         target=Target("≤ 15 s, ≤ 0.6 GB", lambda value, _: value <= 15, most_mb=0.6e9 / (1 << 20)),
         prepare=_prepare,
         repetitions=3,

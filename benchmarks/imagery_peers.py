@@ -3,11 +3,15 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.row import Options
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from earthsignature_assets.imagery.scene import Scene
 
 
@@ -22,11 +26,16 @@ def without_odc_stac() -> str | None:
 
 def read_naively(scene: "Scene") -> float:
     """Each band whole, resampled by GDAL while it is read, as float32 in one array; no mask. Returns the seconds."""
+    started = time.perf_counter()
+    _naive_stack(scene)
+    return time.perf_counter() - started
+
+
+def _naive_stack(scene: "Scene") -> "npt.NDArray[np.float32]":
     import numpy as np
     import rasterio
     from rasterio.enums import Resampling
 
-    started = time.perf_counter()
     files = scene.parts[0].bands
     stack = np.empty((len(files), *scene.grid.shape), np.float32)
     for layer, band in zip(stack, files.values(), strict=True):
@@ -34,6 +43,19 @@ def read_naively(scene: "Scene") -> float:
             layer[:] = dataset.read(1, out_shape=scene.grid.shape, resampling=Resampling.bilinear)
     stack += next(iter(files.values())).offset_dn
     stack /= 10_000
+    return stack
+
+
+def _write_naively(scene: "Scene", path: Path) -> float:
+    import xarray as xr
+
+    from earthsignature_assets.imagery.patch_store import PATCH_SIZE
+
+    started = time.perf_counter()
+    stack = _naive_stack(scene)
+    chunks = (len(stack), PATCH_SIZE, PATCH_SIZE)
+    dataset = xr.Dataset({"reflectance": (("band", "y", "x"), stack)})
+    dataset.to_zarr(path, mode="w", encoding={"reflectance": {"chunks": chunks}}, consolidated=False)
     return time.perf_counter() - started
 
 
@@ -103,3 +125,12 @@ def by_odc_stac(options: Options) -> Iterator[Callable[[], float]]:
 
     scene, item = simulated_scene(options), simulated_item(options)
     yield lambda: _read_by_odc_stac(scene, item)
+
+
+@contextmanager
+def naive_rasterio_to_zarr(options: Options) -> Iterator[Callable[[], float]]:
+    """The stack of `read_naively`, written by xarray with its own compression, one chunk a patch; no mask."""
+    from benchmarks.imagery import a_tile, simulated_scene
+
+    scene = simulated_scene(options)
+    yield lambda: a_tile(_write_naively(scene, options.folder / "naive.zarr"), options)
