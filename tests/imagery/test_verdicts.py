@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shapely.geometry import box
 
 from earthsignature_assets.errors import NoSuchSceneError
 from earthsignature_assets.imagery.cloud_mask import MASK_SETS, SceneMask
@@ -72,11 +73,19 @@ def test_what_is_not_known_of_a_day_says_what_to_do(c1: Provider, tmp_path: Path
 
 def test_the_map_shows_accepted_and_refused_scenes(day: list[SimulatedScene], c1: Provider) -> None:
     verdicts = judge_day([scene.item for scene in day], c1, S2_BANDS, CloudPolicy())
-    image = draw_day("A day", verdicts.scenes)
+    image = draw_day("A day", verdicts.scenes)[60:]  # below the legend
     greener = (image[..., 1].astype(int) - image[..., 0] > 40).sum()
     redder = (image[..., 0].astype(int) - image[..., 1] > 40).sum()
     assert greener > 10
     assert redder > 10
+
+
+def test_a_day_over_much_of_europe_fits_on_a_screen(day: list[SimulatedScene], c1: Provider) -> None:
+    ((verdict, _), *_) = judge_day([scene.item for scene in day], c1, S2_BANDS, CloudPolicy()).scenes
+    tall = [(verdict, box(15, south, 16, south + 1)) for south in range(35, 72)]
+    height, width, _ = draw_day("A day", tall).shape
+    assert width == 720
+    assert height <= 900
 
 
 def figures(cloud: float, valid: float, clear: float) -> SceneMask:
