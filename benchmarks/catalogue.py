@@ -44,6 +44,7 @@ class _Rows:
 
     product_ids: list[str]
     scenes: list[str]
+    folders: list[str]
     sensed_at: list[dt.datetime]
     footprints: "npt.NDArray[np.object_]"
 
@@ -61,12 +62,14 @@ def _synthetic_rows(count: int) -> _Rows:
     letters = "ABCDEFGHJKLMNPQRSTUV"
     tiles = [f"{1 + n % 60:02d}U{letters[n // 60 % 20]}{letters[n // 1200 % 20]}" for n in range(count)]
     orbits = [1 + n // 24_000 for n in range(count)]
+    scenes = [f"{sensed_at[n]:%Y-%m-%d}_R{orbits[n]:03d}_T{tiles[n]}" for n in range(count)]
     return _Rows(
         product_ids=[
             f"S2B_MSIL2A_{sensed_at[n]:%Y%m%dT%H%M%S}_N0511_R{orbits[n]:03d}_T{tiles[n]}_{sensed_at[n]:%Y%m%dT%H%M%S}"
             for n in range(count)
         ],
-        scenes=[f"{sensed_at[n]:%Y-%m-%d}_R{orbits[n]:03d}_T{tiles[n]}" for n in range(count)],
+        scenes=scenes,
+        folders=[f"products/{_MODEL}/{scene}/{n:016x}" for n, scene in enumerate(scenes)],
         sensed_at=sensed_at,
         footprints=footprints,
     )
@@ -75,8 +78,9 @@ def _synthetic_rows(count: int) -> _Rows:
 def catalogue_path(options: Options) -> Path:
     from earthsignature_assets.products import schema
 
-    tables = hashlib.sha256(Path(str(schema.__file__)).read_bytes()).hexdigest()[:12]
-    return options.folder / f"catalogue-{options.products}-{tables}" / "catalogue.sqlite"
+    tables_and_rows = b"".join(Path(file).read_bytes() for file in (str(schema.__file__), __file__))
+    digest = hashlib.sha256(tables_and_rows).hexdigest()[:12]
+    return options.folder / f"catalogue-{options.products}-{digest}" / "catalogue.sqlite"
 
 
 def prepare(options: Options) -> None:
@@ -101,7 +105,7 @@ def prepare(options: Options) -> None:
         f"INSERT INTO product ({_COLUMNS}) VALUES (?, ?, '{_MODEL}', ?, 'S2MSI2A', ?, ?, ?, 10.0, ?, ?, 1, ?)",
         zip(
             range(1, options.products + 1), rows.product_ids, rows.scenes, moments, moments, blobs,
-            itertools.repeat(_CLASSES), rows.product_ids, range(1, options.products + 1), strict=False,
+            itertools.repeat(_CLASSES), rows.folders, range(1, options.products + 1), strict=False,
         ),
     )  # fmt: skip
     connection.executemany(
@@ -174,7 +178,7 @@ def _postgis(options: Options) -> Iterator[Callable[[], float]]:
                     copy.write_row(
                         (
                             name, _MODEL, rows.scenes[number], "S2MSI2A", moment, moment, blobs[number], 10.0, _CLASSES,
-                            name, True, number + 1,
+                            rows.folders[number], True, number + 1,
                         )
                     )  # fmt: skip
             connection.execute("VACUUM ANALYZE")

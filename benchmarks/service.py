@@ -1,4 +1,4 @@
-"""The service: products streamed to a client of API v1."""
+"""The service: products and their names streamed to a client of API v1."""
 
 import datetime as dt
 import shutil
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -27,6 +28,9 @@ _SEGMENTATION = "/snapearth.api.v1.DatabaseProductService/ListSegmentation"
 _NAMES = "/snapearth.api.v1.DatabaseProductService/ListProductIds"
 _GOOGLE = "google-protobuf on grpc.aio"
 _GOOGLE_TIMES = 2.3
+_NAMED = 10_000
+_NAME_BYTES = 280
+_NAMES_TIMES = 1.3
 
 
 def _store_path(options: Options) -> Path:
@@ -89,14 +93,14 @@ _OWN = ("earthsignature_grpc", "--calls-per-second", "0", "--calls-of-client", "
 
 
 @contextmanager
-def _stream_from(*server: str, options: Options, method: str = _SEGMENTATION) -> Iterator[Callable[[], float]]:
+def _stream_from(*server: str, options: Options) -> Iterator[Callable[[], float]]:
     """Megabytes a second of a server's streams, to a client that only counts: see `stream_reader`."""
     from benchmarks.stream_reader import StreamReader
 
     log = options.folder / f"stream-{server[-1]}.log"
 
     def mb_per_second() -> float:
-        reader = StreamReader("127.0.0.1", port, method)
+        reader = StreamReader("127.0.0.1", port, _SEGMENTATION)
         started = time.perf_counter()
         size = sum(size for _ in range(_STREAMS) for size in reader.call())
         seconds = time.perf_counter() - started
@@ -106,6 +110,31 @@ def _stream_from(*server: str, options: Options, method: str = _SEGMENTATION) ->
 
     with _server(*server, store=_store_path(options), log=log) as (port, _):
         yield mb_per_second
+
+
+def _prepare_names(options: Options) -> None:
+    prepare_catalogue(replace(options, products=_NAMED))
+
+
+@contextmanager
+def _names_from(*server: str, options: Options) -> Iterator[Callable[[], float]]:
+    """Names a second of a server that searches its catalogue for all of them, to a client that only counts bytes."""
+    from benchmarks.catalogue import catalogue_path
+    from benchmarks.stream_reader import StreamReader
+
+    store = catalogue_path(replace(options, products=_NAMED)).parent
+
+    def names_per_second() -> float:
+        reader = StreamReader("127.0.0.1", port, _NAMES)
+        started = time.perf_counter()
+        size = sum(reader.call())
+        seconds = time.perf_counter() - started
+        reader.close()
+        assert size > _NAMED * _NAME_BYTES, size
+        return _NAMED / seconds
+
+    with _server(*server, store=store, log=options.folder / f"names-{server[-1]}.log") as (port, _):
+        yield names_per_second
 
 
 @contextmanager
@@ -135,33 +164,63 @@ def _many_clients(*server: str, options: Options) -> Iterator[Callable[[], float
         yield peak_mb
 
 
-@contextmanager
-def _first_bytes(options: Options) -> Iterator[Callable[[], float]]:
-    """Milliseconds to the first message, p50, of searches by place and month among many products."""
-    import grpc
+def _searches_store(options: Options) -> Path:
+    return options.folder / "first-byte-store"
+
+
+def _prepare_searches(options: Options) -> None:
+    """Beside the catalogue, the files of the products that the searches find: links to two of noise."""
+    import numpy as np
 
     from benchmarks.catalogue import catalogue_path, queries
-    from earthsignature_grpc.wire import encode
+    from earthsignature_assets.products.catalogue import ProductQuery
+    from earthsignature_assets.products.product import Asset
+    from earthsignature_assets.products.store import ProductStore
 
-    root = options.folder / "first-byte-store"
+    prepare_catalogue(options)
+    root = _searches_store(options)
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     (root / "catalogue.sqlite").symlink_to(catalogue_path(options).resolve())
-    (root / "products").mkdir()
+    random = np.random.default_rng(5)
+    sizes = {Asset.LAND_COVER: _PRODUCT_BYTES - _CLOUD_MASK_BYTES, Asset.CLOUD_MASK: _CLOUD_MASK_BYTES}
+    for asset, size in sizes.items():
+        (root / asset).write_bytes(random.bytes(size))
+    with ProductStore(root).open_catalogue(read_only=True) as catalogue:
+        folders = {
+            product.folder
+            for area, start, end in queries()
+            for product in catalogue.search(ProductQuery(area=area, start=start, end=end))
+        }
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+        for asset in sizes:
+            (root / folder / asset).hardlink_to(root / asset)
+
+
+@contextmanager
+def _first_bytes(options: Options) -> Iterator[Callable[[], float]]:
+    """Milliseconds to the first product, p50, of searches by place and month, nothing of which was asked for before."""
+    import grpc
+
+    from benchmarks.catalogue import queries
+    from earthsignature_grpc.wire import encode
+
     asked = [
         encode(
-            "snapearth.api.v1.ListProductIdsRequest",
+            "snapearth.api.v1.ListSegmentationRequest",
             wkt=area.wkt,
             start_date={"seconds": int(start.timestamp())},
             end_date={"seconds": int(end.timestamp())},
         )
         for area, start, end in queries()
     ]
+    log = options.folder / "first-byte.log"
     with (
-        _server(*_OWN, store=root, log=options.folder / "first-byte.log") as (port, _),
-        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+        _server(*_OWN, "--cache-mib", "0", store=_searches_store(options), log=log) as (port, _),
+        grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.max_receive_message_length", 1 << 30)]) as channel,
     ):
-        call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(_NAMES)
+        call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(_SEGMENTATION)
 
         def p50_ms() -> float:
             taken = []
@@ -169,9 +228,11 @@ def _first_bytes(options: Options) -> Iterator[Callable[[], float]]:
                 started = time.perf_counter()
                 stream = call(request, timeout=60)
                 first = next(stream, None)
-                taken.append((time.perf_counter() - started) * 1e3)
-                if first is not None:
+                if first is not None:  # a search that finds nothing has no first message
+                    taken.append((time.perf_counter() - started) * 1e3)
+                    assert len(first) > _PRODUCT_BYTES
                     stream.cancel()
+            assert len(taken) > len(asked) / 2, f"only {len(taken)} searches found a product"
             return median(taken)
 
         yield p50_ms
@@ -201,8 +262,24 @@ def _google_memory(options: Options) -> AbstractContextManager[Callable[[], floa
     return _many_clients("benchmarks.stream_peer", "--kind", "google", options=options)
 
 
+def _own_names(options: Options) -> AbstractContextManager[Callable[[], float]]:
+    return _names_from(*_OWN, options=options)
+
+
+def _raw_names(options: Options) -> AbstractContextManager[Callable[[], float]]:
+    return _names_from("benchmarks.stream_peer", "--kind", "raw", options=options)
+
+
+def _google_names(options: Options) -> AbstractContextManager[Callable[[], float]]:
+    return _names_from("benchmarks.stream_peer", "--kind", "google", options=options)
+
+
 def _streams_well(value: float, peers: Mapping[str, float]) -> bool:
     return value >= _GOOGLE_TIMES * peers[_GOOGLE] and value >= 0.9 * peers[_RAW]
+
+
+def _names_well(value: float, peers: Mapping[str, float]) -> bool:
+    return value >= _NAMES_TIMES * peers[_GOOGLE]
 
 
 ROWS = (
@@ -230,12 +307,28 @@ ROWS = (
         repetitions=2,
     ),
     Row(
+        name="ids",
+        title=f"{_NAMED:,} product names with their footprints, searched for and streamed to a client that only counts "
+        "bytes, API v1",
+        unit="names/s",
+        own=_own_names,
+        peers={
+            _GOOGLE: _google_names,
+            "ready names from memory, no search": _raw_names,
+        },
+        target=Target(f"≥ {_NAMES_TIMES}× {_GOOGLE} after the same search", _names_well),
+        prepare=_prepare_names,
+        repetitions=7,
+        higher_is_better=True,
+    ),
+    Row(
         name="first_byte",
-        title="First message of a search by 1° box and month among {products} products, over the wire",
+        title=f"First product ({_PRODUCT_BYTES / 1e6:g} MB, on disk) of v1 `ListSegmentation` of a 1° box, 30 days, "
+        "among {products} products, over the wire",
         unit="ms (p50, {products} products)",
         own=_first_bytes,
         target=Target(f"≤ {_MOST_MS} ms", lambda value, _: value <= _MOST_MS),
-        prepare=prepare_catalogue,
+        prepare=_prepare_searches,
         repetitions=3,
     ),
 )

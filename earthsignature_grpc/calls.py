@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
-from typing import TypeAlias
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self, TypeAlias
 
 import grpc
 
@@ -32,10 +33,11 @@ def streaming_method(method: str, answer: StreamingAnswer, limits: Limits | None
     async def handle(_: object, context: Context) -> None:
         async with _Call(method, context) as call:
             request = await _request(context, granted.request_bytes, granted.request_s)
-            async with aclosing(answer(request)) as responses:
+            async with aclosing(answer(request)) as responses, _Patience(granted.stall_s) as patience:
                 async for response in responses:
-                    async with _taken_within(granted.stall_s):
-                        await context.write(response)
+                    patience.begin()
+                    await context.write(response)
+                    patience.end()
                     call.count(response)
 
     return grpc.stream_stream_rpc_method_handler(handle)
@@ -105,13 +107,50 @@ async def _request(context: Context, most_bytes: int, within_s: float) -> bytes:
     return content
 
 
-@asynccontextmanager
-async def _taken_within(stall_s: float) -> AsyncGenerator[None, None]:
-    try:
-        async with asyncio.timeout(stall_s):
-            yield
-    except TimeoutError as error:
-        raise BusyError(f"a message was not taken within {stall_s:g} s; read the stream as it comes") from error
+class _Patience:
+    """Ends a call whose client leaves a message untaken for too long.
+
+    One timer for the whole stream, which looks how long the present message has waited: a timer for each message took
+    a tenth of the time of small ones.
+    """
+
+    def __init__(self, stall_s: float) -> None:
+        self._stall_s = stall_s
+        self._loop = asyncio.get_running_loop()
+        self._begun: float | None = None
+        self._timeout = asyncio.timeout(None)
+        self._timer = self._loop.call_later(stall_s, self._look)
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            raise BusyError(
+                f"a message was not taken within {self._stall_s:g} s; read the stream as it comes"
+            ) from late
+
+    def begin(self) -> None:
+        """A message is offered."""
+        self._begun = self._loop.time()
+
+    def end(self) -> None:
+        """It was taken."""
+        self._begun = None
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        ends = (now if self._begun is None else self._begun) + self._stall_s
+        if ends <= now:
+            self._timeout.reschedule(now)
+        else:
+            self._timer = self._loop.call_at(ends, self._look)
 
 
 class _Call:

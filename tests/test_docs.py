@@ -48,3 +48,16 @@ def test_links_between_the_pages_lead_somewhere() -> None:
     for guide in GUIDES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", guide.read_text()):
             assert (guide.parent / target).exists(), f"{guide.name} links to {target}"
+
+
+def test_the_tests_that_the_pages_name_exist() -> None:
+    named = {match for guide in GUIDES for match in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", guide.read_text())}
+    assert len(named) > 30
+    for file, test in named:
+        assert re.search(rf"^(async )?def {test}\(", (ROOT / file).read_text(), re.M), f"{file}::{test} is not there"
+
+
+def test_every_line_of_the_contract_names_its_tests() -> None:
+    lines = re.findall(r"^\| (?!What|\|).*", (ROOT / "docs" / "contract.md").read_text(), re.M)
+    assert [line.split(" | ")[0] for line in lines if line[2].isdigit()] == [f"| {number}" for number in range(1, 14)]
+    assert [line for line in lines if "::test_" not in line] == []

@@ -10,9 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earthsignature_assets.errors import QueryError
-from earthsignature_grpc.areas import MAX_VERTICES, MAX_WKT_BYTES, format_footprint, parse_area
+from earthsignature_grpc.areas import MAX_VERTICES, MAX_WKT_BYTES, format_footprint, format_footprints, parse_area
 
 SQUARE = "((0 0, 1 0, 1 1, 0 1, 0 0))"
+
+
+_DEGREES = st.floats(-180, 180)
+_PARTS = st.lists(st.tuples(_DEGREES, _DEGREES), min_size=3, max_size=6)
 
 
 def _ring(vertices: list[tuple[float, float]]) -> str:
@@ -145,3 +149,12 @@ def test_a_single_polygon_is_written_as_a_multipolygon() -> None:
     text = format_footprint(shapely.box(0, 0, 0.1, 1))
     assert text.startswith("MULTIPOLYGON (((0.1000000000000000 0.0000000000000000, ")
     assert shapely.from_wkt(text).equals(shapely.box(0, 0, 0.1, 1))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(_PARTS, min_size=1, max_size=3), max_size=5))
+def test_footprints_are_written_together_as_one_by_one(products) -> None:
+    polygons = [[shapely.Polygon(ring) for ring in parts] for parts in products]
+    footprints = [parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts) for parts in polygons]
+    whole = [shapely.to_wkt(shapely.MultiPolygon(parts), rounding_precision=16, trim=False) for parts in polygons]
+    assert format_footprints(footprints) == whole

@@ -9,13 +9,14 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
+import shapely
 
 from earthsignature_assets.errors import ProductError, StoreUnavailableError
 from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.store import ProductStore
-from earthsignature_grpc.reading import ProductReader, rendered
-from earthsignature_grpc.v1 import render_segmentation
+from earthsignature_grpc.reading import ProductReader, one_by_one, rendered
+from earthsignature_grpc.v1 import render_product_ids, render_segmentation
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def _name(_, product) -> bytes:
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 4, 5])
 async def test_portions_join_without_gap_or_repeat(reader, threads, facts, at_once) -> None:
-    messages = [message async for message in rendered(reader, threads, ProductQuery(), _name, at_once)]
+    messages = [message async for message in rendered(reader, threads, ProductQuery(), one_by_one(_name), at_once)]
     assert messages == [name.encode() for name in facts.newest_first]
 
 
@@ -48,7 +49,7 @@ async def test_one_message_is_made_ahead_and_no_more(reader, threads) -> None:
         made.append(product.product_id)
         return b"x"
 
-    async with aclosing(rendered(reader, threads, ProductQuery(), render, 1)) as messages:
+    async with aclosing(rendered(reader, threads, ProductQuery(), one_by_one(render), 1)) as messages:
         for count in (1, 2):
             await anext(messages)
             deadline = time.monotonic() + 5
@@ -64,7 +65,7 @@ async def test_a_fault_comes_after_what_was_ready(reader, threads, facts) -> Non
             raise StoreUnavailableError("gone")
         return b"x"
 
-    messages = rendered(reader, threads, ProductQuery(), render, 1)
+    messages = rendered(reader, threads, ProductQuery(), one_by_one(render), 1)
     assert [await anext(messages), await anext(messages)] == [b"x", b"x"]
     with pytest.raises(StoreUnavailableError):
         await anext(messages)
@@ -75,7 +76,7 @@ async def test_an_abandoned_stream_leaves_no_complaint(reader, threads, caplog) 
         time.sleep(0.05)
         raise StoreUnavailableError("gone")
 
-    task = asyncio.ensure_future(anext(rendered(reader, threads, ProductQuery(), render, 1)))
+    task = asyncio.ensure_future(anext(rendered(reader, threads, ProductQuery(), one_by_one(render), 1)))
     await asyncio.sleep(0.02)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -90,7 +91,7 @@ async def test_a_product_published_anew_during_the_stream_is_sent_as_it_is_now(f
     old = facts.products[facts.oldest]
     new = replace(old, folder=old.folder[:-16] + "00000000deadbeef")
     reader = ProductReader(root)
-    async with aclosing(rendered(reader, threads, ProductQuery(), render_segmentation, 1)) as messages:
+    async with aclosing(rendered(reader, threads, ProductQuery(), one_by_one(render_segmentation), 1)) as messages:
         await anext(messages)
         (root / old.folder).rename(root / new.folder)
         (root / new.folder / Asset.LAND_COVER.value).write_bytes(b"made anew")
@@ -107,7 +108,7 @@ async def test_a_file_that_is_lost_for_good_is_a_fault(facts, threads, tmp_path)
     (root / facts.products[facts.newest].folder / Asset.CLOUD_MASK.value).unlink()
     reader = ProductReader(root)
     with pytest.raises(ProductError, match=r"cloud_mask\.tif"):
-        [message async for message in rendered(reader, threads, ProductQuery(), render_segmentation, 1)]
+        [message async for message in rendered(reader, threads, ProductQuery(), one_by_one(render_segmentation), 1)]
     reader.close()
 
 
@@ -117,3 +118,21 @@ def test_messages_are_the_bytes_that_google_protobuf_writes(reader, facts, stubs
     theirs = stubs.v1.SegmentationResponse.FromString(content)
     assert theirs.SerializeToString() == content  # fields in order, the unknown one last
     assert len(content) > len(facts.content(facts.newest, Asset.LAND_COVER))
+
+
+def test_names_are_the_bytes_that_google_protobuf_writes(reader, facts, stubs) -> None:
+    products = list(reader.search(ProductQuery()))
+    for product, content in zip(products, render_product_ids(reader, products), strict=True):
+        day = {"seconds": int(product.sensed_at.replace(hour=0, minute=0, second=0).timestamp())}
+        footprint = product.footprint
+        parts = footprint.geoms if isinstance(footprint, shapely.MultiPolygon) else [footprint]
+        theirs = stubs.v1.ProductId(
+            wkt=shapely.to_wkt(shapely.MultiPolygon(list(parts)), rounding_precision=16, trim=False),
+            product_id=product.product_id,
+            publication_date=day,
+            creation_date=day,
+        ).SerializeToString()
+        # Clients of 2022 know four fields; the model comes after them, as a field 20.
+        model = str(product.model).encode()
+        assert content == theirs + b"\xa2\x01" + bytes([len(model)]) + model
+    assert render_product_ids(reader, []) == []

@@ -1,5 +1,6 @@
 """The process: how it starts, drains, stops, and what it writes to its log."""
 
+import asyncio
 import shutil
 import signal
 import socket
@@ -130,3 +131,36 @@ def test_many_clients_at_once_get_whole_answers(server) -> None:
     for thread in threads:
         thread.join()
     assert counts == [4] * 24
+
+
+async def test_large_messages_travel_uncompressed(facts, tmp_path) -> None:
+    store, zeros = tmp_path / "store", bytes(20 << 20)
+    shutil.copytree(facts.root, store)
+    (store / facts.products[facts.oldest].folder / "land_cover.tif").write_bytes(zeros)
+    travelled = 0
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counted: bool) -> None:
+        nonlocal travelled
+        while content := await reader.read(1 << 20):
+            travelled += len(content) if counted else 0
+            writer.write(content)
+            await writer.drain()
+        writer.close()
+
+    async with running_server(store, "127.0.0.1:0") as server_port:
+
+        async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", server_port)
+            await asyncio.gather(relay(reader, to_server, False), relay(from_server, writer, True))
+
+        between = await asyncio.start_server(connect, "127.0.0.1", 0)
+        target = f"127.0.0.1:{between.sockets[0].getsockname()[1]}"
+        # This client says on every call that it takes gzip and deflate, and zeros shrink well.
+        async with (
+            between,
+            grpc.aio.insecure_channel(target, [("grpc.max_receive_message_length", 1 << 30)]) as channel,
+        ):
+            answers = [answer async for answer in channel.unary_stream(f"{V1}/ListSegmentation")(b"", timeout=30)]
+    assert len(answers) == 4
+    assert max(map(len, answers)) > len(zeros)
+    assert travelled > sum(map(len, answers))
