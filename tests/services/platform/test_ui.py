@@ -110,7 +110,13 @@ def test_the_grid_shows_each_scene_and_model_and_the_picture_of_one(browser: Bro
     browser.keep("picture")
 
 
-def test_checks_are_shown_with_what_they_found(browser: Browser) -> None:
+def test_checks_are_shown_with_what_they_found(browser: Browser, platform: Any) -> None:
+    # The page shows the checks of the latest materialisation. After runs in parallel those that came in last may
+    # belong to an earlier one ("Not evaluated"): one run more, alone, makes the two agree.
+    with platform.instance() as instance:
+        scene = instance.get_dynamic_partitions("scene")[0]
+    run = platform.launch("land_cover", f"corine-unet-v1|{scene}")
+    platform.wait(lambda: any(done["runId"] == run for done in platform.runs(statuses=["SUCCESS"])), 120)
     browser.open("/assets/land_cover_raster?view=checks", "valid_fraction")
     browser.click("//*[text()='valid_fraction']")
     browser.shows("% was observed")
