@@ -1,12 +1,12 @@
-"""How good a model is: confusion matrices and the figures that follow from them. Pure numpy."""
+"""How well patches and polygons that carry one label each are told: EuroSAT and Hațeg."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from earthsignature_assets.models.confusion import Confusion, confusion, majority
 from earthsignature_assets.models.ground_truth import VOID, LabelledScene, Sample
 
 HATEG_GROUPS = {
@@ -20,122 +20,6 @@ HATEG_GROUPS = {
     "512": "water",
 }
 """The five classes that the Hațeg labels can confirm: what a predicted code counts as when judged by them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Confusion:
-    """A confusion matrix: `counts[i, j]` pixels (or patches) of true class i were predicted as class j.
-
-    `names` are the classes of both axes in order; `counts` is (K, K) int64.
-    """
-
-    names: tuple[str, ...]
-    counts: npt.NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        size = len(self.names)
-        if self.counts.shape != (size, size):
-            raise ValueError(f"{size} classes need a matrix of {size} × {size}, not {self.counts.shape}")
-
-    def __add__(self, other: "Confusion") -> "Confusion":
-        if self.names != other.names:
-            raise ValueError(f"matrices of different classes do not add up: {self.names} and {other.names}")
-        return Confusion(self.names, self.counts + other.counts)
-
-    @property
-    def total(self) -> int:
-        """How many pixels (or patches) were counted."""
-        return int(self.counts.sum())
-
-    @property
-    def overall_accuracy(self) -> float:
-        """The share on the diagonal; NaN when nothing was counted."""
-        return _ratio(float(np.trace(self.counts)), self.total)
-
-    @property
-    def mean_f1(self) -> float:
-        """Mean F1 of the classes that occur in the truth; NaN when nothing was counted."""
-        figures = [figure["f1"] for figure in self.per_class().values() if figure["support"]]
-        return float(np.mean(figures)) if figures else float("nan")
-
-    def per_class(self) -> dict[str, dict[str, float]]:
-        """Precision, recall, F1, IoU and support of every class; a figure without any case is NaN.
-
-        F1 and IoU count a class that is never predicted rightly as 0, not as NaN, once it occurs at all.
-        """
-        right = np.diag(self.counts).astype(float)
-        truth = self.counts.sum(axis=1).astype(float)
-        predicted = self.counts.sum(axis=0).astype(float)
-        return {
-            name: {
-                "precision": _ratio(right[k], predicted[k]),
-                "recall": _ratio(right[k], truth[k]),
-                "f1": _ratio(2 * right[k], truth[k] + predicted[k]),
-                "iou": _ratio(right[k], truth[k] + predicted[k] - right[k]),
-                "support": int(truth[k]),
-            }
-            for k, name in enumerate(self.names)
-        }
-
-    def grouped(self, groups: Mapping[str, str]) -> "Confusion":
-        """Merge classes: `groups` gives the new name of every class; new names keep the order of first use."""
-        names = tuple(dict.fromkeys(groups[name] for name in self.names))
-        member = np.array([[groups[name] == new for name in self.names] for new in names], np.int64)
-        return Confusion(names, member @ self.counts @ member.T)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Counts and figures for a JSON file; NaN becomes null."""
-        per_class = {
-            name: {figure: _json_number(value) for figure, value in figures.items()}
-            for name, figures in self.per_class().items()
-        }
-        return {
-            "classes": list(self.names),
-            "counts": self.counts.tolist(),
-            "total": self.total,
-            "overall_accuracy": _json_number(self.overall_accuracy),
-            "mean_f1": _json_number(self.mean_f1),
-            "per_class": per_class,
-        }
-
-
-def confusion(
-    truth: npt.NDArray[np.integer[Any]], predicted: npt.NDArray[np.integer[Any]], codes: Sequence[int]
-) -> Confusion:
-    """Count codes against codes; pixels whose truth is none of `codes` (void) are left out.
-
-    Args:
-        truth: codes of any shape.
-        predicted: codes of the same shape; every one where the truth counts must be in `codes`.
-        codes: the classes, in order.
-
-    Raises:
-        ValueError: the shapes differ, or a predicted code is none of `codes`.
-    """
-    if truth.shape != predicted.shape:
-        raise ValueError(f"truth {truth.shape} and prediction {predicted.shape} differ in shape")
-    counted = np.isin(truth, codes)
-    order = np.argsort(codes)
-    ascending = np.asarray(codes)[order]
-    if not np.isin(predicted[counted], codes).all():
-        raise ValueError(f"a predicted code is none of {list(codes)}")
-    rows = order[np.searchsorted(ascending, truth[counted])]
-    columns = order[np.searchsorted(ascending, predicted[counted])]
-    size = len(codes)
-    counts = np.bincount(rows * size + columns, minlength=size * size).reshape(size, size)
-    return Confusion(tuple(str(code) for code in codes), counts.astype(np.int64))
-
-
-def majority(predicted: npt.NDArray[np.integer[Any]]) -> int:
-    """The most frequent code; of equally frequent ones the smallest.
-
-    Raises:
-        ValueError: there is no pixel.
-    """
-    if not predicted.size:
-        raise ValueError("the majority of no pixel is undefined")
-    values, counts = np.unique(predicted, return_counts=True)
-    return int(values[counts.argmax()])
 
 
 def judge_patches(
@@ -199,11 +83,3 @@ def judge_polygons(
         "polygons_grouped": Confusion(group_names, counts).to_dict(),
         "share": {str(code): round(float((observed == code).mean()), 4) for code in codes},
     }
-
-
-def _ratio(part: float, whole: float) -> float:
-    return float(part) / float(whole) if whole else float("nan")
-
-
-def _json_number(value: float) -> float | None:
-    return None if np.isnan(value) else round(value, 4)
