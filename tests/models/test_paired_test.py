@@ -56,7 +56,7 @@ def test_a_few_blocks_decide_nothing() -> None:
 def test_a_version_that_gives_up_a_class_is_held() -> None:
     right = HARD + 0.1
     right[0::3] = right[1::3] = 1.0
-    right[2::3] = 0.1
+    right[2::3] = 0.2
     decision = verdict(paired_test(judged(right), judged(HARD)))
     assert not decision.promote
     assert "lose F1: 512" in decision.reason
