@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from earthsignature_assets.models.block_counts import BlockCounts
-from earthsignature_assets.models.paired_test import paired_test, verdict
+from earthsignature_assets.models.block_counts import BlockCounts, Interval
+from earthsignature_assets.models.paired_test import PairedTest, paired_test, verdict
 
 NAMES = ("211", "313", "512")
 
@@ -54,12 +56,19 @@ def test_a_few_blocks_decide_nothing() -> None:
 
 
 def test_a_version_that_gives_up_a_class_is_held() -> None:
-    right = HARD + 0.1
-    right[0::3] = right[1::3] = 1.0
-    right[2::3] = 0.2
-    decision = verdict(paired_test(judged(right), judged(HARD)))
+    better = Interval(0.1, 0.05, 0.15)
+    test = PairedTest(60, better, better, {"211": better, "512": Interval(-0.2, -0.3, -0.1)}, 0.001)
+    decision = verdict(test)
     assert not decision.promote
-    assert "lose F1: 512" in decision.reason
+    assert "lose F1: 512 (-0.20)" in decision.reason
+    assert verdict(replace(test, per_class_f1={"211": better})).promote
+
+
+def test_a_version_whose_accuracy_falls_is_held() -> None:
+    better = Interval(0.1, 0.05, 0.15)
+    decision = verdict(PairedTest(60, better, Interval(-0.03, -0.05, -0.01), {}, 0.001))
+    assert not decision.promote
+    assert "overall accuracy falls by 3.0%" in decision.reason
 
 
 def test_chance_alone_is_seldom_promoted() -> None:
