@@ -18,14 +18,13 @@ from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.nomenclature import known_codes
 from earthsignature_assets.products.boundaries import (
     Arcs,
-    Rings,
     assemble_rings,
     ring_coordinates,
     signed_areas,
     trace_arcs,
 )
 from earthsignature_assets.products.polygon_layer import PolygonLayer
-from earthsignature_assets.products.regions import Regions, label_regions, mean_by_region, sieve_regions
+from earthsignature_assets.products.regions import label_regions, mean_by_region, sieve_regions
 from earthsignature_assets.products.simplification import simplify_arcs
 
 _AREA_TOLERANCE = 0.01
@@ -143,86 +142,81 @@ def land_cover_polygons(
             f"{product_id}: codes {codes.shape} and confidence {confidence.shape} must have the grid's {grid.shape}"
         )
     generalisation = generalisation or Generalisation()
-    outlines = _outlines(codes, confidence, grid, generalisation, product_id)
-    points, offsets = _geographic(outlines.vertices, outlines.offsets, grid)
-    rings = outlines.rings
+    borders = _borders(codes, confidence, generalisation.min_pixels(grid), product_id)
+    arcs, count = borders.arcs, len(borders.codes)
+    vertices, offsets, exact_codes = _simplified(borders, generalisation.tolerance_m / grid.resolution_m)
+    areas = {
+        code: ClassArea(*(grid.pixel_area_m2 * pixels for pixels in of_class))
+        for code, of_class in borders.pixels_by_class(signed_areas(vertices, offsets, arcs.sides, count)).items()
+    }
+    rings = assemble_rings(arcs, count)
+    points, offsets = _geographic(vertices, offsets, grid)
     coordinates, ring_offsets = ring_coordinates(points, offsets, rings)
     layer = PolygonLayer(
         product_id=product_id,
         model=str(model),
-        codes=outlines.codes,
-        areas_m2=(outlines.pixels * grid.pixel_area_m2).astype(np.float64),
-        mean_confidence=outlines.mean_confidence.round(1).astype(np.float32),
+        codes=borders.codes,
+        areas_m2=(borders.pixels * grid.pixel_area_m2).astype(np.float64),
+        mean_confidence=borders.mean_confidence.round(1).astype(np.float32),
         coordinates=coordinates,
         ring_offsets=ring_offsets,
         polygon_offsets=rings.region_offsets,
     )
-    return LandCoverPolygons(layer, generalisation, outlines.raw_count, outlines.class_areas, outlines.exact_codes)
+    return LandCoverPolygons(layer, generalisation, borders.raw_count, areas, exact_codes)
 
 
 @dataclass(frozen=True)
-class _Outlines:
+class _Borders:
     """What is left of a raster once its labels, half a gigabyte for a tile, are gone."""
 
+    shape: tuple[int, int]
     codes: npt.NDArray[np.uint16]
     pixels: npt.NDArray[np.int64]
     mean_confidence: npt.NDArray[np.float64]
-    vertices: npt.NDArray[np.int32]
-    offsets: npt.NDArray[np.int64]
-    rings: Rings
+    arcs: Arcs
     raw_count: int
-    class_areas: dict[int, ClassArea]
-    exact_codes: frozenset[int]
+    raw_pixels: dict[int, int]
+
+    def pixels_by_class(self, drawn: npt.NDArray[np.float64]) -> dict[int, tuple[float, float, float]]:
+        """Of each class of the raster: its pixels there, after the sieve, and by what was `drawn` of each region."""
+        length = max(self.raw_pixels, default=0) + 1
+        sieved = np.bincount(self.codes, self.pixels, minlength=length)
+        left = np.bincount(self.codes, drawn, minlength=length)
+        return {code: (float(raw), float(sieved[code]), float(left[code])) for code, raw in self.raw_pixels.items()}
 
 
-def _outlines(
-    codes: npt.NDArray[np.uint16],
-    confidence: npt.NDArray[np.uint8],
-    grid: PixelGrid,
-    generalisation: Generalisation,
-    product_id: str,
-) -> _Outlines:
+def _borders(
+    codes: npt.NDArray[np.uint16], confidence: npt.NDArray[np.uint8], min_pixels: int, product_id: str
+) -> _Borders:
     raw = label_regions(codes)
-    before = raw.pixels_by_code()
-    unknown = [code for code in before if not known_codes()[code]]
+    raw_pixels = raw.pixels_by_code()
+    unknown = [code for code in raw_pixels if not known_codes()[code]]
     if unknown:
         raise UnknownClassError(f"{product_id}: land cover holds {unknown[:5]}, which are no CORINE level-3 codes")
-    regions = sieve_regions(raw, generalisation.min_pixels(grid))
-    after = regions.pixels_by_code()
-    arcs = trace_arcs(regions.labels)
-    vertices, offsets, exact_codes = _simplified(arcs, regions, generalisation.tolerance_m / grid.resolution_m)
-    count = len(regions.codes)
-    drawn = np.bincount(
-        regions.codes, signed_areas(vertices, offsets, arcs.sides, count), minlength=max(before, default=0) + 1
-    )
-    return _Outlines(
+    regions = sieve_regions(raw, min_pixels)
+    return _Borders(
+        shape=regions.shape,
         codes=regions.codes,
         pixels=regions.pixels,
         mean_confidence=mean_by_region(regions, confidence),
-        vertices=vertices,
-        offsets=offsets,
-        rings=assemble_rings(arcs, count),
+        arcs=trace_arcs(regions.labels),
         raw_count=len(raw.codes),
-        class_areas={
-            code: ClassArea(*(grid.pixel_area_m2 * area for area in (pixels, after.get(code, 0), float(drawn[code]))))
-            for code, pixels in before.items()
-        },
-        exact_codes=exact_codes,
+        raw_pixels=raw_pixels,
     )
 
 
 def _simplified(
-    arcs: Arcs, regions: Regions, tolerance_pixels: float
+    borders: _Borders, tolerance_pixels: float
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], frozenset[int]]:
     """Simplify all borders at once; classes that would lose or gain more than 1 % keep theirs as traced."""
-    count = len(regions.codes)
-    wanted = np.bincount(regions.codes, regions.pixels)
-    codes_of_sides = np.concatenate([np.zeros(1, np.uint16), regions.codes])[arcs.sides]
+    arcs, count = borders.arcs, len(borders.codes)
+    wanted = np.bincount(borders.codes, borders.pixels)
+    codes_of_sides = np.concatenate([np.zeros(1, np.uint16), borders.codes])[arcs.sides]
     exact = frozenset[int]()
     while True:
         frozen = np.asarray(np.isin(codes_of_sides, list(exact)).any(axis=1))
-        vertices, offsets = simplify_arcs(arcs, regions.shape, tolerance_pixels, frozen)
-        drawn = np.bincount(regions.codes, signed_areas(vertices, offsets, arcs.sides, count), minlength=len(wanted))
+        vertices, offsets = simplify_arcs(arcs, borders.shape, tolerance_pixels, frozen)
+        drawn = np.bincount(borders.codes, signed_areas(vertices, offsets, arcs.sides, count), minlength=len(wanted))
         changed = np.flatnonzero(np.abs(drawn - wanted) > _AREA_TOLERANCE * wanted)
         if not len(changed):
             return vertices, offsets, exact
