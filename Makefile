@@ -50,10 +50,10 @@ fuzz: $(READY)  ## Throw made-up requests at the decoder and the WKT path for SE
 	@mkdir -p build/fuzz
 	$(BIN)/python tests/fuzz/fuzz_requests.py -max_total_time=$(or $(SECONDS),60) -max_len=4096 build/fuzz
 
-train: $(READY)  ## Train and export corine-unet on DATA (needs torch: any build that this machine runs)
-	@$(BIN)/python -c 'import torch, onnx, onnxscript' 2>/dev/null || $(BIN)/python -m pip install --quiet torch onnx onnxscript
-	$(BIN)/python -m earthsignature_assets.models.training --data $(or $(DATA),../shared/data) \
-		--repository $(or $(REPOSITORY),build/models) --version $(or $(VERSION),1)
+train: $(READY)  ## Train and export corine-unet on DATA, with PyTorch in an environment of its own (45 minutes at most)
+	./scripts/install_training
+	build/services/training/environment/bin/python -m earthsignature_assets.models.training --data $(or $(DATA),../shared/data) \
+		--repository $(or $(REPOSITORY),build/models) --version $(or $(VERSION),2)
 
 proto: $(READY)  ## Generate the messages of the gRPC service from proto/
 	$(BIN)/python scripts/generate_messages.py

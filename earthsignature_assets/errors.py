@@ -65,6 +65,10 @@ class GroundTruthError(EarthSignatureError):
     """Ground truth that cannot be used: another CRS, unknown codes, no labelled pixel."""
 
 
+class TrainingError(EarthSignatureError):
+    """Training that cannot go on: the loss is not a number, PyTorch is absent, the checkpoint is another training's."""
+
+
 class ProductError(EarthSignatureError):
     """A product that fails its own validation, or whose files do not match their checksums."""
 

@@ -5,15 +5,17 @@ that its own darkest pixels allow; then every tile, of either level, gets random
 enough that both levels lie inside what the network has seen. Random numbers come from one generator alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from earthsignature_assets.errors import GroundTruthError
-from earthsignature_assets.models.ground_truth import VOID, Sample
+from earthsignature_assets.models.ground_truth import VOID, Sample, allowed_classes
 
 Reflectance = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
@@ -26,43 +28,76 @@ With these values added, Dynamic World, which expects level-1C, agrees with the 
 35 %: they are about what the atmospheric correction takes away. B8A is interpolated between B08 and B11.
 """
 
+WEAK_WEIGHT = 0.5
+"""What a pixel weighs that the teacher alone has labelled."""
+
 _REGIONS = (1, 1, 2, 3, 3, 4, 5)
 _HIGHEST_WEIGHT = 8.0
 _SWATH_EDGE_SHARE = 0.08
+
+
+@dataclass(frozen=True)
+class Atmosphere:
+    """How far the reflectance of a training tile varies: standard deviations of one draw a tile.
+
+    `gain` and `band_gain` are of the logarithm of a factor, on all bands together and on each alone; `path_radiance`
+    is in units of `PATH_RADIANCE`; `offset` of each band in reflectance × 10000. `steady_noise` (× 10000) and
+    `relative_noise` are of each pixel.
+    """
+
+    gain: float = 0.14
+    band_gain: float = 0.06
+    path_radiance: float = 0.25
+    offset: float = 25.0
+    steady_noise: float = 8.0
+    relative_noise: float = 0.015
+
+
+STILL = Atmosphere(0, 0, 0, 0, 0, 0)
+"""No variation at all: what the ablation trains without."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
     """One training tile of `side` × `side` pixels.
 
-    `reflectance` is (10, side, side) float32 × 10000. `codes` and `also` are (side, side) uint16: a pixel's code, and
-    the second code that its label may mean, 0 where there is none. `weights`, (side, side) float32, make up for a
-    region's void pixels, up to `_HIGHEST_WEIGHT` times: a polygon of a hundred pixels says as much about its class
-    as a patch that is labelled all over.
+    `reflectance` is (10, side, side) float32 × 10000. `codes` (side, side) uint16 is the code of each labelled pixel,
+    else 0. `allowed` (side, side) uint16 is the set of classes that a pixel may be, as `allowed_classes` gives it.
+    `weights`, (side, side) float32, make up for a region's void pixels, up to `_HIGHEST_WEIGHT` times: a polygon of a
+    hundred pixels says as much about its class as a patch that is labelled all over. Pixels that the teacher alone
+    has labelled weigh `WEAK_WEIGHT`.
     """
 
     reflectance: Reflectance
     codes: Codes
-    also: Codes
+    allowed: Codes
     weights: Weights
 
 
 class TileMaker:
     """Makes training tiles out of samples, the classes in balance."""
 
-    def __init__(self, samples: Sequence[Sample], side: int, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        side: int,
+        generator: np.random.Generator,
+        atmosphere: Atmosphere = Atmosphere(),
+    ) -> None:
         """Take the samples.
 
         Args:
             samples: labelled samples of any size.
             side: height and width of a tile in pixels.
             generator: the only source of chance.
+            atmosphere: how far the reflectance of a tile varies.
 
         Raises:
             GroundTruthError: no sample has a labelled pixel.
         """
         self._side = side
         self._generator = generator
+        self._atmosphere = atmosphere
         # By class, then by source, so that neither source drowns the other within a class.
         self._by_class: dict[int, dict[str, list[Sample]]] = {}
         for sample in samples:
@@ -73,50 +108,58 @@ class TileMaker:
         if not self._by_class:
             raise GroundTruthError("no sample has a labelled pixel: nothing to train on")
 
+    def drawing_from(self, generator: np.random.Generator) -> Self:
+        """The same samples with another source of chance."""
+        twin = copy(self)
+        twin._generator = generator
+        return twin
+
     def tile(self) -> Tile:
         """Return the next tile."""
         generator = self._generator
         regions = self._regions(int(generator.choice(_REGIONS)))
         reflectance = np.empty((len(PATH_RADIANCE), self._side, self._side), np.float32)
-        codes, also = np.zeros((2, self._side, self._side), np.uint16)
+        codes, allowed = np.zeros((2, self._side, self._side), np.uint16)
         weights = np.zeros((self._side, self._side), np.float32)
         for region in range(int(regions.max()) + 1):
             inside = regions == region
-            texture, labels, second = self._texture()
+            texture, labels, sets = self._texture()
             reflectance[:, inside] = texture[:, inside]
             codes[inside] = labels[inside]
-            for code, other in second.items():
-                also[inside & (codes == code)] = other
+            allowed[inside] = sets[inside]
             labelled = max(1, int(np.count_nonzero(codes[inside] != VOID)))
-            weights[inside] = min(_HIGHEST_WEIGHT, int(np.count_nonzero(inside)) / labelled)
+            weight = min(_HIGHEST_WEIGHT, int(np.count_nonzero(inside)) / labelled)
+            weights[inside] = np.where(codes[inside] != VOID, weight, WEAK_WEIGHT)
         observed = reflectance.max(axis=0) > 0
-        reflectance = np.maximum(under_another_atmosphere(reflectance, generator), 1)
+        reflectance = np.maximum(under_another_atmosphere(reflectance, generator, self._atmosphere), 1)
         if generator.random() < _SWATH_EDGE_SHARE:
             observed &= ~self._beyond_swath()
         reflectance[:, ~observed] = 0
-        codes[~observed] = also[~observed] = VOID
-        return Tile(reflectance, codes, also, weights)
+        codes[~observed] = allowed[~observed] = VOID
+        return Tile(reflectance, codes, allowed, weights)
 
-    def _texture(self) -> tuple[Reflectance, Codes, Mapping[int, int]]:
-        """A tile filled from one sample, turned, cropped or mirrored outward to the side."""
+    def _texture(self) -> tuple[Reflectance, Codes, Codes]:
+        """Reflectance, codes and allowed classes of a tile filled from one sample, turned, cropped or mirrored."""
         generator = self._generator
         code = int(generator.choice(sorted(self._by_class)))
         sources = self._by_class[code]
         choices = sources[str(generator.choice(sorted(sources)))]
         sample = choices[int(generator.integers(len(choices)))]
         reflectance = as_surface(sample, generator)
-        codes = sample.codes
+        labels = np.stack([sample.codes, allowed_classes(sample)])
         turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
-        reflectance, codes = np.rot90(reflectance, turns, (1, 2)), np.rot90(codes, turns)
+        reflectance, labels = np.rot90(reflectance, turns, (1, 2)), np.rot90(labels, turns, (1, 2))
         if mirrored:
-            reflectance, codes = reflectance[:, :, ::-1], codes[:, ::-1]
+            reflectance, labels = reflectance[:, :, ::-1], labels[:, :, ::-1]
+        codes, allowed = labels
         rows, columns = np.nonzero(codes == code)
         pixel = int(generator.integers(len(rows)))
         down, across = (
             _positions(self._side, length, int(centre), generator)
             for length, centre in zip(codes.shape, (rows[pixel], columns[pixel]), strict=True)
         )
-        return reflectance[:, down[:, None], across], codes[down[:, None], across], sample.also
+        place = down[:, None], across
+        return reflectance[:, *place], codes[place], allowed[place]
 
     def _regions(self, count: int) -> npt.NDArray[np.int64]:
         """Regions 0…count-1 of natural shape: Voronoi cells whose borders are bent by smooth noise."""
@@ -176,12 +219,15 @@ def as_typical_surface(sample: Sample) -> npt.NDArray[np.uint16]:
     return np.where(observed, np.maximum(surface, 1), 0).astype(np.uint16)
 
 
-def under_another_atmosphere(reflectance: Reflectance, generator: np.random.Generator) -> Reflectance:
+def under_another_atmosphere(
+    reflectance: Reflectance, generator: np.random.Generator, atmosphere: Atmosphere = Atmosphere()
+) -> Reflectance:
     """Return (10, height, width) reflectance under random gains, offsets and noise, one draw for the whole tile."""
-    bands = len(reflectance)
-    gain = np.exp(generator.normal(0, 0.14) + generator.normal(0, 0.06, bands))
-    haze = PATH_RADIANCE * generator.normal(0, 0.25) + generator.normal(0, 25, bands)
-    noise = generator.normal(0, 1, reflectance.shape).astype(np.float32) * (8 + 0.015 * reflectance)
+    bands, a = len(reflectance), atmosphere
+    gain = np.exp(generator.normal(0, a.gain) + generator.normal(0, a.band_gain, bands))
+    haze = PATH_RADIANCE * generator.normal(0, a.path_radiance) + generator.normal(0, a.offset, bands)
+    spread = np.float32(a.steady_noise) + np.float32(a.relative_noise) * reflectance
+    noise = generator.standard_normal(reflectance.shape, dtype=np.float32) * spread
     shifted: Reflectance = (
         reflectance * gain.astype(np.float32)[:, None, None] + haze.astype(np.float32)[:, None, None] + noise
     )

@@ -153,6 +153,7 @@ def predict(network: UNet, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[n
     """Return the class index 1…K, (n, height, width) uint8, of patches whose sides are multiples of the stride."""
     network.eval()
     with torch.no_grad():
-        index, _ = PackagedUNet(network)(torch.from_numpy(reflectance.astype(np.int32)))
-    result: npt.NDArray[np.uint8] = index.numpy()
+        image = torch.from_numpy(reflectance.astype(np.int32)).to(next(network.parameters()).device)
+        index, _ = PackagedUNet(network)(image)
+    result: npt.NDArray[np.uint8] = index.cpu().numpy()
     return result

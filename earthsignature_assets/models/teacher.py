@@ -6,6 +6,7 @@ trees of patches that hold several covers. The model was produced for the Dynami
 partnership with National Geographic and the World Resources Institute.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from earthsignature_assets.errors import ModelError
-from earthsignature_assets.models.ground_truth import VOID, Sample
+from earthsignature_assets.models.ground_truth import EUROSAT_CODES, VOID, Sample, class_set
 from earthsignature_assets.models.repository import S2_BANDS
 
 COVERS = ("water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_scrub", "built", "bare", "snow_and_ice")
@@ -58,6 +59,22 @@ _FOUND_IN = {
     "crops": frozenset({"Highway", "Industrial", "River"}),
 }
 _SURE = 0.65
+
+_MAY_BE = {
+    "water": class_set(512),
+    "trees": class_set(222, 313),
+    "grass": class_set(231, 321),
+    "crops": class_set(211, 222),
+    "shrub_and_scrub": class_set(222, 321),
+    "built": class_set(112, 121),
+    "bare": class_set(121, 211, 321),
+}
+"""The classes that a cover leaves open; the others, wetland and snow, are none of our classes."""
+
+_RATHER_SURE = 0.5
+
+_MIXED = frozenset({"Industrial", "Residential"})
+"""Labels of land use: what grows there is also part of it."""
 
 _MARGIN = 64  # its answers are off by up to 0.24 within tens of pixels of the border, so patches are mirrored outward
 
@@ -115,3 +132,18 @@ def refine(sample: Sample, covers: npt.NDArray[np.float32]) -> Sample:
         if sample.label in _FOUND_IN[name]:
             codes = np.where(covers[COVERS.index(name)] >= _SURE, np.uint16(code), codes)
     return sample.with_codes(codes)
+
+
+def supplement(sample: Sample, covers: npt.NDArray[np.float32]) -> Sample:
+    """Say of the pixels without a code which classes the teacher leaves open, where it is rather sure of the cover.
+
+    Args:
+        sample: a EuroSAT patch, refined or not.
+        covers: (9, height, width) float32 of `DynamicWorld.covers` on the same patch.
+    """
+    cover, sure = covers.argmax(axis=0), covers.max(axis=0) >= _RATHER_SURE
+    weak = np.zeros(cover.shape, np.uint16)
+    own = class_set(EUROSAT_CODES[sample.label]) if sample.label in _MIXED else 0
+    for name, classes in _MAY_BE.items():
+        weak[(cover == COVERS.index(name)) & sure] = classes if name == "water" else classes | own
+    return replace(sample, weak=np.where(sample.codes == VOID, weak, np.uint16(0)))

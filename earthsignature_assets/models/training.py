@@ -1,35 +1,36 @@
 """Training: from the data folder to a measured version in the model repository.
 
-    python -m earthsignature_assets.models.training --data DIR --repository DIR --version 1
+    python -m earthsignature_assets.models.training --data DIR --repository DIR --version 2
 
-Needs PyTorch (the extra `train`). Fixed seeds: two runs on one machine with as many threads give one model.
+Needs PyTorch (the extra `train`). Fixed seeds: two runs on one machine with as many threads give one model. A run that
+was killed goes on from its checkpoints when it is started again, and ends with the same weights.
 """
 
-import math
+import json
+import shutil
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import click
 import numpy as np
 import numpy.typing as npt
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import nn
 
-from earthsignature_assets.errors import EarthSignatureError, GroundTruthError
+from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.augmentation import TileMaker, as_typical_surface
-from earthsignature_assets.models.evaluation import judge_patches
+from earthsignature_assets.models.augmentation import as_typical_surface
+from earthsignature_assets.models.evaluation import judge_patches, majority
 from earthsignature_assets.models.export import export
 from earthsignature_assets.models.ground_truth import (
     CLASSES,
     EUROSAT_CODES,
+    VOID,
+    LabelledScene,
     Sample,
     polygon_samples,
     read_eurosat,
@@ -37,148 +38,189 @@ from earthsignature_assets.models.ground_truth import (
     spatial_folds,
     split_polygons,
 )
+from earthsignature_assets.models.learning_curve import LearningCurve, draw_curves
 from earthsignature_assets.models.measurement import describe_version
-from earthsignature_assets.models.network import LOG_SCALE, Architecture, UNet, predict
+from earthsignature_assets.models.network import Architecture
+from earthsignature_assets.models.optimisation import Recipe, predict_any, train
 from earthsignature_assets.models.repository import ModelRepository
-from earthsignature_assets.models.teacher import DynamicWorld, refine
+from earthsignature_assets.models.teacher import DynamicWorld, refine, supplement
 
 _APART_KM = 50.0
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What one training run does; two runs of one recipe on one machine give one network.
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What a version is trained and judged on: patches, training polygons, and the scene with those held out."""
 
-    An epoch is as many tiles as there are samples. `threads` is what PyTorch may use.
+    patches: tuple[Sample, ...]
+    polygons: tuple[Sample, ...]
+    scene: LabelledScene
+    held_out: tuple[int, ...]
+
+    @classmethod
+    def read(cls, data: Path, threads: int = 2) -> Self:
+        """Read the data folder, and let the teacher refine and supplement the labels of the patches.
+
+        Raises:
+            GroundTruthError: a part cannot be read.
+            ModelError: the teacher is missing.
+        """
+        teacher = DynamicWorld(data / "dynamicworld" / "dynamicworld_forward_opset18.onnx", threads)
+        patches = []
+        for patch in read_eurosat(data / "eurosat_ms_geotorchai"):
+            covers = teacher.covers(patch.reflectance)
+            patches.append(supplement(refine(patch, covers), covers))
+        scene = read_hateg(data / "s2_hateg_34TFR_20181016")
+        training, held_out = split_polygons(scene.labels)
+        return cls(tuple(patches), tuple(polygon_samples(scene, training)), scene, held_out)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `train_version` does: the final training, and the shorter ones that cross-validate it.
+
+    With patience in the recipe, the final training keeps the first fold out as its validation region.
     """
 
-    epochs: int = 60
-    seed: int = 20181016
-    side: int = 96
-    batch: int = 16
-    learning_rate: float = 4e-3
-    weight_decay: float = 1e-3
-    threads: int = 2
+    recipe: Recipe = field(default_factory=Recipe)
+    fold_epochs: int = 24
+    folds: int = 4
+    architecture: Architecture = field(default_factory=lambda: Architecture(classes=len(CLASSES)))
 
 
-def train(
-    samples: Sequence[Sample], recipe: Recipe, architecture: Architecture, progress: Progress, title: str
-) -> UNet:
-    """Train a network from random weights.
+def train_version(
+    data: TrainingData, repository: Path, model: ModelVersion, plan: Plan, progress: Progress
+) -> dict[str, Any]:
+    """Cross-validate, train, export and describe a version, and move it into the repository whole.
 
-    Args:
-        samples: the labelled samples; their codes are those of `CLASSES`, or void.
-        recipe: what to do.
-        architecture: the network's width and depth.
-        progress: shows how far the run is and its loss.
-        title: the line that `progress` shows.
+    Checkpoints are in `<repository>/.training/<model>` until the version is there.
+
+    Returns:
+        The version's `evaluation.json`.
 
     Raises:
-        GroundTruthError: no labelled pixel, or the loss is not a number.
+        TrainingError: the loss is not a number, or a checkpoint is of another training.
+        ModelError: the exported graph does not say what the network says.
     """
-    torch.manual_seed(recipe.seed)
-    torch.set_num_threads(recipe.threads)
-    generator = np.random.default_rng(recipe.seed)
-    maker = TileMaker(samples, recipe.side, generator)
-    # Channels last: the CPU's convolutions are a fifth faster.
-    network: UNet = UNet(architecture, *_statistics(maker)).to(memory_format=torch.channels_last)
-    network.train()
-    steps = math.ceil(recipe.epochs * len(samples) / recipe.batch)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.15)
-    task = progress.add_task(title, total=steps)
-    average = math.nan
-    # One worker makes the next batch while the network learns: the order of draws stays fixed.
-    with ThreadPoolExecutor(1) as worker:
-        upcoming = worker.submit(_batch, maker, recipe.batch)
-        for _ in range(steps):
-            images, allowed, weights = upcoming.result()
-            upcoming = worker.submit(_batch, maker, recipe.batch)
-            optimiser.zero_grad(set_to_none=True)
-            loss = masked_loss(network(images.to(memory_format=torch.channels_last)), allowed, weights)
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise GroundTruthError(
-                    f"{title}: the loss became {value}; lower the learning rate or check the samples"
-                )
-            average = value if math.isnan(average) else 0.98 * average + 0.02 * value
-            progress.update(task, advance=1, description=f"{title}, loss {average:.3f}")
-    network.eval()
-    return network
-
-
-def masked_loss(
-    logits: torch.Tensor, allowed: torch.Tensor, weights: torch.Tensor, smoothing: float = 0.05
-) -> torch.Tensor:
-    """Return the weighted cross-entropy of pixels against sets of classes.
-
-    A pixel costs minus the logarithm of the probability of all its allowed classes together, and a share of the
-    mean over all classes (label smoothing, so that 200 patches do not make the network sure of itself).
-
-    Args:
-        logits: (n, classes, height, width).
-        allowed: the same shape, bool; a pixel without any allowed class is void and costs nothing.
-        weights: (n, height, width).
-        smoothing: the share of the mean over all classes.
-    """
-    logarithms = torch.log_softmax(logits, dim=1)
-    known = allowed.any(dim=1)
-    # A void pixel is allowed everything: it costs nothing, without a logarithm of nothing.
-    right = torch.logsumexp(logarithms.masked_fill(~(allowed | ~known[:, None]), -1e4), dim=1)
-    costs = -(1 - smoothing) * right - smoothing * logarithms.mean(dim=1)
-    effective = weights * known
-    return (costs * effective).sum() / effective.sum().clamp(min=1)
-
-
-def _batch(maker: TileMaker, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return reflectance (size, 10, side, side) float32, allowed classes bool, and weights, as in `masked_loss`."""
-    tiles = [maker.tile() for _ in range(size)]
-    codes, also = np.stack([tile.codes for tile in tiles]), np.stack([tile.also for tile in tiles])
-    allowed = np.stack([(codes == code) | (also == code) for code in _codes()], axis=1)
-    images, weights = np.stack([tile.reflectance for tile in tiles]), np.stack([tile.weights for tile in tiles])
-    return torch.from_numpy(images), torch.from_numpy(allowed), torch.from_numpy(weights)
-
-
-def _statistics(maker: TileMaker, tiles: int = 64) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of every band's logarithm over augmented tiles, no data left out."""
-    images = np.stack([maker.tile().reflectance for _ in range(tiles)])
-    observed = images.max(axis=1) > 0
-    logarithms = np.log(np.moveaxis(images, 1, 0)[:, observed] + LOG_SCALE)
-    return [float(value) for value in logarithms.mean(axis=1)], [float(value) for value in logarithms.std(axis=1)]
+    checkpoints = repository / ".training" / str(model)
+    eurosat, curves = cross_validate(data.patches, data.polygons, plan, progress, checkpoints)
+    start = time.process_time()
+    patches, validation = list(data.patches), list[Sample]()
+    if plan.recipe.patience:
+        fold_of = spatial_folds(patches, plan.folds, _APART_KM)
+        validation = [patch for patch, fold in zip(patches, fold_of, strict=True) if fold == 0]
+        patches = [patch for patch, fold in zip(patches, fold_of, strict=True) if fold != 0]
+    network, curve = train(
+        [*patches, *data.polygons],
+        plan.recipe,
+        plan.architecture,
+        progress,
+        str(model),
+        validation=validation,
+        checkpoint=checkpoints / "final.pt",
+    )
+    figures: dict[str, Any] = {
+        "model": str(model),
+        "training": {
+            "samples": len(patches) + len(data.polygons),
+            "epochs": len(curve.losses),
+            "tile_side": plan.recipe.side,
+            "seed": plan.recipe.seed,
+            "threads": plan.recipe.threads,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "seconds": round((time.process_time() - start) / plan.recipe.threads),
+        },
+        "eurosat": eurosat,
+    }
+    repository.mkdir(parents=True, exist_ok=True)
+    # Staged in the same file system, then moved: the repository never holds half a version.
+    with TemporaryDirectory(prefix=".staged-", dir=repository) as staged:
+        folder = ModelRepository(Path(staged)).folder(model)
+        description = export(network, model, folder)
+        describe_version(folder, description, data.scene, data.held_out, figures, plan.recipe.threads)
+        draw_curves({**curves, "all of it": curve}, folder / "learning_curves.png", f"Training of {model}")
+        evaluation: dict[str, Any] = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        _publish(Path(staged), repository, model)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return evaluation
 
 
 def cross_validate(
     patches: Sequence[Sample],
     polygons: Sequence[Sample],
-    recipe: Recipe,
-    architecture: Architecture,
-    folds: int,
+    plan: Plan,
     progress: Progress,
-) -> dict[str, Any]:
-    """Train once a fold without the fold's places, and judge the fold's patches; the counts sum over folds."""
-    fold_of = spatial_folds(patches, folds, _APART_KM)
+    checkpoints: Path | None = None,
+) -> tuple[dict[str, Any], dict[str, LearningCurve]]:
+    """Train once a fold without the fold's places, and judge the fold's patches.
+
+    Nothing is chosen by the fold's own patches: their accuracy is watched, and the last epoch counts.
+
+    Returns:
+        The figures, whose counts sum over folds, with the most frequent code of every patch (`answers`), by which
+        two versions can be compared patch by patch; and the learning curve of every fold.
+    """
+    recipe = replace(plan.recipe, epochs=plan.fold_epochs, patience=0)
+    fold_of = spatial_folds(patches, plan.folds, _APART_KM)
     predicted: dict[str, npt.NDArray[np.uint16]] = {}
-    for fold in range(folds):
+    curves = {}
+    table = np.array([0, *_codes()], np.uint16)
+    for fold in range(plan.folds):
         seen = [patch for patch, other in zip(patches, fold_of, strict=True) if other != fold]
-        network = train([*seen, *polygons], recipe, architecture, progress, f"fold {fold + 1} of {folds}")
-        for patch, other in zip(patches, fold_of, strict=True):
-            if other == fold:
-                predicted[patch.name] = _code_table()[predict(network, as_typical_surface(patch)[None])[0]]
+        kept_out = [patch for patch, other in zip(patches, fold_of, strict=True) if other == fold]
+        title = f"fold {fold + 1} of {plan.folds}"
+        network, curves[title] = train(
+            [*seen, *polygons],
+            recipe,
+            plan.architecture,
+            progress,
+            title,
+            validation=kept_out,
+            checkpoint=checkpoints / f"fold-{fold + 1}.pt" if checkpoints else None,
+        )
+        for patch in kept_out:
+            predicted[patch.name] = table[predict_any(network, as_typical_surface(patch))]
     answers = [predicted[patch.name] for patch in patches]
     figures = judge_patches(patches, answers, EUROSAT_CODES, _codes())
-    return {"folds": folds, "apart_km": _APART_KM, "epochs": recipe.epochs, **figures}
+    each = {patch.name: patch_answer(patch, answer) for patch, answer in zip(patches, answers, strict=True)}
+    head = {"folds": plan.folds, "apart_km": _APART_KM, "epochs": recipe.epochs}
+    return {**head, **figures, "answers": each}, curves
+
+
+def patch_answer(patch: Sample, predicted: npt.NDArray[np.uint16]) -> dict[str, Any]:
+    """A patch's code by its label, its most frequent predicted code, and the share of its labelled pixels found."""
+    code = EUROSAT_CODES[patch.label]
+    own = predicted[patch.codes == code] if code != VOID else predicted[:0].ravel()
+    seen = own if patch.label == "River" else predicted
+    return {
+        "code": code,
+        "predicted": majority(seen) if seen.size else None,
+        "right": round(float((own == code).mean()), 4) if own.size else None,
+    }
 
 
 def _codes() -> list[int]:
     return [entry.code for entry in CLASSES]
 
 
-def _code_table() -> npt.NDArray[np.uint16]:
-    return np.array([0, *_codes()], np.uint16)
+def progress_bars(console: Console) -> Progress:
+    """The bars that show a training: title and loss, steps, time gone and time to go."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def outcome(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """The two figures that say most: held-out patches of EuroSAT, and held-out pixels of Hațeg over five classes."""
+    return {
+        "eurosat_held_out_patches": evaluation["eurosat"]["patches"]["overall_accuracy"],
+        "hateg_held_out_pixels": evaluation["hateg"]["pixels_grouped"]["overall_accuracy"],
+    }
 
 
 @click.command(context_settings={"show_default": True})
@@ -204,12 +246,22 @@ def _code_table() -> npt.NDArray[np.uint16]:
     default=Recipe.epochs,
     help="Epochs of the final training; one is as many tiles as there are samples.",
 )
-@click.option("--fold-epochs", type=click.IntRange(1), default=32, help="Epochs of every cross-validation training.")
-@click.option("--folds", type=click.IntRange(2), default=4, help="Cross-validation folds over EuroSAT.")
+@click.option(
+    "--fold-epochs", type=click.IntRange(1), default=Plan.fold_epochs, help="Epochs of every cross-validation training."
+)
+@click.option("--folds", type=click.IntRange(2), default=Plan.folds, help="Cross-validation folds over EuroSAT.")
+@click.option(
+    "--patience",
+    type=click.IntRange(0),
+    default=Recipe.patience,
+    help="Stop the final training after so many epochs without a better accuracy on the first fold, which it then does "
+    "not see; 0 trains on all of it to the end.",
+)
 @click.option("--width", type=click.IntRange(4), default=Architecture.width, help="Channels at the full resolution.")
 @click.option("--depth", type=click.IntRange(1, 5), default=Architecture.depth, help="Halvings of the resolution.")
 @click.option("--seed", type=int, default=Recipe.seed, help="The seed of everything random in training.")
 @click.option("--threads", type=click.IntRange(1), default=Recipe.threads, help="Threads of PyTorch and ONNX Runtime.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default=Recipe.device, help="Where PyTorch computes.")
 def main(
     data: Path,
     repository: Path,
@@ -218,65 +270,36 @@ def main(
     epochs: int,
     fold_epochs: int,
     folds: int,
+    patience: int,
     width: int,
     depth: int,
     seed: int,
     threads: int,
+    device: str,
 ) -> None:
     """Train, cross-validate, export and describe one version of the land-cover model.
 
-    Writes model.onnx, model.json, evaluation.json, evaluation.png and card.md into the version's folder, and
-    config.pbtxt beside it.
+    Writes model.onnx, model.json, evaluation.json, evaluation.png, learning_curves.png and card.md into the version's
+    folder, and config.pbtxt beside it. Run it again after a kill: it goes on from the last epoch.
     """
     console = Console()
-    architecture = Architecture(classes=len(CLASSES), width=width, depth=depth)
-    recipe = Recipe(epochs=epochs, seed=seed, threads=threads)
+    plan = Plan(
+        recipe=Recipe(epochs=epochs, seed=seed, patience=patience, threads=threads, device=device),
+        fold_epochs=fold_epochs,
+        folds=folds,
+        architecture=Architecture(classes=len(CLASSES), width=width, depth=depth),
+    )
     try:
         model = ModelVersion(name, version)
-        teacher = DynamicWorld(data / "dynamicworld" / "dynamicworld_forward_opset18.onnx", threads)
-        raw = read_eurosat(data / "eurosat_ms_geotorchai")
-        patches = [refine(patch, teacher.covers(patch.reflectance)) for patch in raw]
-        scene = read_hateg(data / "s2_hateg_34TFR_20181016")
-        training, held_out = split_polygons(scene.labels)
-        polygons = polygon_samples(scene, training)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console) as progress:
-            fold_recipe = replace(recipe, epochs=fold_epochs)
-            eurosat = cross_validate(patches, polygons, fold_recipe, architecture, folds, progress)
-            start = time.perf_counter()
-            network = train([*patches, *polygons], recipe, architecture, progress, str(model))
-            seconds = time.perf_counter() - start
-        figures: dict[str, Any] = {
-            "model": str(model),
-            "training": {
-                "samples": len(patches) + len(polygons),
-                "epochs": epochs,
-                "tile_side": recipe.side,
-                "seed": seed,
-                "threads": threads,
-                "parameters": sum(parameter.numel() for parameter in network.parameters()),
-                "seconds": round(seconds),
-            },
-            "eurosat": eurosat,
-        }
-        repository.mkdir(parents=True, exist_ok=True)
-        # Staged in the same file system, then moved: the repository never holds half a version.
-        with TemporaryDirectory(prefix=".staged-", dir=repository) as staged:
-            folder = ModelRepository(Path(staged)).folder(model)
-            description = export(network, model, folder)
-            accuracy = describe_version(folder, description, scene, held_out, figures, threads)
-            _publish(Path(staged), repository, model)
+        with progress_bars(console) as progress:
+            evaluation = train_version(TrainingData.read(data, threads), repository, model, plan, progress)
     except EarthSignatureError as error:
         raise click.ClickException(str(error)) from error
+    figures = outcome(evaluation)
     console.print(
-        f"{model} written to {ModelRepository(repository).folder(model)}: Hațeg held-out pixels {accuracy:.1%} over "
-        f"five classes, EuroSAT held-out patches {eurosat['patches']['overall_accuracy']:.1%}."
+        f"{model} written to {ModelRepository(repository).folder(model)}: Hațeg held-out pixels "
+        f"{figures['hateg_held_out_pixels']:.1%} over five classes, EuroSAT held-out patches "
+        f"{figures['eurosat_held_out_patches']:.1%}."
     )
 
 

@@ -1,6 +1,10 @@
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+# Left out where PyTorch is absent: tests/services/test_training.py runs them in an environment that has it.
+collect_ignore = [] if find_spec("torch") else ["test_network.py", "test_optimisation.py", "test_training.py"]
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from earthsignature_assets.errors import GroundTruthError
-from earthsignature_assets.models.augmentation import PATH_RADIANCE, TileMaker, as_surface, as_typical_surface
-from earthsignature_assets.models.ground_truth import Sample
+from earthsignature_assets.models.augmentation import (
+    PATH_RADIANCE,
+    STILL,
+    WEAK_WEIGHT,
+    TileMaker,
+    as_surface,
+    as_typical_surface,
+)
+from earthsignature_assets.models.ground_truth import Sample, class_set
 
 
 def _sample(code: int, level: str, value: int, side: int = 64, source: str = "EuroSAT") -> Sample:
@@ -30,13 +37,14 @@ def test_a_label_s_second_meaning_stays_on_its_pixels() -> None:
     samples = [replace(_sample(121, "L2A", 6000), also={121: 112}), _sample(512, "L2A", 100)]
     maker = TileMaker(samples, 96, np.random.default_rng(4))
     for tile in (maker.tile() for _ in range(20)):
-        np.testing.assert_array_equal(tile.also, np.where(tile.codes == 121, 112, 0))
+        expected = np.select([tile.codes == 121, tile.codes == 512], [class_set(121, 112), class_set(512)], 0)
+        np.testing.assert_array_equal(tile.allowed, expected)
 
 
 def test_tiles_are_the_same_for_one_seed_and_differ_for_another() -> None:
     samples = [_sample(313, "L1C", 2000), _sample(512, "L2A", 200)]
     one, again, other = (TileMaker(samples, 96, np.random.default_rng(seed)).tile() for seed in (5, 5, 6))
-    for name in ("reflectance", "codes", "also", "weights"):
+    for name in ("reflectance", "codes", "allowed", "weights"):
         np.testing.assert_array_equal(getattr(one, name), getattr(again, name))
     assert not np.array_equal(one.reflectance, other.reflectance)
 
@@ -72,6 +80,24 @@ def test_few_labelled_pixels_weigh_more() -> None:
     assert max(float(maker.tile().weights.max()) for _ in range(10)) > 3
     even = TileMaker([_sample(313, "L2A", 2000)], 96, np.random.default_rng(2))
     assert {float(even.tile().weights.max()) for _ in range(5)} == {1.0}
+
+
+def test_pixels_of_the_teacher_alone_weigh_less_and_stay_on_their_place() -> None:
+    sample = _sample(313, "L2A", 2000)
+    sample.codes[32:] = 0
+    weak = np.zeros((64, 64), np.uint16)
+    weak[48:] = class_set(222, 313)
+    tile = TileMaker([replace(sample, weak=weak)], 64, np.random.default_rng(3)).tile()
+    of_teacher = (tile.codes == 0) & (tile.allowed > 0)
+    assert of_teacher.any()
+    assert (tile.allowed[of_teacher] == class_set(222, 313)).all()
+    assert (tile.weights[of_teacher] == WEAK_WEIGHT).all()
+    assert (tile.weights[tile.codes > 0] >= 1).all()
+
+
+def test_without_variation_a_tile_of_level_2a_keeps_its_reflectance() -> None:
+    maker = TileMaker([_sample(313, "L2A", 2000)], 64, np.random.default_rng(0), STILL)
+    assert any((maker.tile().reflectance == 2000).all() for _ in range(10))
 
 
 def test_samples_without_labels_are_refused() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from earthsignature_assets.errors import ModelError
-from earthsignature_assets.models.ground_truth import EUROSAT_CODES, Sample, read_eurosat
-from earthsignature_assets.models.teacher import COVERS, DynamicWorld, refine
+from earthsignature_assets.models.ground_truth import EUROSAT_CODES, Sample, class_set, read_eurosat
+from earthsignature_assets.models.teacher import COVERS, DynamicWorld, refine, supplement
 
 
 def _patch(label: str) -> Sample:
@@ -41,6 +41,28 @@ def test_the_teacher_takes_labels_away_and_finds_sure_covers(label: str, expecte
 def test_a_cover_that_is_not_sure_names_no_class() -> None:
     refined = refine(_patch("Highway"), _covers(("water", 0.5), ("crops", 0.5), ("trees", 0.5)))
     assert refined.codes[0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("Forest", [(512,), (112, 121), (222, 313)]),
+        ("Residential", [(512,), (112, 121), (222, 313, 112)]),
+        ("Highway", [(512,), (112, 121), (222, 313)]),
+    ],
+)
+def test_the_teacher_leaves_classes_open_where_it_is_rather_sure(label: str, expected: list[tuple[int, ...]]) -> None:
+    patch = _patch(label)
+    blank = patch.with_codes(np.zeros_like(patch.codes))
+    covers = _covers(("water", 0.9), ("built", 0.5), ("trees", 0.8))
+    weak = supplement(blank, covers).weak
+    assert weak is not None
+    assert weak[0].tolist() == [class_set(*codes) for codes in expected]
+    assert supplement(patch, covers).weak[0].tolist() == [
+        0 if code else w for code, w in zip(patch.codes[0], weak[0], strict=True)
+    ]
+    unsure = supplement(blank, _covers(("water", 0.4), ("built", 0.4), ("snow_and_ice", 0.9)))
+    assert unsure.weak[0].tolist() == [0, 0, 0]
 
 
 def test_an_absent_teacher_is_named(tmp_path: Path) -> None:
