@@ -24,7 +24,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.augmentation import as_typical_surface
-from earthsignature_assets.models.evaluation import judge_patches, majority
+from earthsignature_assets.models.confusion import majority
+from earthsignature_assets.models.evaluation import judge_patches
 from earthsignature_assets.models.export import export
 from earthsignature_assets.models.ground_truth import (
     CLASSES,
