@@ -19,6 +19,7 @@ from rasterio.shutil import copy as copy_raster
 
 from earthsignature_assets.errors import ProductError, UnknownClassError
 from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.memory import return_free_memory
 from earthsignature_assets.nomenclature import CLASSES, NO_DATA, known_codes
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA, Asset
@@ -77,6 +78,7 @@ def write_rasters(
         ]
     for written in writing:
         written.result()
+    return_free_memory()
 
 
 def write_land_cover(path: Path, codes: npt.NDArray[np.uint16], grid: PixelGrid, codec: Codec = Codec.DEFLATE) -> None:

@@ -13,6 +13,7 @@ from rasterio.errors import RasterioError
 
 from earthsignature_assets.errors import ProductError
 from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.memory import return_free_memory
 from earthsignature_assets.nomenclature import NO_DATA, known_codes
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.geobuf import encode_feature_collection
@@ -24,6 +25,7 @@ from earthsignature_assets.products.style import qgis_style
 
 _POLYGONS_AT_ONCE = 16_384
 _CACHE_MB = 64
+_ROWS_AT_ONCE = 1024
 
 
 def validate_files(draft: Draft, folder: Path) -> dict[int, float]:
@@ -37,6 +39,7 @@ def validate_files(draft: Draft, folder: Path) -> dict[int, float]:
         if asset is not Asset.ITEM and not (folder / asset.value).is_file():
             raise ProductError(f"{draft.product_id}: {asset.value} is missing")
     areas_m2 = _check_rasters(draft, folder)
+    return_free_memory()
     if (folder / Asset.STYLE.value).read_bytes() != qgis_style():
         raise ProductError(f"{draft.product_id}: {Asset.STYLE.value} is not the style of the 44 classes")
     _check_polygons(draft, folder, frozenset(areas_m2))
@@ -57,10 +60,15 @@ def _check_rasters(draft: Draft, folder: Path) -> dict[int, float]:
             f"{draft.product_id}: {Asset.LAND_COVER.value} holds {unknown[:5]}, which are no CORINE level-3 codes"
         )
     confidence = _read_raster(draft, folder, Asset.CONFIDENCE, draft.grid, np.dtype(np.uint8), CONFIDENCE_NO_DATA)
-    if not np.array_equal(confidence != CONFIDENCE_NO_DATA, codes != NO_DATA):
-        raise ProductError(f"{draft.product_id}: {Asset.CONFIDENCE.value} has no data elsewhere than the land cover")
-    if ((confidence > 100) & (confidence != CONFIDENCE_NO_DATA)).any():
-        raise ProductError(f"{draft.product_id}: {Asset.CONFIDENCE.value} holds values above 100 percent")
+    for first in range(0, len(codes), _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        valid = confidence[rows] != CONFIDENCE_NO_DATA
+        if not np.array_equal(valid, codes[rows] != NO_DATA):
+            raise ProductError(
+                f"{draft.product_id}: {Asset.CONFIDENCE.value} has no data elsewhere than the land cover"
+            )
+        if confidence[rows].max(where=valid, initial=0) > 100:
+            raise ProductError(f"{draft.product_id}: {Asset.CONFIDENCE.value} holds values above 100 percent")
     coarse = draft.grid.at_resolution(CLOUD_RESOLUTION_M)
     cloud = _read_raster(draft, folder, Asset.CLOUD_MASK, coarse, np.dtype(np.uint8), None)
     if cloud.max(initial=0) > 1:
