@@ -81,8 +81,13 @@ def _fetch(
         return client.download(product.product_id, asset, path, model=product.model, on_progress=show)
 
     if form == "geotiff":
-        for asset in ("land_cover", "cloud_mask"):
-            yield _described(download(asset, folder / f"{name}_{asset}.tif"))
+        # QGIS takes the style of the classes from the .qml beside the raster.
+        for asset, ending in (
+            ("land_cover", "land_cover.tif"),
+            ("style", "land_cover.qml"),
+            ("cloud_mask", "cloud_mask.tif"),
+        ):
+            yield _described(download(asset, folder / f"{name}_{ending}"))
     elif form == "geoparquet":
         yield _described(download("polygons", folder / f"{name}.parquet"))
     elif form == "geojson":

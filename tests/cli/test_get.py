@@ -35,8 +35,9 @@ def test_rasters_are_the_published_files(address: str, deployment: Any, tmp_path
     assert result.exit_code == 0
     written = [Path(line.split("  ")[0]) for line in result.stdout.splitlines()]
     name, store = deployment.product.product_id, deployment.workspace.store
-    assert written == [tmp_path / "new" / f"{name}_{part}.tif" for part in ("land_cover", "cloud_mask")]
-    for path, asset in zip(written, (Asset.LAND_COVER, Asset.CLOUD_MASK), strict=True):
+    assets = (Asset.LAND_COVER, Asset.STYLE, Asset.CLOUD_MASK)
+    assert written == [tmp_path / "new" / f"{name}_{asset.value}" for asset in assets]
+    for path, asset in zip(written, assets, strict=True):
         assert path.read_bytes() == store.read(deployment.product, asset)
     assert sorted(path for path in (tmp_path / "new").iterdir()) == sorted(written)
 
@@ -117,6 +118,6 @@ def test_one_damaged_product_does_not_keep_back_the_others(deployment: Any, tmp_
     with service_process(store, tmp_path / "service.log") as address:
         result = get(address, tmp_path / "new")
     assert result.exit_code == 1
-    assert len(result.stdout.splitlines()) == 1
+    assert len(result.stdout.splitlines()) == 2
     assert "1 of 1 products failed" in result.stderr
     assert "DATA_LOSS" in result.stderr
