@@ -21,7 +21,7 @@ from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.store import ProductStore
 from earthsignature_assets.products.verification import verify
-from earthsignature_grpc.creation import create_v1, create_v2
+from earthsignature_grpc.creation.publication import create_v1, create_v2
 from earthsignature_grpc.creator import ProductCreator
 from earthsignature_grpc.geobuf import read_frame
 from earthsignature_grpc.tokens import Role, TokenFile

@@ -1,0 +1,72 @@
+"""What a CreateProduct request says of its product.
+
+The facts are properties of the Geobuf in the request, of its one Feature or of its FeatureCollection: `product_id` and
+`model`, and if known `sensed_at`, `cloud_cover`, `confidence` (percent) and `source` (a URL).
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from earthsignature_assets.errors import InvalidKeyError, QueryError
+from earthsignature_assets.grid import tile_grid
+from earthsignature_assets.keys import ModelVersion, SceneKey, parse_product_id, relative_orbit_of
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a request says of its product; `field` is where it says it."""
+
+    field: str
+    product_id: str
+    model: ModelVersion
+    sensed_at: dt.datetime
+    cloud_cover_percent: float | None
+    confidence_percent: int
+    source: str
+
+    @property
+    def tile(self) -> str:
+        """The MGRS tile that the product name carries."""
+        return self.product_id.split("_")[5][1:]
+
+    @property
+    def scene(self) -> SceneKey:
+        """The scene that the product shows."""
+        return SceneKey(self.sensed_at.date(), relative_orbit_of(self.product_id), self.tile)
+
+
+def read_facts(properties: dict[str, Any], field: str) -> Facts:
+    """The facts among the properties of a Geobuf.
+
+    Raises:
+        QueryError: one is missing, or is none.
+    """
+
+    def wrong(name: str, why: object) -> QueryError:
+        return QueryError(field, f"property {name} {why}")
+
+    for name in ("product_id", "model"):
+        if not isinstance(properties.get(name), str):
+            raise wrong(name, "is missing or no text; the request's feature or feature collection must carry it")
+    try:
+        product_id = parse_product_id(properties["product_id"])
+        tile_grid(product_id.split("_")[5][1:])
+        model = ModelVersion.parse(properties["model"])
+        named = dt.datetime.strptime(product_id.split("_")[2], "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC)
+        sensed_at = dt.datetime.fromisoformat(properties.get("sensed_at", named.isoformat()))
+    except (InvalidKeyError, ValueError, TypeError) as error:
+        raise QueryError(field, f"properties product_id, model or sensed_at: {error}") from error
+    if sensed_at.tzinfo is None or abs(sensed_at - named) > dt.timedelta(days=1):
+        raise wrong("sensed_at", f"{sensed_at} has no time zone or is not of the day in the product name")
+    numbers: dict[str, float | None] = {}
+    for name in ("cloud_cover", "confidence"):
+        value = properties.get(name)
+        if value is not None and not (type(value) in (int, float) and 0 <= value <= 100):
+            raise wrong(name, f"is {value!r}; give a percentage, 0 to 100, or leave it out")
+        numbers[name] = value
+    source = properties.get("source", product_id)
+    if not isinstance(source, str) or not 0 < len(source) <= 2000 or not source.isprintable():
+        raise wrong("source", "is no URL; give that of the STAC item, or leave it out")
+    confidence = round(numbers["confidence"] or 0)
+    return Facts(field, product_id, model, sensed_at, numbers["cloud_cover"], confidence, source)
