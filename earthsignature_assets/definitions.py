@@ -7,8 +7,10 @@ from earthsignature_assets.assets.discovered_items import discovered_items
 from earthsignature_assets.assets.land_cover_polygons import land_cover_polygons
 from earthsignature_assets.assets.land_cover_product import land_cover_product
 from earthsignature_assets.assets.land_cover_raster import land_cover_raster
+from earthsignature_assets.assets.model_evaluation import model_evaluation
 from earthsignature_assets.assets.patches import patches
 from earthsignature_assets.assets.segmentation import segmentation
+from earthsignature_assets.assets.training_set import training_set
 from earthsignature_assets.automation.jobs import discovery_job, land_cover_job, patches_job
 from earthsignature_assets.automation.model_versions import registered_models
 from earthsignature_assets.automation.renewed_scenes import renewed_scenes
@@ -35,21 +37,15 @@ def definitions(settings: Settings) -> dg.Definitions:
             land_cover_raster,
             land_cover_polygons,
             land_cover_product,
+            training_set,
+            model_evaluation,
         ],
         jobs=[discovery_job, patches_job, land_cover_job, patch_retention_job],
         schedules=[daily_discovery, nightly_patch_retention],
         sensors=[accepted_scenes, renewed_scenes, registered_models, working_window],
         resources={
             "workspace": Workspace.of(settings),
-            "imagery": ImagerySource(
-                provider_name=settings.provider,
-                provider_file=settings.provider_file,
-                stac_api=settings.stac_api,
-                area_of_interest=settings.area,
-                max_cloud_percent=settings.max_cloud_percent,
-                min_clear_percent=settings.min_clear_percent,
-                masks=settings.masks,
-            ),
+            "imagery": ImagerySource.of(settings),
             "engine": InferenceEngine.of(settings),
             "cartography": Cartography(
                 min_area_ha=settings.min_area_ha, tolerance_m=settings.tolerance_m, codec_name=settings.codec

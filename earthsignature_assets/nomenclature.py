@@ -140,6 +140,16 @@ def class_of(code: int) -> LandCoverClass:
         raise UnknownClassError(f"{code} is no CORINE level-3 code (111…523, 44 classes)") from None
 
 
+def name_at_level(code: int, level: int) -> str:
+    """Return the name of a level-3 code's class of level 1, 2 or 3: 313 is "Mixed forest", "Forests" at level 2.
+
+    Raises:
+        UnknownClassError: the code is none of the 44.
+    """
+    entry = class_of(code)
+    return {1: LEVEL_1_NAMES[entry.level_1], 2: LEVEL_2_NAMES[entry.level_2], 3: entry.name}[level]
+
+
 def parse_class(text: str) -> LandCoverClass:
     """Return the class that a text names: a level-3 code or an official English name, in any case.
 

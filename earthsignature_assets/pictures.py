@@ -18,6 +18,7 @@ from earthsignature_assets.nomenclature import class_of, palette
 RGB = npt.NDArray[np.uint8]
 
 _MARGIN = 16
+_TITLE = 30
 _INK = (33, 37, 41)
 _PAPER = (255, 255, 255)
 _FRAME = (173, 181, 189)
@@ -83,34 +84,67 @@ def side_by_side(panels: Sequence[Panel], legend: Sequence[int] = (), title: str
         title: the line above everything, left out when empty.
         panel_height: the height in pixels of every panel.
     """
-    font, small = ImageFont.load_default(18), ImageFont.load_default(14)
-    images = [
-        cv2.resize(
-            panel.image,
-            (round(panel.image.shape[1] * panel_height / panel.image.shape[0]), panel_height),
-            interpolation=cv2.INTER_AREA if panel.image.shape[0] > panel_height else cv2.INTER_NEAREST,
-        )
-        for panel in panels
+    placed, left = [], _MARGIN
+    for panel in panels:
+        image = _at_height(panel.image, panel_height)
+        placed.append((Panel(panel.title, image), left, 0))
+        left += image.shape[1] + _MARGIN
+    return _sheet(placed, left, _TITLE + panel_height, legend, title)
+
+
+def input_truth_prediction(
+    image: RGB, truth: RGB, prediction: RGB, legend: Sequence[int] = (), title: str = "", panel_height: int = 640
+) -> RGB:
+    """Lay out a model's work as its users know it: the input left, ground truth right above, prediction right below.
+
+    Args:
+        image: the input, true colour.
+        truth: the ground truth of the same place in official colours, void white.
+        prediction: the prediction of the same place.
+        legend: the level-3 codes to explain, in this order.
+        title: the line above everything, left out when empty.
+        panel_height: the height in pixels of the input.
+    """
+    half = (panel_height - _TITLE - _MARGIN) // 2
+    left = _at_height(image, panel_height)
+    above, below = _at_height(truth, half), _at_height(prediction, half)
+    column = _MARGIN + left.shape[1] + _MARGIN
+    placed = [
+        (Panel("input", left), _MARGIN, 0),
+        (Panel("ground truth", above), column, 0),
+        (Panel("prediction", below), column, panel_height - half),
     ]
-    width = max(sum(image.shape[1] for image in images) + _MARGIN * (len(images) + 1), 640)
+    return _sheet(placed, column + above.shape[1] + _MARGIN, _TITLE + panel_height, legend, title)
+
+
+def _at_height(image: RGB, height: int) -> RGB:
+    interpolation = cv2.INTER_AREA if image.shape[0] > height else cv2.INTER_NEAREST
+    size = (round(image.shape[1] * height / image.shape[0]), height)
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
+
+
+def _sheet(placed: Sequence[tuple[Panel, int, int]], width: int, bottom: int, legend: Sequence[int], title: str) -> RGB:
+    """Paper with panels whose titles begin at x, y, and a legend below `bottom`."""
+    font, small = ImageFont.load_default(18), ImageFont.load_default(14)
+    width = max(width, 640)
     columns = max(1, (width - _MARGIN) // 300)
-    legend_rows = -(-len(legend) // columns)
     head = 34 if title else 0
-    height = head + 30 + panel_height + _MARGIN + legend_rows * 24 + _MARGIN
+    legend_top = head + bottom + _MARGIN
+    height = legend_top + -(-len(legend) // columns) * 24 + _MARGIN
     sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     if title:
         draw.text((_MARGIN, 10), title, _INK, font)
-    left = _MARGIN
-    for panel, image in zip(panels, images, strict=True):
-        draw.text((left, head + 8), panel.title, _INK, small)
-        sheet.paste(Image.fromarray(image), (left, head + 30))
-        draw.rectangle((left - 1, head + 29, left + image.shape[1], head + 30 + panel_height), outline=_FRAME, width=1)
-        left += image.shape[1] + _MARGIN
+    for panel, left, above in placed:
+        top = head + above + _TITLE
+        rows, across = panel.image.shape[:2]
+        draw.text((left, top - 22), panel.title, _INK, small)
+        sheet.paste(Image.fromarray(panel.image), (left, top))
+        draw.rectangle((left - 1, top - 1, left + across, top + rows), outline=_FRAME, width=1)
     for position, code in enumerate(legend):
         entry = class_of(code)
         x = _MARGIN + position % columns * 300
-        y = head + 30 + panel_height + _MARGIN + position // columns * 24
+        y = legend_top + position // columns * 24
         draw.rectangle((x, y, x + 22, y + 16), fill=entry.rgb, outline=_FRAME)
         name = entry.name if len(entry.name) <= 34 else entry.name[:33] + "…"
         draw.text((x + 30, y), f"{code} {name}", _INK, small)

@@ -15,14 +15,9 @@ DAY, SCENE, SCENE_MODEL = "day", "scene", "scene × model"
 
 def test_assets_partitions_and_order_are_as_published() -> None:
     graph = defs.resolve_asset_graph()
-    names = {
-        dg.DailyPartitionsDefinition: DAY,
-        dg.DynamicPartitionsDefinition: SCENE,
-        dg.MultiPartitionsDefinition: SCENE_MODEL,
-    }
     found = {
         key.to_user_string(): (
-            names[type(graph.get(key).partitions_def)],
+            _partitions(graph.get(key).partitions_def),
             sorted(parent.to_user_string() for parent in graph.get(key).parent_keys),
         )
         for key in graph.get_all_asset_keys()
@@ -35,14 +30,22 @@ def test_assets_partitions_and_order_are_as_published() -> None:
         "land_cover_raster": (SCENE_MODEL, ["segmentation"]),
         "land_cover_polygons": (SCENE_MODEL, ["land_cover_raster"]),
         "land_cover_product": (SCENE_MODEL, ["land_cover_polygons", "land_cover_raster"]),
+        "training_set": (None, []),
+        "model_evaluation": ("model_version", ["training_set"]),
     }
+
+
+def _partitions(definition: dg.PartitionsDefinition | None) -> str | None:
+    if isinstance(definition, dg.DynamicPartitionsDefinition):
+        return definition.name
+    return {dg.DailyPartitionsDefinition: DAY, dg.MultiPartitionsDefinition: SCENE_MODEL}.get(type(definition))
 
 
 def test_every_asset_says_what_it_is() -> None:
     graph = defs.resolve_asset_graph()
     for key in graph.get_all_asset_keys():
         assert graph.get(key).description
-        assert graph.get(key).group_name in ("imagery", "land_cover")
+        assert graph.get(key).group_name in ("imagery", "land_cover", "models")
         assert graph.get(key).kinds
         assert graph.get(key).owners == ["team:earthsignature"]
         assert graph.get(key).code_version

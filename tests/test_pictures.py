@@ -3,7 +3,15 @@ import io
 import numpy as np
 from PIL import Image
 
-from earthsignature_assets.pictures import Panel, land_cover, overview, png, side_by_side, true_colour
+from earthsignature_assets.pictures import (
+    Panel,
+    input_truth_prediction,
+    land_cover,
+    overview,
+    png,
+    side_by_side,
+    true_colour,
+)
 
 
 def test_no_data_is_white_and_bright_ground_saturates() -> None:
@@ -35,3 +43,15 @@ def test_panels_stand_side_by_side_with_a_legend() -> None:
     assert sheet.shape[1] == plain.shape[1]
     assert (sheet.reshape(-1, 3) == (255, 0, 0)).all(axis=1).any()
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(sheet)))), sheet)
+
+
+def test_the_input_is_left_the_truth_right_above_and_the_prediction_right_below() -> None:
+    red, green, blue = (np.full((60, 60, 3), rgb, np.uint8) for rgb in ((255, 0, 0), (0, 166, 0), (0, 204, 242)))
+    sheet = input_truth_prediction(red, green, blue, legend=[211], title="A scene")
+    (rows, columns), (top_rows, top_columns), (low_rows, low_columns) = (
+        np.nonzero((sheet == image[0, 0]).all(axis=-1)) for image in (red, green, blue)
+    )
+    assert columns.max() < top_columns.min() == low_columns.min()
+    assert top_rows.max() < low_rows.min()
+    assert (rows.min(), rows.max()) == (top_rows.min(), low_rows.max())
+    assert (sheet == (255, 255, 168)).all(axis=-1).any()

@@ -21,7 +21,12 @@ OWNERS = ["team:earthsignature"]
 
 def picture(image: RGB) -> dg.MarkdownMetadataValue:
     """A picture within the event itself."""
-    return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(png(image)).decode()})")
+    return png_picture(png(image))
+
+
+def png_picture(content: bytes) -> dg.MarkdownMetadataValue:
+    """A PNG within the event itself."""
+    return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(content).decode()})")
 
 
 def table(rows: Sequence[Mapping[str, str | int | float | bool | None]]) -> dg.TableMetadataValue:

@@ -23,7 +23,7 @@ _why = click.option("--why", required=True, help="The reason, for those who come
 @click.pass_context
 @reported
 def models(context: click.Context, home: Path) -> None:
-    """Model versions: list, show, register, quantise, serve by Triton, promote, retire. Alone it lists them."""
+    """Model versions: register, evaluate, promote, retire, quantise, serve by Triton. Alone it lists them."""
     from earthsignature_assets.cli.models import ModelDesk
 
     context.obj = ModelDesk(settings_of(home), Console())
@@ -58,6 +58,33 @@ def register_model(desk: "ModelDesk", source: str) -> None:
     SOURCE is a folder with model.json and model.onnx, or the name of a version that was retired and takes part again.
     """
     desk.register(source)
+
+
+@models.command("training-set")
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_obj
+@reported
+def make_training_set(desk: "ModelDesk", recipe: Path) -> None:
+    """Cut images and their ground truth into labelled samples, split by space.
+
+    RECIPE is a TOML file; docs/models.md says what may stand in it. The set is HOME/training_sets/<its name>.
+    """
+    desk.make_training_set(recipe)
+
+
+@models.command("evaluate")
+@click.argument("model")
+@click.option("--set", "name", default="", help="Training set: its name or folder; by default the newest.")
+@click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
+@click.option("--against", default="", help="Version to compare with; by default the promoted one.")
+@click.pass_obj
+@reported
+def evaluate_model(desk: "ModelDesk", model: str, name: str, split: str, against: str) -> None:
+    """Judge a version on held-out samples, beside the current one: promote or hold, and why.
+
+    Figures, page and picture are in HOME/evaluations/<model>.
+    """
+    desk.evaluate(model, name, split, against)
 
 
 @models.command("quantise")

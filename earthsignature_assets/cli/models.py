@@ -7,15 +7,22 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
+from earthsignature_assets.cli.bar import bar
 from earthsignature_assets.cli.chain import open_instance
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.evaluation_report import PAGE, evaluate_version, evaluation_summary
+from earthsignature_assets.models.spatial_split import Split
+from earthsignature_assets.models.training_recipe import read_recipe
+from earthsignature_assets.models.training_set_builder import build_training_set
 from earthsignature_assets.models.triton import TritonTarget, write_triton_repository
-from earthsignature_assets.nomenclature import class_of
+from earthsignature_assets.nomenclature import class_of, name_at_level
 from earthsignature_assets.partitions import model_versions
 from earthsignature_assets.products.catalogue import Promotion
+from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.resources.training_images import open_images
 from earthsignature_assets.resources.workspace import Workspace
 
 
@@ -71,6 +78,49 @@ class ModelDesk:
         card = self._repository.folder(model) / "card.md"
         if card.is_file():
             self._console.print(Markdown(card.read_text(encoding="utf-8")))
+
+    def make_training_set(self, path: Path) -> None:
+        """Make a training set, and print its balance and what was left out.
+
+        Raises:
+            GroundTruthError: the recipe or a source cannot be used.
+        """
+        recipe = read_recipe(path)
+        images = open_images(recipe, self._workspace, ImagerySource.of(self._settings))
+        with bar(self._console, f"Cutting {recipe.name}") as watcher:
+            made = build_training_set(recipe, images, self._workspace.training_sets_root / recipe.name, watcher)
+        splits = list(made.report["splits"])
+        table = Table(title=f"{recipe.name}: {len(made)} samples in {made.folder}")
+        for column in ("class, as far as the labels go", "pixels", *splits):
+            table.add_column(column, justify="left" if column.startswith("class") else "right")
+        table.add_row("samples", "", *(str(made.report["splits"][split]["samples"]) for split in splits))
+        for entry in made.report["classes"]:
+            name = f"{entry['name']} {name_at_level(entry['code'], entry['level'])}"
+            table.add_row(name, f"{entry['pixels']:,}", *(f"{entry[split]:,}" for split in splits))
+        self._console.print(table)
+        for remark in made.report["remarks"]:
+            self._console.print(
+                f"[yellow]{remark['count']:,} {remark['what']}[/] of {remark['source']}: {remark['reason']}"
+            )
+        if unseen := made.report["classes_without_a_pixel"]:
+            self._console.print(f"Classes of the schemes without a pixel: {', '.join(map(str, unseen))}")
+
+    def evaluate(self, text: str, name: str, split: str, against: str) -> None:
+        """Judge a version, and print the verdict.
+
+        Raises:
+            InvalidKeyError: no model version.
+            ModelError: a version is not in the repository.
+            GroundTruthError: there is no training set, or its split is empty.
+        """
+        model = self._known(text)
+        current = self._known(against) if against else self._workspace.promoted_model()
+        folder = self._workspace.evaluations_root / str(model)
+        held_out = self._workspace.training_set(name)
+        with bar(self._console, f"Judging {model}") as watcher:
+            evaluation = evaluate_version(self._repository, model, current, held_out, Split(split), folder, watcher)
+        self._console.print(Markdown(evaluation_summary(evaluation.figures)))
+        self._console.print(f"The whole of it: {folder / PAGE}")
 
     def quantise(self, text: str, version: int, data: Path) -> None:
         """Write a version in int8 into the repository, and print its agreement with its source next to its pace.

@@ -2,14 +2,12 @@
 
 import datetime as dt
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from earthsignature_assets.assets.progress import watched
+from earthsignature_assets.cli.bar import bar
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.errors import ItemError, NoSuchSceneError
 from earthsignature_assets.imagery.discovery import discover_tile
@@ -51,25 +49,15 @@ def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, c
             raise NoSuchSceneError(f"nothing to segment of {parse_tile(tile)} on {day}: {reasons}")
         for scene in accepted:
             began = time.monotonic()
-            with _bar(console, f"Fetching and splitting {scene}"):
+            with bar(console, f"Fetching and splitting {scene}") as watcher, watched(watcher):
                 chain.fetch(scene)
             fetched = time.monotonic()
             console.print(f"Fetched and split {scene} [dim]{fetched - began:.1f} s[/]")
-            with _bar(console, f"Segmenting {scene} by {model} and publishing"):
+            with bar(console, f"Segmenting {scene} by {model} and publishing") as watcher, watched(watcher):
                 product = chain.segment(scene, model)
             console.print(f"Segmented by {model} and published [dim]{time.monotonic() - fetched:.1f} s[/]")
             console.print(f"Published [bold]{Workspace.of(settings).store.address(product, Asset.ITEM)}[/]")
     console.print(f"Serve it: [bold]earthsignature serve --home {settings.home}[/]")
-
-
-@contextmanager
-def _bar(console: Console, title: str) -> Iterator[None]:
-    """Show how far the long step of a run is, for as long as the run takes."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(title, total=None)
-        with watched(lambda done, of: progress.update(task, completed=done, total=of)):
-            yield
 
 
 def _check_usable(items: list[dict[str, Any]], provider: Provider) -> None:

@@ -15,7 +15,7 @@ from earthsignature_assets.models.block_counts import FEWEST_BLOCKS, scores
 from earthsignature_assets.models.calibration import calibration
 from earthsignature_assets.models.evaluation_table import Scheme, block_counts, tally
 from earthsignature_assets.models.graph import Graph, padded
-from earthsignature_assets.models.paired_test import PairedTest, Verdict, paired_test, verdict
+from earthsignature_assets.models.paired_test import PairedTest, Verdict, first_verdict, paired_test, verdict
 from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, ModelRepository
 from earthsignature_assets.models.spatial_split import Split
 from earthsignature_assets.models.training_set import TrainingSet
@@ -70,7 +70,7 @@ def answer(
         counted, lost = tally(held_out.truth(number), predicted, confidence)
         unanswered += lost
         brought_down += row["level"] == "L1C" and description.level == "L2A"
-        region = row["region"] or row["image"]
+        region = row["region"] or f"UTM zone {row['epsg'] % 100}"
         tables.append(counted.assign(sample=row["name"], cell=row["cell"], region=region, image=row["image"]))
         if progress:
             progress(done, len(numbers))
@@ -113,10 +113,10 @@ def evaluate(candidate: Answers, current: Answers | None, held_out: TrainingSet,
         split: the split that they answered.
     """
     block = candidate.block
-    test, decision = None, Verdict(True, "there is no current version to compare with: look at the figures first")
+    own = block_counts(candidate.table, Scheme.AS_LABELLED, block)
+    test, decision = None, first_verdict(own)
     if current is not None:
-        one, other = (block_counts(side.table, Scheme.AS_LABELLED, block) for side in (candidate, current))
-        test = paired_test(one, other)
+        test = paired_test(own, block_counts(current.table, Scheme.AS_LABELLED, block))
         decision = verdict(test)
     figures: dict[str, Any] = {
         "model": str(candidate.description.model),
@@ -129,6 +129,7 @@ def evaluate(candidate: Answers, current: Answers | None, held_out: TrainingSet,
             "cells": int(candidate.table["cell"].nunique()),
         },
         "blocks": block,
+        "independence": independence(candidate.description, held_out),
         "unanswered_pixels": candidate.unanswered,
         "level_1c_samples_with_path_radiance_taken_off": candidate.brought_down,
         "as_labelled": _judged(candidate.table, Scheme.AS_LABELLED, block),
@@ -140,6 +141,15 @@ def evaluate(candidate: Answers, current: Answers | None, held_out: TrainingSet,
         "verdict": {"promote": decision.promote, "reason": decision.reason},
     }
     return Evaluation(candidate, current.description.model if current else None, test, decision, figures)
+
+
+def independence(description: ModelDescription, held_out: TrainingSet) -> str:
+    """One clause on whether a version may have seen the samples that it is judged by."""
+    if description.training_set == held_out.identity:
+        return f"{description.model} was trained on other places of this very set"
+    if description.training_set:
+        return f"{description.model} was trained on another set, whose places may be among these"
+    return f"{description.model} does not say what it was trained on: it may have seen these places"
 
 
 def _judged(table: pd.DataFrame, scheme: Scheme, block: str) -> dict[str, Any]:

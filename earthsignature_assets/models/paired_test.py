@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from earthsignature_assets.models.block_counts import FEWEST_BLOCKS, REPLICATES, BlockCounts, Interval, bounds
+from earthsignature_assets.models.block_counts import FEWEST_BLOCKS, REPLICATES, BlockCounts, Interval, bounds, scores
 from earthsignature_assets.models.confusion import class_figures, mean_f1, overall_accuracy
 
 SIGNIFICANT = 0.05
@@ -126,3 +126,17 @@ def verdict(test: PairedTest) -> Verdict:
         named = ", ".join(f"{name} ({loss.value:+.2f})" for name, loss in lost.items())
         return Verdict(False, f"{told}, but these classes lose F1: {named}")
     return Verdict(True, f"better than the current version on {test.blocks} blocks: {told}")
+
+
+def first_verdict(counts: BlockCounts) -> Verdict:
+    """Judge a version that has none before it: it must beat always telling the commonest class."""
+    blocks = len(counts.blocks)
+    if blocks < FEWEST_BLOCKS:
+        return Verdict(False, f"{blocks} blocks are too few to judge a version on (at least {FEWEST_BLOCKS})")
+    accuracy = scores(counts).overall_accuracy
+    total = counts.total.counts
+    commonest = float(total.sum(axis=1).max() / total.sum())
+    told = f"accuracy {accuracy.value:.2f} ({accuracy.low:.2f} … {accuracy.high:.2f}), commonest class {commonest:.2f}"
+    if accuracy.low <= commonest:
+        return Verdict(False, f"no better than always telling the commonest class: {told}")
+    return Verdict(True, f"there is no current version to compare with; {told}")

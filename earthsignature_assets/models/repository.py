@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from earthsignature_assets.errors import InvalidKeyError, ModelError, UnknownClassError
 from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.input_range import InputRange
 from earthsignature_assets.nomenclature import class_of
 
 S2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
@@ -53,7 +54,8 @@ class ModelDescription:
     `stride` is the network's total down-sampling in pixels, `receptive_field` the side in pixels of the square
     that one output depends on, `halo` the margin in pixels read around a patch (at least half the receptive
     field, a multiple of the stride), `core` the side in pixels of what a window answers for, without its halo: as
-    large as memory allows, because halos cost. `sha256` is that of `model.onnx`.
+    large as memory allows, because halos cost. `sha256` is that of `model.onnx`. `training_range` is the range of the
+    reflectance that training saw, and `training_set` the identity of the training set; a version may lack them.
     """
 
     model: ModelVersion
@@ -66,6 +68,8 @@ class ModelDescription:
     classes: tuple[PredictedClass, ...]
     sha256: str
     core: int = 896
+    training_range: InputRange | None = None
+    training_set: str = ""
 
     def __post_init__(self) -> None:
         if self.stride < 1 or self.halo % self.stride or self.halo * 2 < self.receptive_field - 1:
@@ -75,6 +79,8 @@ class ModelDescription:
             )
         if self.core < 1 or self.core % self.stride:
             raise ModelError(f"{self.model}: core {self.core} must be a multiple of the stride {self.stride}")
+        if self.training_range is not None and len(self.training_range.bands) != len(self.bands):
+            raise ModelError(f"{self.model}: training_range needs one range a band, for {len(self.bands)} bands")
         if not 1 <= len(self.classes) <= 254:
             raise ModelError(f"{self.model}: a model tells 1 to 254 classes, not {len(self.classes)}")
         for entry in self.classes:
@@ -98,6 +104,7 @@ class ModelDescription:
     def to_json(self) -> str:
         """The text of `model.json`."""
         content = asdict(self) | {"model": self.model.name, "version": self.model.version}
+        content["training_range"] = self.training_range.to_json() if self.training_range else None
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -120,6 +127,8 @@ class ModelDescription:
                 classes=tuple(PredictedClass(**entry) for entry in content["classes"]),
                 sha256=content["sha256"],
                 core=int(content.get("core", cls.core)),
+                training_range=InputRange.from_json(found) if (found := content.get("training_range")) else None,
+                training_set=str(content.get("training_set", "")),
             )
         except (ValueError, KeyError, TypeError, InvalidKeyError) as error:
             raise ModelError(f"model.json cannot be read: {error!r}") from error

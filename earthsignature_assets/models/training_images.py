@@ -23,17 +23,27 @@ from earthsignature_assets.models.truth_raster import Remark, TruthRaster
 
 
 class Image(Protocol):
-    """A scene, or a part of one, on a 10 m grid.
+    """A scene, or a part of one, on a 10 m grid."""
 
-    `name` is unique in a set; `level` is "L1C" or "L2A"; `region` is the recipe's word for where it is, or empty;
-    `provenance` is what the set's report says of where it comes from.
-    """
+    @property
+    def name(self) -> str:
+        """Unique in a set."""
 
-    name: str
-    level: str
-    region: str
-    grid: PixelGrid
-    provenance: Mapping[str, Any]
+    @property
+    def level(self) -> str:
+        """`L1C` or `L2A`."""
+
+    @property
+    def region(self) -> str:
+        """The recipe's word for where it is, or empty."""
+
+    @property
+    def grid(self) -> PixelGrid:
+        """The 10 m grid."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What the set's report says of where it comes from."""
 
     def read(self, rows: slice, columns: slice) -> npt.NDArray[np.uint16]:
         """Reflectance × 10000 of a window: (10, rows, columns) uint16, 0 = no data."""

@@ -6,7 +6,7 @@ import geopandas
 from shapely.geometry import box, mapping
 
 from earthsignature_assets.models.label_scheme import code_name
-from earthsignature_assets.nomenclature import class_of
+from earthsignature_assets.nomenclature import name_at_level
 
 _LABEL = "https://stac-extensions.github.io/label/v1.0.1/schema.json"
 _FIRST_IMAGE = "2015-06-27T00:00:00Z"
@@ -20,8 +20,8 @@ def training_set_item(frame: geopandas.GeoDataFrame, report: dict[str, Any]) -> 
         report: the set's report.
     """
     west, south, east, north = (round(float(value), 6) for value in frame.total_bounds)
-    names = [class_of(entry["code"]).name for entry in report["classes"]]
     times = sorted(image["sensed_at"] for image in report["images"] if image.get("sensed_at"))
+    classes = [(name_at_level(entry["code"], entry["level"]), entry["pixels"]) for entry in report["classes"]]
     # Patches such as EuroSAT's have no date: any image of Sentinel-2 until the set was made.
     first, last = (times[0], times[-1]) if times else (_FIRST_IMAGE, report["made_at"])
     return {
@@ -41,16 +41,14 @@ def training_set_item(frame: geopandas.GeoDataFrame, report: dict[str, Any]) -> 
             "label:tasks": ["segmentation"],
             "label:methods": ["manual"],
             "label:properties": None,
-            "label:classes": [{"name": None, "classes": names}],
+            "label:classes": [{"name": None, "classes": [name for name, _ in classes]}],
             "label:description": "; ".join(
                 f"{entry['name']} ({code_name(entry['code'], entry['level'])})" for entry in report["classes"]
             ),
             "label:overviews": [
                 {
                     "property_key": None,
-                    "counts": [
-                        {"name": class_of(entry["code"]).name, "count": entry["pixels"]} for entry in report["classes"]
-                    ],
+                    "counts": [{"name": name, "count": pixels} for name, pixels in classes],
                 }
             ],
             "earthsignature:splits": {split: part["samples"] for split, part in report["splits"].items()},

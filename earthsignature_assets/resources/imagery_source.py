@@ -2,7 +2,7 @@
 
 import datetime as dt
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 
@@ -12,6 +12,7 @@ from earthsignature_assets.imagery.discovery import discover_day
 from earthsignature_assets.imagery.provider import Provider
 from earthsignature_assets.imagery.provider_file import provider_named
 from earthsignature_assets.imagery.verdicts import CloudPolicy
+from earthsignature_assets.resources.settings import Settings
 
 
 class ImagerySource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -24,6 +25,19 @@ class ImagerySource(dg.ConfigurableResource):  # type: ignore[type-arg]
     max_cloud_percent: float = 60.0
     min_clear_percent: float = 5.0
     masks: str = DEFAULT_MASKS.name
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The imagery of a deployment."""
+        return cls(
+            provider_name=settings.provider,
+            provider_file=settings.provider_file,
+            stac_api=settings.stac_api,
+            area_of_interest=settings.area,
+            max_cloud_percent=settings.max_cloud_percent,
+            min_clear_percent=settings.min_clear_percent,
+            masks=settings.masks,
+        )
 
     @property
     def provider(self) -> Provider:

@@ -5,6 +5,8 @@
 <home>/segmentations/<model>/<scene>.zarr   transient
 <home>/drafts/<model>/<scene>/              products before their publication
 <home>/models/                              registered model versions, in the layout of Triton
+<home>/training_sets/<name>/                labelled samples, split by space
+<home>/evaluations/<model>/                 how good a version is on held-out samples
 <home>/retired_models.json                  which versions take no part in new runs
 <home>/store/                               the published products and their catalogue, unless they are elsewhere
 """
@@ -14,11 +16,13 @@ from typing import Self
 
 import dagster as dg
 
+from earthsignature_assets.errors import GroundTruthError
 from earthsignature_assets.imagery.day_archive import DayArchive
 from earthsignature_assets.imagery.provider import DEFAULT_PROVIDER
 from earthsignature_assets.imagery.retention import RetentionPolicy
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.retirement import RetiredModels
+from earthsignature_assets.models.training_set import SAMPLES, TrainingSet
 from earthsignature_assets.products.store import ProductStore
 from earthsignature_assets.resources.settings import Settings
 
@@ -83,6 +87,38 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     def drafts_root(self) -> Path:
         """Where products are prepared, a folder for each model version."""
         return Path(self.home) / "drafts"
+
+    @property
+    def training_sets_root(self) -> Path:
+        """Where the training sets are, a folder for each."""
+        return Path(self.home) / "training_sets"
+
+    def training_set(self, name: str = "") -> TrainingSet:
+        """A training set by its name or folder; the newest one of the home where the name is empty.
+
+        Raises:
+            GroundTruthError: there is none.
+        """
+        root = self.training_sets_root
+        if name:
+            return TrainingSet(root / name if (root / name).is_dir() else Path(name).expanduser())
+        found = sorted(root.glob(f"*/{SAMPLES}"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise GroundTruthError(f"there is no training set in {root}: materialise `training_set` first")
+        return TrainingSet(found[-1].parent)
+
+    def promoted_model(self) -> ModelVersion | None:
+        """The version that was promoted last; None where none was."""
+        if not self.store.has_catalogue():
+            return None
+        with self.store.open_catalogue(read_only=True) as catalogue:
+            promotions = catalogue.promotions()
+        return promotions[0].model if promotions else None
+
+    @property
+    def evaluations_root(self) -> Path:
+        """Where the evaluations are, a folder for each model version."""
+        return Path(self.home) / "evaluations"
 
     def patches(self, scene: SceneKey) -> Path:
         """Where a scene's patches are."""
