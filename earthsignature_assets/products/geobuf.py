@@ -8,7 +8,8 @@ are strings, because some decoders misread what is absent or signed.
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import shapely
@@ -72,15 +73,19 @@ def encode_product_feature(product: Product) -> bytes:
         "categories": sorted(product.class_codes),
         "model": str(product.model),
     }
-    values = b"".join(_field(13, _field(6, json.dumps(value).encode())) for value in facts.values())
-    numbers = [index for number in range(len(facts)) for index in (number, number)]
-    feature = (
-        _field(1, _geometry(product.footprint))
-        + _field(11, product.product_id.encode())
-        + values
-        + _packed(14, numbers)
-    )
-    return _data(tuple(facts), 5, feature)
+    return encode_feature(product.footprint, product.product_id, facts)
+
+
+def encode_feature(shape: BaseGeometry, feature_id: str, properties: Mapping[str, Any]) -> bytes:
+    """The `geobufproto.Data` of one feature: a polygon or multipolygon in EPSG:4326, its properties as JSON values.
+
+    Raises:
+        ProductError: the shape is neither.
+    """
+    values = b"".join(_field(13, _field(6, json.dumps(value).encode())) for value in properties.values())
+    numbers = [index for number in range(len(properties)) for index in (number, number)]
+    feature = _field(1, _geometry(shape)) + _field(11, feature_id.encode()) + values + _packed(14, numbers)
+    return _data(tuple(properties), 5, feature)
 
 
 def _iso(moment: dt.datetime) -> str:

@@ -10,6 +10,7 @@ with EarthSignatureClient("localhost:50051") as client:
 from earthsignature_grpc.client.answers import PolygonProduct, ProductName, RasterProduct
 from earthsignature_grpc.client.asynchronous import AsyncEarthSignatureClient
 from earthsignature_grpc.client.channel import Tls
+from earthsignature_grpc.client.creation import ProductFacts
 from earthsignature_grpc.client.downloads import Progress
 from earthsignature_grpc.client.listing import (
     AreaSummary,
@@ -41,6 +42,7 @@ __all__ = [
     "News",
     "PolygonOptions",
     "PolygonProduct",
+    "ProductFacts",
     "ProductFilters",
     "ProductName",
     "Progress",

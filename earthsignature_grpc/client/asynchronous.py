@@ -5,7 +5,7 @@ import math
 import tempfile
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Literal, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
 import grpc
 from shapely.geometry.base import BaseGeometry
@@ -16,9 +16,10 @@ from earthsignature_assets.errors import (
     ServiceUnavailableError,
     SupersededError,
 )
-from earthsignature_grpc.client import requests
+from earthsignature_grpc.client import creation, requests
 from earthsignature_grpc.client.answers import PolygonProduct, ProductName, RasterProduct
 from earthsignature_grpc.client.channel import Connection, Tls
+from earthsignature_grpc.client.creation import ProductFacts
 from earthsignature_grpc.client.downloads import Download, OnProgress
 from earthsignature_grpc.client.faults import fault_of
 from earthsignature_grpc.client.listing import AreaSummary, ModelEntry, News, PublishedProduct
@@ -31,6 +32,9 @@ from earthsignature_grpc.client.requests import (
     SummaryFilters,
 )
 from earthsignature_grpc.client.retries import Attempts, RetryPolicy
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 AnswerT = TypeVar("AnswerT")
 
@@ -174,6 +178,39 @@ class AsyncEarthSignatureClient:
                 except ServiceUnavailableError as error:
                     fault = error
                 await asyncio.sleep(attempts.delay_s(fault))
+
+    async def create_v1(
+        self,
+        land_cover: bytes | Path,
+        cloud_mask: bytes | Path,
+        *,
+        footprint: BaseGeometry | None = None,
+        **facts: Unpack[ProductFacts],
+    ) -> None:
+        """Publish a product of your own from its rasters, whose polygons the service derives. Needs a writer's token.
+
+        Args:
+            land_cover: GeoTIFF of CORINE level-3 codes, uint16, 0 = no data, on the 10 m grid of the tile.
+            cloud_mask: GeoTIFF of 0 (clear) and 1 (cloud), uint8, at 20 m over the same area.
+            footprint: polygon of the valid area, EPSG:4326; by default the outline of the valid pixels.
+            **facts: what is known of the product, see `ProductFacts`.
+
+        Raises:
+            AlreadyExistsError: the service has it. After a connection that broke it may be this very call's.
+        """
+        await self._ask(creation.create_v1(land_cover, cloud_mask, footprint, facts))
+
+    async def create_v2(self, polygons: "gpd.GeoDataFrame", **facts: Unpack[ProductFacts]) -> None:
+        """Publish a product of your own from its polygons, which the service draws as a raster. Needs a writer's token.
+
+        Args:
+            polygons: any CRS; `code` is the CORINE level-3 class, `mean_confidence`, if there, percent.
+            **facts: what is known of the product, see `ProductFacts`.
+
+        Raises:
+            AlreadyExistsError: the service has it. After a connection that broke it may be this very call's.
+        """
+        await self._ask(creation.create_v2(polygons, facts))
 
     async def read(self, product_id: str, asset: str, *, model: str | None = None) -> bytes:
         """One file of a product, checked, in memory.

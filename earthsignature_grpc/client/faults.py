@@ -5,6 +5,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from earthsignature_assets.errors import (
+    AlreadyExistsError,
     CredentialError,
     EarthSignatureError,
     NoSuchProductError,
@@ -44,6 +45,8 @@ def fault_of(error: grpc.RpcError, target: str) -> EarthSignatureError:
         return ServiceUnavailableError(f"{target}: {message} ({code.name}); try again later", retry_after_s)
     if code is grpc.StatusCode.NOT_FOUND:
         return NoSuchProductError(message)
+    if code is grpc.StatusCode.ALREADY_EXISTS:
+        return AlreadyExistsError(message)
     if code is grpc.StatusCode.ABORTED:
         return SupersededError(message)
     if code is _NOT_IN_TIME:

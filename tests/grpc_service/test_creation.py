@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import grpc
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from google.rpc.error_details_pb2 import BadRequest
 from grpc_status import rpc_status
 from rasterio.io import MemoryFile
 
-from earthsignature_assets.errors import BusyError, QueryError
+from earthsignature_assets.errors import AlreadyExistsError, BusyError, QueryError
 from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.store import ProductStore
 from earthsignature_assets.products.verification import verify
+from earthsignature_grpc.client import AsyncEarthSignatureClient, EarthSignatureClient
 from earthsignature_grpc.creation.publication import create_v1, create_v2
 from earthsignature_grpc.creator import ProductCreator
 from earthsignature_grpc.geobuf import read_frame
@@ -417,3 +419,61 @@ async def test_only_a_few_may_wait(stubs, tmp_path) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_the_python_clients_create_from_rasters_and_from_polygons(start_server, tokens, writer, tmp_path) -> None:
+    facts = {"model": MODEL, "sensed_at": dt.datetime(2026, 5, 1, 10, 17, tzinfo=dt.UTC), "source": "https://a.example"}
+    (tmp_path / "cloud.tif").write_bytes(_tiff(_cloud(), COARSE))
+    west, south, east, north = GRID.bounds
+    boxes = [shapely.box(west, south, east, north), shapely.box(east, south, east + 400, north)]
+    frame = gpd.GeoDataFrame({"code": [312, 211], "mean_confidence": [70.0, 55.5]}, geometry=boxes, crs=GRID.epsg)
+    from_rasters, from_polygons = PRODUCT_ID, PRODUCT_ID.replace("101559", "101600")
+
+    async def create_from_polygons(address: str) -> None:
+        async with AsyncEarthSignatureClient(address, token=writer, timeout_s=60) as client:
+            await client.create_v2(frame, product_id=from_polygons, **facts)
+            with pytest.raises(AlreadyExistsError):
+                await client.create_v2(frame, product_id=from_polygons, **facts)
+
+    with (
+        start_server(tmp_path / "store", "--tokens", str(tokens.path), log=tmp_path / "log") as (address, _),
+        EarthSignatureClient(address, token=writer, timeout_s=60) as client,
+    ):
+        client.create_v1(
+            _tiff(_codes()),
+            tmp_path / "cloud.tif",
+            footprint=GRID.footprint(),
+            product_id=from_rasters,
+            confidence_percent=80,
+            cloud_cover_percent=12.5,
+            **facts,
+        )
+        asyncio.run(create_from_polygons(address))
+        made = {product.product_id: product for product in client.segmentations_v1()}
+        frames = [answer.frame() for answer in client.polygons_v2()]
+        drawn = {frame.attrs["product_id"]: frame for frame in frames}
+    assert made.keys() == drawn.keys() == {from_rasters, from_polygons}
+    assert (made[from_rasters].land_cover_array().to_numpy() == _codes()).all()
+    assert made[from_rasters].cloud_cover_percent == 12.5
+    sent = drawn[from_polygons]
+    assert sorted(zip(sent["code"], sent["mean_confidence"], strict=True)) == [(211, 55.5), (312, 70.0)]
+
+
+@pytest.mark.parametrize(
+    ("frame", "remedy"),
+    [
+        (gpd.GeoDataFrame({"code": [312]}, geometry=[GRID.footprint()]), "a CRS"),
+        (gpd.GeoDataFrame({"class": [312]}, geometry=[GRID.footprint()], crs=4326), "`code`"),
+        (gpd.GeoDataFrame({"code": ["312"]}, geometry=[GRID.footprint()], crs=4326), "`code`"),
+        (gpd.GeoDataFrame({"code": [999]}, geometry=[GRID.footprint()], crs=4326), "999"),
+        (gpd.GeoDataFrame({"code": [312]}, geometry=[shapely.Point(0, 0)], crs=4326), "geometries"),
+    ],
+)
+def test_a_frame_that_is_no_land_cover_is_refused_before_it_is_sent(frame: gpd.GeoDataFrame, remedy: str) -> None:
+    with EarthSignatureClient("localhost:1") as client, pytest.raises(QueryError, match=remedy):
+        client.create_v2(frame, product_id=PRODUCT_ID, model=MODEL)
+
+
+def test_a_raster_that_cannot_be_read_is_named_before_it_is_sent(tmp_path: Path) -> None:
+    with EarthSignatureClient("localhost:1") as client, pytest.raises(QueryError, match="land_cover"):
+        client.create_v1(tmp_path / "absent.tif", b"", product_id=PRODUCT_ID, model=MODEL)
