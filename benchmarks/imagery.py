@@ -115,8 +115,8 @@ def _read_through(scene: "Scene") -> float:
     from earthsignature_assets.models.repository import S2_BANDS
 
     started = time.perf_counter()
-    rows = sum(block.reflectance.shape[1] for block in read_blocks(scene, S2_BANDS, PATCH_SIZE))
-    assert rows == scene.grid.height
+    pixels = sum(block.no_data.size for block in read_blocks(scene, S2_BANDS, PATCH_SIZE, 4 * PATCH_SIZE))
+    assert pixels == scene.grid.width * scene.grid.height
     return time.perf_counter() - started
 
 

@@ -67,10 +67,10 @@ def _tile(options: Options, kind: str, side: int) -> "PatchStore":
     product = "S2B_MSIL2A_20260501T100559_N0511_R022_T32TQM_20260501T120000"
     columns = np.arange(side) % source.shape[2]
     with create_patch_store(path, grid, scene.bands, PATCH_SIZE, product_id=product) as writer:
-        for first in range(0, side, PATCH_SIZE):
-            rows = slice(first, min(first + PATCH_SIZE, side))
+        for window in grid.whole.split(PATCH_SIZE, side):
+            rows = window.rows
             reflectance = source[:, np.arange(rows.start, rows.stop) % source.shape[1]][:, :, columns]
             reflectance[:, ~valid[rows]] = 0
-            writer.write(rows, reflectance, ~valid[rows], np.zeros_like(valid[rows]))
+            writer.write(window, reflectance, ~valid[rows], np.zeros_like(valid[rows]))
     shutil.rmtree(options.folder / "tile-source.zarr")
     return PatchStore(path)

@@ -5,6 +5,7 @@ next multiple of 60 m so that the 10, 20 and 60 m grids nest. Source: MGRS lette
 origins of ESA's tiling grid, which the tests compare against published items and footprints.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,6 +23,39 @@ _BANDS = "CDEFGHJKLMNPQRSTUVWX"
 _ROWS = "ABCDEFGHJKLMNPQRSTUV"
 _COLUMNS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")
 _SQUARE_M = 100_000
+
+
+@dataclass(frozen=True)
+class PixelWindow:
+    """Rows and columns of a grid, both with a start and a stop."""
+
+    rows: slice
+    columns: slice
+
+    @property
+    def index(self) -> tuple[slice, slice]:
+        """What cuts the window out of an array of the whole grid."""
+        return self.rows, self.columns
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, in pixels."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    def split(self, rows_each: int, columns_each: int) -> Iterator[Self]:
+        """Windows of a size that fill this one, from the upper left, row after row; the last ones may be smaller."""
+        for row in range(self.rows.start, self.rows.stop, rows_each):
+            rows = slice(row, min(row + rows_each, self.rows.stop))
+            for column in range(self.columns.start, self.columns.stop, columns_each):
+                yield type(self)(rows, slice(column, min(column + columns_each, self.columns.stop)))
+
+    def within(self, outer: Self) -> Self:
+        """This window as it lies in an array of an outer one."""
+        rows, columns = (
+            slice(side.start - whole.start, side.stop - whole.start)
+            for side, whole in zip(self.index, outer.index, strict=True)
+        )
+        return type(self)(rows, columns)
 
 
 @dataclass(frozen=True)
@@ -59,6 +93,11 @@ class PixelGrid:
             self.left_m + self.width * self.resolution_m,
             self.top_m,
         )
+
+    @property
+    def whole(self) -> PixelWindow:
+        """The window that is all of the grid."""
+        return PixelWindow(slice(0, self.height), slice(0, self.width))
 
     @property
     def pixel_area_m2(self) -> float:

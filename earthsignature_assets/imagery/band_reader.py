@@ -4,7 +4,9 @@ Timeouts and tries are those of `remote`; no directory listings; neighbouring ra
 """
 
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,7 +18,7 @@ from rasterio.session import DummySession, Session
 from rasterio.windows import Window
 
 from earthsignature_assets.errors import BandError, ConfigurationError, EarthSignatureError, ProviderUnavailableError
-from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.grid import PixelGrid, PixelWindow
 from earthsignature_assets.imagery import remote
 from earthsignature_assets.imagery.access import Access
 from earthsignature_assets.imagery.signing import SIGNER
@@ -25,7 +27,6 @@ _GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
-    "GDAL_CACHEMAX": 256 << 20,  # bytes; the default grows to a twentieth of the memory
     "GDAL_NUM_THREADS": "1",
     # Otherwise a file that could not be reached once counts as missing for the life of the process.
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
@@ -33,6 +34,40 @@ _GDAL_OPTIONS = {
 _SECRET = re.compile(r"(sig|Signature|X-Amz-Signature)=[^&\s'\"]+")
 _REMEDY = "once the provider has mended the file, materialise `discovered_items` of its day again"
 ResultT = TypeVar("ResultT")
+NumberT = TypeVar("NumberT", np.uint8, np.uint16)
+
+
+class _BlockCache:
+    """How many bytes of decoded blocks GDAL may keep: what the open scenes need, and not a twentieth of the memory.
+
+    GDAL has one cache a process. A cache that is too small decodes blocks again for each row of windows.
+    """
+
+    _LEAST = 64 << 20
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._needed = 0
+
+    @contextmanager
+    def held(self, size_bytes: int) -> Iterator[None]:
+        """Let the cache hold so much more while the block runs."""
+        with self._lock:
+            self._needed += size_bytes
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._needed -= size_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """What GDAL is told."""
+        return max(self._LEAST, self._needed)
+
+
+BLOCK_CACHE = _BlockCache()
+"""The process's cache of blocks."""
 
 
 class _Credentials(Session):  # type: ignore[misc]
@@ -52,11 +87,12 @@ def gdal_environment(access: Access | None = None) -> Any:
         CredentialError: the provider's S3 endpoint needs a credential that is not in the environment.
     """
     session = _Credentials(access.s3.gdal_options()) if access and access.s3 else DummySession()
-    return rasterio.Env(session, **_GDAL_OPTIONS, **remote.POLICY.gdal_options())
+    options = _GDAL_OPTIONS | remote.POLICY.gdal_options()
+    return rasterio.Env(session, GDAL_CACHEMAX=BLOCK_CACHE.size_bytes, **options)
 
 
 class BandReader:
-    """One open band. Not for two threads at once."""
+    """One open band. Threads that read it take turns."""
 
     def __init__(self, item_id: str, band: str, href: str, access: Access | None = None) -> None:
         """Open a band, within the `gdal_environment` of the same access.
@@ -76,23 +112,42 @@ class BandReader:
             raise BandError(f"item {item_id}: band {band} ({href}) has no north-up grid in a known CRS; {_REMEDY}")
         self.grid = PixelGrid(epsg, affine.c, affine.f, affine.a, self._dataset.width, self._dataset.height)
         self._no_data = self._dataset.nodata
+        self._turn = threading.Lock()
 
-    def read(self, rows: slice) -> npt.NDArray[np.uint16]:
-        """Read whole rows: (rows, width) uint16, 0 where the file says no data.
+    @property
+    def row_of_blocks_bytes(self) -> int:
+        """What a row of the file's blocks takes when it is decoded."""
+        height, width = self._dataset.block_shapes[0]
+        columns = -(-self.grid.width // width) * width
+        return int(height * columns * np.dtype(self._dataset.dtypes[0]).itemsize)
+
+    def read(self, window: PixelWindow, out: npt.NDArray[NumberT]) -> npt.NDArray[NumberT]:
+        """Read a window, 0 where the file says no data.
+
+        Args:
+            window: what of the band's grid.
+            out: where the numbers go, of the window's shape; what its type cannot hold becomes its nearest number.
+
+        Returns:
+            `out`.
 
         Raises:
             BandError: the file is damaged.
             ProviderUnavailableError: its server does not answer.
         """
-        window = Window(0, rows.start, self.grid.width, rows.stop - rows.start)
-        values: npt.NDArray[np.uint16] = self._with_fresh_token(
-            f"cannot be read at rows {rows.start}…{rows.stop}",
-            lambda: self._dataset.read(1, window=window),
-            self._reopen,
-        )
-        if self._no_data not in (None, 0):
-            values = np.where(values == self._no_data, 0, values)
-        return values.astype(np.uint16, copy=False)
+        rows, columns = window.rows, window.columns
+        place = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+
+        def read() -> None:
+            if self._no_data in (None, 0):
+                self._dataset.read(1, window=place, out=out)
+            else:
+                values = self._dataset.read(1, window=place)
+                out[:] = np.where(values == self._no_data, 0, values)
+
+        with self._turn:
+            self._with_fresh_token(f"cannot be read at rows {rows.start}…{rows.stop}", read, self._reopen)
+        return out
 
     def close(self) -> None:
         """Close the file."""

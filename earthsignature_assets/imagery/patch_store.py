@@ -19,15 +19,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rioxarray  # noqa: F401 - registers the accessor that writes the CRS
-import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec
 
 from earthsignature_assets.errors import BandError
-from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.grid import PixelGrid, PixelWindow
 
-_BITSHUFFLED_ZSTD = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
+_BITSHUFFLED_LZ4 = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle")
 PATCH_SIZE = 512
 _OVERVIEW_PIXELS = 640
 
@@ -94,7 +92,7 @@ class PatchStore:
 
 
 class PatchWriter:
-    """Writes one scene's patches, row by row of patches."""
+    """Writes one scene's patches, window by window of whole patches."""
 
     def __init__(self, group: zarr.Group, grid: PixelGrid, bands: Sequence[str], patch_size: int) -> None:
         self._reflectance = group.create_array(
@@ -103,9 +101,11 @@ class PatchWriter:
             chunks=(len(bands), patch_size, patch_size),
             dtype="uint16",
             fill_value=0,
-            compressors=_BITSHUFFLED_ZSTD,
+            compressors=_BITSHUFFLED_LZ4,
             dimension_names=("band", "y", "x"),
             attributes={"grid_mapping": "spatial_ref"},
+            # Patches without data are not written at all; that zarr looks for them too costs as much as the encoding.
+            config={"write_empty_chunks": True},
         )
         self._no_data, self._unreliable = (
             group.create_array(
@@ -114,38 +114,62 @@ class PatchWriter:
                 chunks=(patch_size, patch_size),
                 dtype="bool",
                 fill_value=missing,
-                compressors=_BITSHUFFLED_ZSTD,
+                compressors=_BITSHUFFLED_LZ4,
                 dimension_names=("y", "x"),
                 attributes={"grid_mapping": "spatial_ref"},
             )
             for name, missing in (("no_data", True), ("unreliable", False))
         )
-        self._step = _overview_step(grid)
-        shape = (len(bands), -(-grid.height // self._step), -(-grid.width // self._step))
-        self._overview = group.create_array(
-            "overview",
-            shape=shape,
-            chunks=shape,
-            dtype="uint16",
-            fill_value=0,
-            compressors=_BITSHUFFLED_ZSTD,
-            dimension_names=("band", "y_overview", "x_overview"),
-        )
+        self._group, self._patch_size, self._step = group, patch_size, _overview_step(grid)
+        self._overview = np.zeros((len(bands), *(-(-side // self._step) for side in grid.shape)), np.uint16)
 
     def write(
         self,
-        rows: slice,
+        window: PixelWindow,
         reflectance: npt.NDArray[np.uint16],
         no_data: npt.NDArray[np.bool_],
         unreliable: npt.NDArray[np.bool_],
-    ) -> None:
-        """Write full-width rows: reflectance (bands, rows, width) uint16, masks (rows, width) bool."""
-        self._reflectance[:, rows, :] = reflectance
-        self._no_data[rows, :] = no_data
-        self._unreliable[rows, :] = unreliable
-        first = -(-rows.start // self._step)
-        seen = reflectance[:, first * self._step - rows.start :: self._step, :: self._step]
-        self._overview[:, first : first + seen.shape[1], :] = seen
+    ) -> int:
+        """Write a window of whole patches; those without a valid pixel are left out.
+
+        Args:
+            window: what of the grid; it starts at a patch, and ends at one or at the grid's edge.
+            reflectance: (bands, rows, columns) uint16.
+            no_data: (rows, columns) bool.
+            unreliable: (rows, columns) bool.
+
+        Returns:
+            How many patches were written.
+        """
+        written = 0
+        for patch in window.split(self._patch_size, self._patch_size):
+            part = patch.within(window)
+            if not no_data[part.index].all():
+                self._reflectance[:, *patch.index] = reflectance[:, *part.index]
+                self._no_data[patch.index] = no_data[part.index]
+                self._unreliable[patch.index] = unreliable[part.index]
+                written += 1
+        row, column = (-(-side.start // self._step) for side in window.index)
+        seen = reflectance[
+            :,
+            row * self._step - window.rows.start :: self._step,
+            column * self._step - window.columns.start :: self._step,
+        ]
+        self._overview[:, row : row + seen.shape[1], column : column + seen.shape[2]] = seen
+        return written
+
+    def finish(self) -> None:
+        """Write the overview, which gathers what all windows bring."""
+        overview = self._group.create_array(
+            "overview",
+            shape=self._overview.shape,
+            chunks=self._overview.shape,
+            dtype="uint16",
+            fill_value=0,
+            compressors=_BITSHUFFLED_LZ4,
+            dimension_names=("band", "y_overview", "x_overview"),
+        )
+        overview[:] = self._overview
 
 
 @contextmanager
@@ -164,19 +188,12 @@ def create_patch_store(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        west, south, east, north = grid.bounds
-        half = grid.resolution_m / 2
-        coordinates = xr.Dataset(
-            coords={
-                "band": np.array(bands, dtype=object),
-                "y": np.linspace(north - half, south + half, grid.height),
-                "x": np.linspace(west + half, east - half, grid.width),
-            }
-        ).rio.write_crs(grid.epsg)
-        coordinates.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
-        group = zarr.open_group(partial, mode="a")
+        group = zarr.open_group(partial, mode="w")
+        _write_coordinates(group, grid, bands)
         group.attrs["earthsignature"] = {"grid": _grid_facts(grid), "bands": list(bands), **facts}
-        yield PatchWriter(group, grid, bands, patch_size)
+        writer = PatchWriter(group, grid, bands, patch_size)
+        yield writer
+        writer.finish()
         with warnings.catch_warnings():
             # Zarr's third format has no word on consolidated metadata yet; zarr and xarray both read it.
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
@@ -185,6 +202,19 @@ def create_patch_store(
         partial.replace(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_coordinates(group: zarr.Group, grid: PixelGrid, bands: Sequence[str]) -> None:
+    """Write what xarray and rioxarray look for: band names, pixel centres, and the CRS as CF and GDAL tell it."""
+    west, south, east, north = grid.bounds
+    half = grid.resolution_m / 2
+    y = np.linspace(north - half, south + half, grid.height)
+    x = np.linspace(west + half, east - half, grid.width)
+    for name, values in (("band", np.array(bands, np.dtypes.StringDType())), ("y", y), ("x", x)):
+        group.create_array(name, data=values, chunks=values.shape, dimension_names=(name,))
+    attributes = grid.crs.to_cf() | {"spatial_ref": grid.crs.to_wkt()}
+    group.create_array("spatial_ref", shape=(), dtype="int64", fill_value=0, attributes=attributes)
+    group.attrs["coordinates"] = "spatial_ref"
 
 
 def _overview_step(grid: PixelGrid) -> int:

@@ -16,6 +16,9 @@ from earthsignature_assets.imagery.scene_reader import read_blocks
 
 Progress = Callable[[int, int], None]
 
+_BLOCK_COLUMNS = 2048
+"""What is read at once is a row of patches high and about this wide: as wide as a block of a 20 m file usually is."""
+
 
 @dataclass(frozen=True)
 class PatchSummary:
@@ -57,18 +60,17 @@ def write_patches(
     valid = patches_with_data = 0
     facts = {"scene": str(scene.key), "product_id": scene.product_id, "level": scene.level}
     with create_patch_store(path, grid, bands, patch_size, **facts) as writer:
-        for block in read_blocks(scene, bands, patch_size):
-            rows = block.rows
-            no_data = block.no_data | nearest(mask.no_data, mask_grid, grid, rows)
-            block.reflectance[:, no_data] = 0
-            unreliable = nearest(mask.unreliable, mask_grid, grid, rows) & ~no_data
-            writer.write(rows, block.reflectance, no_data, unreliable)
-            valid += int(np.count_nonzero(~no_data))
-            patches_with_data += sum(
-                not no_data[:, column : column + patch_size].all() for column in range(0, grid.width, patch_size)
-            )
-            if progress:
-                progress(rows.stop, grid.height)
+        for block in read_blocks(scene, bands, patch_size, patch_size * max(1, _BLOCK_COLUMNS // patch_size)):
+            window = block.window
+            no_data = block.no_data | nearest(mask.no_data, mask_grid, grid, window)
+            observed = ~no_data
+            unreliable = nearest(mask.unreliable, mask_grid, grid, window) & observed
+            if no_data.any():
+                np.multiply(block.reflectance, observed, out=block.reflectance)
+            patches_with_data += writer.write(window, block.reflectance, no_data, unreliable)
+            valid += int(np.count_nonzero(observed))
+            if progress and window.columns.stop == grid.width:
+                progress(window.rows.stop, grid.height)
     return PatchSummary(
         valid_pixels=valid,
         pixels=grid.width * grid.height,

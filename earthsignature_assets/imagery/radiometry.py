@@ -8,23 +8,45 @@ import numpy.typing as npt
 _STRAY_DN = 1
 """The swath's edge has pixels of 1 in every band."""
 
+_ROWS_AT_ONCE = 64
+"""So few that a stack's numbers are still in the processor's cache when they are looked at again."""
 
-def no_data_of(bands: Sequence[npt.NDArray[np.uint16]], offsets_dn: Sequence[int]) -> npt.NDArray[np.bool_]:
+
+def harmonise(stack: npt.NDArray[np.uint16], offsets_dn: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Turn digital numbers into reflectance × 10000 in place, and tell where there is no data: that comes first.
+
+    Args:
+        stack: digital numbers, (bands, height, width) uint16; afterwards reflectance × 10000, at least 1 everywhere.
+        offsets_dn: what is still to be added to each band.
+
+    Returns:
+        (height, width) bool, where nothing was observed.
+    """
+    no_data = np.empty(stack.shape[1:], bool)
+    for first in range(0, stack.shape[1], _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        no_data[rows] = no_data_of(stack[:, rows], offsets_dn)
+        for dn, offset_dn in zip(stack[:, rows], offsets_dn, strict=True):
+            reflectance(dn, offset_dn, out=dn)
+    return no_data
+
+
+def no_data_of(stack: npt.NDArray[np.uint16], offsets_dn: Sequence[int]) -> npt.NDArray[np.bool_]:
     """Tell which pixels hold no observation, before any offset is applied.
 
     A pixel is no data where every band is 0 or 1, and where a band that still carries an offset is 0: such a band
     holds at least 1 wherever it was observed. A band without offset may be 0 on dark ground.
 
     Args:
-        bands: digital numbers, each (height, width) uint16.
+        stack: digital numbers, (bands, height, width) uint16.
         offsets_dn: what is still to be added to each band.
     """
-    empty = np.ones(bands[0].shape, bool)
-    for band in bands:
-        empty &= band <= _STRAY_DN
-    for band, offset_dn in zip(bands, offsets_dn, strict=True):
-        if offset_dn < 0:
-            empty |= band == 0
+    empty: npt.NDArray[np.bool_] = stack.max(axis=0) <= _STRAY_DN
+    carries_offset = np.array(offsets_dn) < 0
+    if carries_offset.all():
+        empty |= stack.min(axis=0) == 0
+    elif carries_offset.any():
+        empty |= stack[carries_offset].min(axis=0) == 0
     return empty
 
 

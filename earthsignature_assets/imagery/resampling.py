@@ -8,44 +8,57 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.grid import PixelGrid, PixelWindow
 
 
-def source_rows(source: PixelGrid, target: PixelGrid, rows: slice, margin: int = 2) -> slice:
-    """Return the rows of `source` that `rows` of `target` need for interpolation, clipped to the array."""
+def source_window(source: PixelGrid, target: PixelGrid, window: PixelWindow, margin: int = 2) -> PixelWindow:
+    """Return what of `source` a window of `target` needs for interpolation, clipped to the source."""
     factor = target.resolution_m / source.resolution_m
-    shift = (source.top_m - target.top_m) / source.resolution_m
-    first = int(np.floor(rows.start * factor + shift)) - margin
-    last = int(np.ceil(rows.stop * factor + shift)) + margin
-    start = min(max(0, first), source.height - 1)
-    return slice(start, max(start + 1, min(source.height, last)))
+    shift_x, shift_y = _shifts(source, target)
+    return PixelWindow(
+        _source_span(window.rows, factor, shift_y, margin, source.height),
+        _source_span(window.columns, factor, shift_x, margin, source.width),
+    )
 
 
 def bilinear(
-    array: npt.NDArray[np.uint16], array_rows: slice, source: PixelGrid, target: PixelGrid, rows: slice
+    array: npt.NDArray[np.uint16], held: PixelWindow, source: PixelGrid, target: PixelGrid, window: PixelWindow
 ) -> npt.NDArray[np.uint16]:
-    """Resample part of a band bilinearly onto rows of the target grid; beyond its edge the last pixel is repeated.
+    """Resample part of a band bilinearly onto a window of the target; beyond its edge its last pixel is repeated.
 
     Args:
-        array: (rows of `array_rows`, source.width) uint16.
-        array_rows: which rows of the source grid `array` holds (see `source_rows`).
+        array: uint16, of the shape of `held`.
+        held: what of the source grid `array` holds (see `source_window`).
         source: the band's whole grid.
         target: the whole grid wanted.
-        rows: which rows of the target grid are wanted, full width.
+        window: what of the target grid is wanted.
 
     Returns:
-        (rows, target.width) uint16.
+        uint16, of the shape of `window`; it may share memory with a larger array.
     """
     factor = target.resolution_m / source.resolution_m
-    shift_x = (target.left_m - source.left_m) / source.resolution_m
-    shift_y = (source.top_m - target.top_m) / source.resolution_m
+    shift_x, shift_y = _shifts(source, target)
+    row, column = (
+        start - (held_start - shift) / factor
+        for start, held_start, shift in (
+            (window.rows.start, held.rows.start, shift_y),
+            (window.columns.start, held.columns.start, shift_x),
+        )
+    )
+    zoom = 1 / factor
+    height, width = window.shape
+    whole = all(number.is_integer() for number in (zoom, row, column, shift_x, shift_y))
+    size = round(array.shape[1] * zoom), round(array.shape[0] * zoom)
+    if whole and 0 <= row <= size[1] - height and 0 <= column <= size[0] - width:
+        # The grids nest: the same numbers as below, in a third of the time.
+        magnified = cv2.resize(array, size, interpolation=cv2.INTER_LINEAR)
+        top, left = int(row), int(column)
+        return np.asarray(magnified[top : top + height, left : left + width], np.uint16)
     # Pixel centres: source = (target + 0.5) · factor + shift − 0.5.
-    x0 = 0.5 * factor + shift_x - 0.5
-    y0 = (rows.start + 0.5) * factor + shift_y - 0.5 - array_rows.start
     resampled = cv2.warpAffine(
         array,
-        np.array([[factor, 0.0, x0], [0.0, factor, y0]]),
-        (target.width, rows.stop - rows.start),
+        np.array([[factor, 0.0, (column + 0.5) * factor - 0.5], [0.0, factor, (row + 0.5) * factor - 0.5]]),
+        (width, height),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
@@ -53,7 +66,7 @@ def bilinear(
 
 
 def nearest(
-    array: npt.NDArray[np.bool_], source: PixelGrid, target: PixelGrid, rows: slice | None = None
+    array: npt.NDArray[np.bool_], source: PixelGrid, target: PixelGrid, window: PixelWindow | None = None
 ) -> npt.NDArray[np.bool_]:
     """Look a mask or class array up at the centres of the target's pixels; nothing is ever mixed.
 
@@ -61,16 +74,31 @@ def nearest(
         array: (source.height, source.width).
         source: the array's grid.
         target: the grid wanted.
-        rows: which rows of the target; all by default.
+        window: what of the target is wanted; all by default.
 
     Returns:
-        (rows, target.width), the type of `array`.
+        Of the shape of the window and the type of `array`.
     """
     factor = target.resolution_m / source.resolution_m
-    wanted = np.arange(target.height)[rows if rows is not None else slice(None)]
-    y = np.floor((wanted + 0.5) * factor + (source.top_m - target.top_m) / source.resolution_m).astype(int)
-    x = np.floor((np.arange(target.width) + 0.5) * factor + (target.left_m - source.left_m) / source.resolution_m)
-    found: npt.NDArray[np.bool_] = array[
-        np.clip(y, 0, source.height - 1)[:, None], np.clip(x.astype(int), 0, source.width - 1)[None, :]
-    ]
-    return found
+    window = window or target.whole
+    shift_x, shift_y = _shifts(source, target)
+    y = np.floor((np.arange(window.rows.start, window.rows.stop) + 0.5) * factor + shift_y).astype(int)
+    x = np.floor((np.arange(window.columns.start, window.columns.stop) + 0.5) * factor + shift_x).astype(int)
+    # Rows first: they are copied whole.
+    found = array.take(np.clip(y, 0, source.height - 1), 0).take(np.clip(x, 0, source.width - 1), 1)
+    return np.asarray(found, array.dtype)
+
+
+def _shifts(source: PixelGrid, target: PixelGrid) -> tuple[float, float]:
+    """How far the target starts to the east and south of the source, in pixels of the source."""
+    return (
+        (target.left_m - source.left_m) / source.resolution_m,
+        (source.top_m - target.top_m) / source.resolution_m,
+    )
+
+
+def _source_span(wanted: slice, factor: float, shift: float, margin: int, length: int) -> slice:
+    first = int(np.floor(wanted.start * factor + shift)) - margin
+    last = int(np.ceil(wanted.stop * factor + shift)) + margin
+    start = min(max(0, first), length - 1)
+    return slice(start, max(start + 1, min(length, last)))

@@ -1,6 +1,6 @@
 """What of a scene can be used, read from its files: the classification, or the cloud model where there is none."""
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
@@ -14,10 +14,10 @@ from earthsignature_assets.imagery.cloud_mask import DEFAULT_MASKS, OUTSIDE_VALU
 from earthsignature_assets.imagery.scene import Scene, SceneItem
 from earthsignature_assets.imagery.scene_reader import check_grid, read_blocks
 
-NumberT = TypeVar("NumberT", np.uint8, np.uint16)
+NumberT = TypeVar("NumberT", np.float32, np.uint16)
 
-_CLOUD_MODEL_ROWS = 600
-"""Rows of 10 m that are read at once for the cloud model: a multiple of its pixel."""
+_CLOUD_MODEL_SIDE = 2040
+"""Side of the windows of 10 m that are read at once for the cloud model: a multiple of its pixel."""
 
 
 def read_scene_mask(scene: Scene, masks: MaskSet = DEFAULT_MASKS) -> tuple[SceneMask, PixelGrid]:
@@ -43,10 +43,10 @@ def _by_provider(scene: Scene) -> tuple[npt.NDArray[np.uint8], PixelGrid]:
         if part_grid != grid:
             raise BandError(f"item {part.item_id}: band SCL has the grid {part_grid}, the scene's other part {grid}")
         classification = np.where(classification == OUTSIDE_VALUE, values, classification)
-    return np.minimum(classification, 255).astype(np.uint8), grid
+    return classification, grid
 
 
-def _read_classification(part: SceneItem) -> tuple[npt.NDArray[np.uint16], PixelGrid]:
+def _read_classification(part: SceneItem) -> tuple[npt.NDArray[np.uint8], PixelGrid]:
     if part.classification is None:
         raise ItemError(
             f"item {part.item_id} has no scene classification (SCL), so its clouds cannot be told: "
@@ -57,7 +57,7 @@ def _read_classification(part: SceneItem) -> tuple[npt.NDArray[np.uint16], Pixel
         BandReader(part.item_id, "SCL", part.classification, part.access) as reader,
     ):
         check_grid(reader, part)
-        values = reader.read(slice(0, reader.grid.height))
+        values = reader.read(reader.grid.whole, np.empty(reader.grid.shape, np.uint8))
     if not values.any():
         raise BandError(
             f"item {part.item_id}: band SCL ({part.classification}) says no data everywhere: its product is damaged; "
@@ -71,19 +71,17 @@ def _by_cloud_model(scene: Scene) -> tuple[npt.NDArray[np.uint8], PixelGrid]:
     factor = round(cloud_model.RESOLUTION_M / scene.grid.resolution_m)
     stack = np.zeros((len(cloud_model.CLOUD_BANDS), *grid.shape), np.float32)
     no_data = np.ones(grid.shape, bool)
-    for block in read_blocks(scene, cloud_model.CLOUD_BANDS, _CLOUD_MODEL_ROWS):
-        first = block.rows.start // factor
-        count = -(-(block.rows.stop - block.rows.start) // factor)
-        size = (grid.width * factor, count * factor)
-        rows = slice(first, first + count)
+    for block in read_blocks(scene, cloud_model.CLOUD_BANDS, _CLOUD_MODEL_SIDE, _CLOUD_MODEL_SIDE):
+        rows, columns = (slice(side.start // factor, -(-side.stop // factor)) for side in block.window.index)
         for layer, band in zip(stack, block.reflectance, strict=True):
-            whole = _extended(band, *size)
-            layer[rows] = cv2.resize(whole, (grid.width, count), interpolation=cv2.INTER_AREA) / np.float32(10_000)
-        holes = _extended(block.no_data.view(np.uint8), *size)
-        no_data[rows] = cv2.resize(holes.astype(np.float32), (grid.width, count), interpolation=cv2.INTER_AREA) > 0
+            layer[rows, columns] = _averaged(band, factor) / np.float32(10_000)
+        no_data[rows, columns] = _averaged(block.no_data.astype(np.float32), factor) > 0
     return cloud_model.classify(stack, no_data), grid
 
 
-def _extended(array: npt.NDArray[NumberT], width: int, height: int) -> npt.NDArray[NumberT]:
-    """The array with its last row and column repeated up to a size."""
-    return np.pad(array, ((0, height - array.shape[0]), (0, width - array.shape[1])), mode="edge")
+def _averaged(array: npt.NDArray[NumberT], factor: int) -> npt.NDArray[NumberT]:
+    """Means of squares of `factor` pixels; the last row and column are repeated where a square is not full."""
+    height, width = (-(-side // factor) for side in array.shape)
+    missing = ((0, height * factor - array.shape[0]), (0, width * factor - array.shape[1]))
+    full = np.pad(array, missing, mode="edge")
+    return cast("npt.NDArray[NumberT]", cv2.resize(full, (width, height), interpolation=cv2.INTER_AREA))

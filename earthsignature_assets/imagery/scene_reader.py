@@ -1,43 +1,47 @@
-"""Read a scene's bands in blocks of rows: on one grid, harmonised, parts laid together.
+"""Read a scene's bands in windows: on one grid, harmonised, parts laid together.
 
-While one block is worked on the next is being read, so memory is bounded by two blocks and not by the tile. The bands
-of a block are read at once, on as many threads as the provider allows connections: over HTTP most of it is waiting.
+While one block is worked on the next ones are being read, so memory is bounded by a few blocks and a row of the files'
+own blocks, and not by the tile. The bands of a block are read at once, on as many threads as the provider allows
+connections: over HTTP most of it is waiting.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from earthsignature_assets.errors import BandError
-from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.grid import PixelGrid, PixelWindow
 from earthsignature_assets.imagery.access import Access
-from earthsignature_assets.imagery.band_reader import BandReader, gdal_environment
-from earthsignature_assets.imagery.radiometry import no_data_of, reflectance
-from earthsignature_assets.imagery.resampling import bilinear, source_rows
+from earthsignature_assets.imagery.band_reader import BLOCK_CACHE, BandReader, gdal_environment
+from earthsignature_assets.imagery.radiometry import harmonise
+from earthsignature_assets.imagery.resampling import bilinear, source_window
 from earthsignature_assets.imagery.scene import Scene, SceneItem
+
+_BLOCKS_AHEAD = 2
 
 
 @dataclass(frozen=True)
 class SceneBlock:
-    """Rows of a scene, full width.
+    """A window of a scene.
 
     Attributes:
-        rows: which rows of the 10 m grid.
-        reflectance: (bands, rows, width) uint16, reflectance × 10000; what it holds where there is no data is nothing.
-        no_data: (rows, width) bool, where no part holds an observation.
+        window: what of the 10 m grid.
+        reflectance: (bands, rows, columns) uint16, reflectance × 10000; where there is no data it means nothing.
+        no_data: (rows, columns) bool, where no part holds an observation.
     """
 
-    rows: slice
+    window: PixelWindow
     reflectance: npt.NDArray[np.uint16]
     no_data: npt.NDArray[np.bool_]
 
 
-def read_blocks(scene: Scene, bands: Sequence[str], rows_each: int) -> Iterator[SceneBlock]:
-    """Read a scene block by block, from the top.
+def read_blocks(scene: Scene, bands: Sequence[str], rows_each: int, columns_each: int) -> Iterator[SceneBlock]:
+    """Read a scene block by block, from the upper left, row after row.
 
     Raises:
         BandError: a band is damaged, on another CRS, does not cover the grid, or holds nothing but zeros.
@@ -45,53 +49,68 @@ def read_blocks(scene: Scene, bands: Sequence[str], rows_each: int) -> Iterator[
         CredentialError: the provider needs a credential that is not in the environment.
     """
     grid = scene.grid
-    blocks = [slice(row, min(row + rows_each, grid.height)) for row in range(0, grid.height, rows_each)]
-    with (
-        ExitStack() as stack,
-        ThreadPoolExecutor(scene.parts[0].access.connections, "band") as pool,
-    ):
-        parts = [_PartReader(stack, pool, part, bands, grid) for part in scene.parts]
-        pending = [part.start(blocks[0]) for part in parts]
-        for index, rows in enumerate(blocks):
-            read = [part.finish(futures) for part, futures in zip(parts, pending, strict=True)]
-            if index + 1 < len(blocks):
-                pending = [part.start(blocks[index + 1]) for part in parts]
-            yield _laid_together(rows, read)
+    with ExitStack() as files, _threads(scene.parts[0].access.connections) as pool:
+        parts = [_PartReader(files, pool, part, bands, grid) for part in scene.parts]
+        files.enter_context(BLOCK_CACHE.held(sum(part.cache_bytes for part in parts)))
+        pending: deque[tuple[PixelWindow, list[_Reading]]] = deque()
+        for window in grid.whole.split(rows_each, columns_each):
+            pending.append((window, [part.start(window) for part in parts]))
+            if len(pending) > _BLOCKS_AHEAD:
+                yield _finished(*pending.popleft())
+        while pending:
+            yield _finished(*pending.popleft())
         for part in parts:
             part.refuse_empty_bands()
 
 
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that are waited for at the end; what they have not begun then is let go."""
+    pool = ThreadPoolExecutor(count, "band")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 class _PartReader:
-    """The open bands of one part; reads rows of all of them at once."""
+    """The open bands of one part; reads a window of all of them at once."""
 
     def __init__(
-        self, stack: ExitStack, pool: ThreadPoolExecutor, part: SceneItem, bands: Sequence[str], grid: PixelGrid
+        self, files: ExitStack, pool: ThreadPoolExecutor, part: SceneItem, bands: Sequence[str], grid: PixelGrid
     ) -> None:
         self._pool, self._grid, self._part = pool, grid, part
         self._offsets = [part.bands[band].offset_dn for band in bands]
         self._seen = dict.fromkeys(bands, False)
         opened = [pool.submit(_open, part, band) for band in bands]
-        self._readers = [stack.enter_context(future.result()) for future in opened]
+        self._readers = [files.enter_context(future.result()) for future in opened]
 
-    def start(self, rows: slice) -> list[Future[npt.NDArray[np.uint16]]]:
-        access = self._part.access
-        return [self._pool.submit(_read_on_grid, reader, access, self._grid, rows) for reader in self._readers]
+    @property
+    def cache_bytes(self) -> int:
+        """What lets each of the files' blocks be decoded once.
 
-    def finish(
-        self, futures: list[Future[npt.NDArray[np.uint16]]]
-    ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
-        stack = np.empty((0, 0, 0), np.uint16)
-        for layer, band in enumerate(self._seen):
-            # Taken out of the list, a future lets its array go: one copy of the block is held, not two.
-            dn = futures.pop(0).result()
-            if layer == 0:
-                stack = np.empty((len(self._seen), *dn.shape), np.uint16)
-            stack[layer] = dn
-            self._seen[band] = self._seen[band] or bool(dn.any())
-        no_data = no_data_of(list(stack), self._offsets)
-        for numbers, offset_dn in zip(stack, self._offsets, strict=True):
-            reflectance(numbers, offset_dn, out=numbers)
-        return stack, no_data
+        Of a coarser band two rows of blocks: interpolation looks beyond the one that lies under a window.
+        """
+        return sum(
+            reader.row_of_blocks_bytes * (1 if reader.grid.resolution_m == self._grid.resolution_m else 2)
+            for reader in self._readers
+        )
+
+    def start(self, window: PixelWindow) -> "_Reading":
+        """Let a window be read."""
+        stack = np.empty((len(self._readers), *window.shape), np.uint16)
+        access, grid = self._part.access, self._grid
+        reads = [
+            self._pool.submit(_read_on_grid, reader, access, grid, window, layer, seen)
+            for reader, layer, seen in zip(self._readers, stack, self._seen.values(), strict=True)
+        ]
+        return _Reading(self, stack, reads)
+
+    def finish(self, reading: "_Reading") -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
+        """Wait for a window: its reflectance × 10000, and where there is no data."""
+        for band, read in zip(self._seen, reading.reads, strict=True):
+            self._seen[band] |= read.result()
+        return reading.stack, harmonise(reading.stack, self._offsets)
 
     def refuse_empty_bands(self) -> None:
         """Refuse a part of which a band held nothing: that is a damaged product, not a dark scene."""
@@ -104,6 +123,15 @@ class _PartReader:
             )
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """A window of a part that is being read: (bands, rows, columns) uint16, one read a band."""
+
+    part: _PartReader
+    stack: npt.NDArray[np.uint16]
+    reads: Sequence[Future[bool]]
+
+
 def _open(part: SceneItem, band: str) -> BandReader:
     with gdal_environment(part.access):
         reader = BandReader(part.item_id, band, part.bands[band].href, part.access)
@@ -111,12 +139,18 @@ def _open(part: SceneItem, band: str) -> BandReader:
         return reader
 
 
-def _read_on_grid(reader: BandReader, access: Access, grid: PixelGrid, rows: slice) -> npt.NDArray[np.uint16]:
+def _read_on_grid(
+    reader: BandReader, access: Access, grid: PixelGrid, window: PixelWindow, out: npt.NDArray[np.uint16], seen: bool
+) -> bool:
+    """Read a window of a band onto the scene's grid; returns whether it, or what was `seen` before, holds anything."""
     with gdal_environment(access):
         if reader.grid.resolution_m == grid.resolution_m:
-            return reader.read(rows)
-        needed = source_rows(reader.grid, grid, rows)
-        return bilinear(reader.read(needed), needed, reader.grid, grid, rows)
+            reader.read(window, out)
+        else:
+            needed = source_window(reader.grid, grid, window)
+            dn = reader.read(needed, np.empty(needed.shape, np.uint16))
+            out[:] = bilinear(dn, needed, reader.grid, grid, window)
+    return seen or bool(out.max())
 
 
 def check_grid(reader: BandReader, part: SceneItem) -> None:
@@ -139,11 +173,11 @@ def check_grid(reader: BandReader, part: SceneItem) -> None:
         raise BandError(f"{named} covers {reader.grid.bounds}, the item's grid is {part.grid.bounds} (metres){remedy}")
 
 
-def _laid_together(rows: slice, parts: Sequence[tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]]) -> SceneBlock:
-    """Lay parts over each other: the earlier wins where both saw the ground."""
-    stack, no_data = parts[0]
-    for other_stack, other_no_data in parts[1:]:
-        fill = no_data & ~other_no_data
-        stack[:, fill] = other_stack[:, fill]
-        no_data = no_data & other_no_data
-    return SceneBlock(rows, stack, no_data)
+def _finished(window: PixelWindow, readings: Sequence[_Reading]) -> SceneBlock:
+    """Wait for a window of all parts and lay them over each other: the earlier wins where both saw the ground."""
+    stack, no_data = readings[0].part.finish(readings[0])
+    for reading in readings[1:]:
+        other_stack, other_no_data = reading.part.finish(reading)
+        np.copyto(stack, other_stack, where=no_data & ~other_no_data)
+        no_data &= other_no_data
+    return SceneBlock(window, stack, no_data)

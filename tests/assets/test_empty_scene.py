@@ -38,11 +38,11 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worksp
 def blank(path: Path) -> None:
     """Make every pixel of a patch store no data, as a swath that only grazes the tile would once it is eroded."""
     seen = PatchStore(path)
-    grid, bands, rows = seen.grid, seen.bands, slice(0, seen.grid.height)
+    grid, bands = seen.grid, seen.bands
     product = "S2B_MSIL2A_20260501T100559_N0511_R022_T32TQM_20260501T120000"
     nothing = np.zeros(grid.shape, bool)
     with create_patch_store(path, grid, bands, product_id=product) as writer:
-        writer.write(rows, np.zeros((len(bands), *grid.shape), np.uint16), ~nothing, nothing)
+        writer.write(grid.whole, np.zeros((len(bands), *grid.shape), np.uint16), ~nothing, nothing)
 
 
 def test_its_rasters_are_on_the_grid_and_hold_nothing(published: tuple[Workspace, Product], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import rasterio
 
 from earthsignature_assets.errors import BandError, ProviderUnavailableError
+from earthsignature_assets.grid import PixelWindow
 from earthsignature_assets.imagery.band_reader import BandReader, gdal_environment
 from earthsignature_assets.imagery.scene import Scene
 from earthsignature_assets.simulator import serve_files
@@ -18,19 +19,21 @@ from earthsignature_assets.simulator import serve_files
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
-def read(href: str, rows: slice | None = None) -> np.ndarray:
+def read(href: str, window: PixelWindow | None = None) -> np.ndarray:
     with gdal_environment(), BandReader("item", "B05", href) as reader:
-        return reader.read(rows or slice(0, reader.grid.height))
+        window = window or reader.grid.whole
+        return reader.read(window, np.empty(window.shape, np.uint16))
 
 
-def test_rows_over_http_are_those_of_the_file(scene: Scene, tmp_path: Path) -> None:
+def test_windows_over_http_are_those_of_the_file(scene: Scene, tmp_path: Path) -> None:
     source = Path(scene.parts[0].bands["B05"].href)
     shutil.copy(source, tmp_path / "B05.tif")
     with rasterio.open(source) as dataset:
         expected = dataset.read(1)
     with serve_files(tmp_path) as base_url:
         assert np.array_equal(read(f"{base_url}/B05.tif"), expected)
-        assert np.array_equal(read(f"{base_url}/B05.tif", slice(17, 203)), expected[17:203])
+        window = PixelWindow(slice(17, 203), slice(5, 90))
+        assert np.array_equal(read(f"{base_url}/B05.tif", window), expected[window.index])
         with pytest.raises(BandError, match=r"B06.*cannot be opened"):
             read(f"{base_url}/B06.tif")
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earthsignature_assets.imagery.radiometry import no_data_of, reflectance
+from earthsignature_assets.imagery.radiometry import harmonise, no_data_of, reflectance
 
 
 def band(*values: int) -> np.ndarray:
@@ -19,10 +19,19 @@ def test_both_offset_conventions_give_one_reflectance() -> None:
 
 
 def test_the_swaths_stray_ones_are_no_data() -> None:
-    assert no_data_of([band(0, 1, 1, 500), band(0, 1, 0, 1)], [0, 0]).tolist() == [[True, True, True, False]]
+    assert no_data_of(np.stack([band(0, 1, 1, 500), band(0, 1, 0, 1)]), [0, 0]).tolist() == [[True, True, True, False]]
 
 
 def test_zero_is_dark_ground_only_where_no_offset_is_left() -> None:
-    bands = [band(500), band(0)]
-    assert no_data_of(bands, [0, 0]).tolist() == [[False]]
-    assert no_data_of(bands, [-1000, -1000]).tolist() == [[True]]
+    stack = np.stack([band(500), band(0)])
+    for offsets, no_data in (([0, 0], False), ([-1000, -1000], True), ([-1000, 0], False), ([0, -1000], True)):
+        assert no_data_of(stack, offsets).tolist() == [[no_data]]
+
+
+def test_no_data_is_told_before_the_offset_is_added_and_both_once() -> None:
+    dn = np.random.default_rng(2).integers(0, 3, (3, 200, 7), np.uint16) * np.uint16(900)
+    stack, offsets = dn.copy(), [-1000, 0, 500]
+    no_data = harmonise(stack, offsets)
+    assert np.array_equal(no_data, (dn[0] == 0) | (dn <= 1).all(axis=0))
+    for found, numbers, offset in zip(stack, dn.astype(int), offsets, strict=True):
+        assert np.array_equal(found, np.maximum(numbers + offset, 1))

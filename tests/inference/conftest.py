@@ -29,9 +29,7 @@ def make_patches(tmp_path: Path) -> Callable[..., PatchStore]:
         path = tmp_path / f"{shape}_{seed}.zarr"
         product = f"S2B_MSI{level}_20260501T100559_N0511_R022_T32TQM_20260501T120000"
         with create_patch_store(path, grid, bands, patch_size, product_id=product) as writer:
-            for row in range(0, shape[0], patch_size):
-                rows = slice(row, min(row + patch_size, shape[0]))
-                writer.write(rows, stack[:, rows], no_data[rows], np.zeros_like(no_data[rows]))
+            writer.write(grid.whole, stack, no_data, np.zeros_like(no_data))
         return PatchStore(path)
 
     return make
