@@ -77,11 +77,13 @@ def test_checks_are_as_published() -> None:
     assert all(spec.description for spec in specs)
     assert checks == {
         "clear_scenes:cloud_cover": False,
+        "segmentation:input_range": False,
         "land_cover_raster:grid_and_crs": True,
         "land_cover_raster:class_codes": True,
         "land_cover_raster:valid_fraction": True,
         "land_cover_raster:confidence": False,
         "land_cover_raster:class_areas": False,
+        "land_cover_raster:class_history": False,
         "land_cover_polygons:coverage": True,
         "land_cover_product:checksums": True,
         "land_cover_product:stac_item": True,

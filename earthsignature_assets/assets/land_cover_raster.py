@@ -5,7 +5,7 @@ import numpy as np
 
 from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
 from earthsignature_assets.assets.checks.finding import Finding
-from earthsignature_assets.assets.checks.raster import SPECS, check_rasters, last_of_tile
+from earthsignature_assets.assets.checks.raster import SPECS, check_rasters, earlier_of_tile
 from earthsignature_assets.assets.metadata import Materialised, class_table, picture
 from earthsignature_assets.assets.patches import stored_patches
 from earthsignature_assets.assets.segmentation import segmentation
@@ -87,7 +87,7 @@ def land_cover_raster(
     def check(key: SceneKey, model: ModelVersion) -> list[Finding]:
         draft = Draft.load(workspace.draft(key, model))
         patches = stored_patches(context, key, imagery, workspace)
-        before = last_of_tile(draft, workspace.store)
-        return check_rasters(draft, engine.repository.describe(model), patches, before)
+        history = earlier_of_tile(draft, workspace.store)
+        return check_rasters(draft, engine.repository.describe(model), patches, history)
 
     return materialise_each(context, make, check)

@@ -4,6 +4,7 @@ import fcntl
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import dagster as dg
 
 from earthsignature_assets.assets.clear_scenes import clear_scenes
 from earthsignature_assets.assets.faults import step_faults
-from earthsignature_assets.assets.metadata import OWNERS, picture
+from earthsignature_assets.assets.metadata import OWNERS, picture, table
 from earthsignature_assets.assets.progress import progress_of
 from earthsignature_assets.imagery.patch_store import PatchStore
 from earthsignature_assets.imagery.patches import write_patches
 from earthsignature_assets.keys import SceneKey
+from earthsignature_assets.models.input_range import band_quantiles
 from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.partitions import scenes
 from earthsignature_assets.pictures import true_colour
@@ -93,7 +95,15 @@ def _fetch(
         "size_mb": round(store.size_bytes / 1e6, 1),
         "seconds": round(summary.seconds, 2),
         "true_colour": picture(true_colour(red, green, blue)),
+        "bands": _band_table(store),
     }
+
+
+def _band_table(store: PatchStore) -> dg.TableMetadataValue:
+    """The reflectance of the ground, band by band: what drift is seen from."""
+    pixels = store.clear_overview()
+    ranges = band_quantiles(pixels) if pixels.size else []
+    return table([{"band": band, **asdict(found)} for band, found in zip(store.bands, ranges, strict=False)])
 
 
 @contextmanager

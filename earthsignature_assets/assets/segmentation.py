@@ -3,7 +3,9 @@
 import dagster as dg
 
 from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
-from earthsignature_assets.assets.metadata import class_table
+from earthsignature_assets.assets.checks.drift import INPUT_SPECS, check_input
+from earthsignature_assets.assets.checks.finding import Finding
+from earthsignature_assets.assets.metadata import Materialised, class_table
 from earthsignature_assets.assets.patches import patches, stored_patches
 from earthsignature_assets.assets.progress import progress_of
 from earthsignature_assets.inference.segmentation import segment_scene
@@ -15,6 +17,7 @@ from earthsignature_assets.resources.workspace import Workspace
 
 @scene_model_asset(
     deps=[patches],
+    check_specs=INPUT_SPECS,
     group_name="land_cover",
     code_version="1",
     tags={"retention": "transient"},
@@ -23,7 +26,7 @@ from earthsignature_assets.resources.workspace import Workspace
 )
 def segmentation(
     context: dg.AssetExecutionContext, imagery: ImagerySource, engine: InferenceEngine, workspace: Workspace
-) -> dg.MaterializeResult[None]:
+) -> Materialised:
     """Class index and confidence per pixel: windows with halo through the model, only where there is data."""
 
     def make(scene: SceneKey, model: ModelVersion) -> Metadata:
@@ -47,4 +50,8 @@ def segmentation(
             "megapixels_per_second": round(summary.valid_pixels / 1e6 / max(summary.seconds, 1e-9), 2),
         }
 
-    return materialise_each(context, make)
+    def check(scene: SceneKey, model: ModelVersion) -> list[Finding]:
+        store = stored_patches(context, scene, imagery, workspace)
+        return [check_input(store.clear_overview(), engine.repository.describe(model))]
+
+    return materialise_each(context, make, check)

@@ -75,6 +75,15 @@ class PatchStore:
         """Every n-th pixel of the stack, about 640 pixels on its longest side: (bands, height, width) uint16."""
         return np.asarray(self._array("overview")[:], np.uint16)
 
+    def clear_overview(self) -> npt.NDArray[np.uint16]:
+        """The pixels of the overview that show the ground, without no data, cloud and shadow: (bands, n) uint16.
+
+        A fair sample of the scene's pixels that costs no second look at the stack.
+        """
+        step = slice(None, None, self.overview_step)
+        hidden = np.asarray(self._no_data[step, step], bool) | np.asarray(self._unreliable[step, step], bool)
+        return self.overview()[:, ~hidden]
+
     @property
     def overview_step(self) -> int:
         """The n of the overview."""

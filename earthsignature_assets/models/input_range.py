@@ -53,15 +53,22 @@ class InputRange:
         bands = tuple(BandRange(*(float(value) for value in band)) for band in content["bands"])
         return cls(str(content["level"]), int(content["pixels"]), bands)
 
-    def outside(self, pixels: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
-        """The share of observed pixels outside the range of each band: (bands,) float64.
+    def outside(self, pixels: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The share of observed pixels below and above the range of each band: (bands,) float64 each.
 
         Args:
             pixels: (bands, n) uint16 × 10000, observed pixels alone, at least one.
         """
         low, high = (np.array([getattr(band, end) for band in self.bands])[:, None] for end in ("low", "high"))
-        share: npt.NDArray[np.float64] = ((pixels < low) | (pixels > high)).mean(axis=1)
-        return share
+        below: npt.NDArray[np.float64] = (pixels < low).mean(axis=1)
+        above: npt.NDArray[np.float64] = (pixels > high).mean(axis=1)
+        return below, above
+
+
+def band_quantiles(pixels: npt.NDArray[np.uint16]) -> list[BandRange]:
+    """What 0.5 %, 50 % and 99.5 % of the pixels of each band are below: of (bands, n) uint16, n at least 1."""
+    low, median, high = np.quantile(pixels, [_LOWEST, 0.5, _HIGHEST], axis=1)
+    return [BandRange(*(float(value) for value in band)) for band in zip(low, median, high, strict=True)]
 
 
 def input_range(images: Iterable[tuple[str, npt.NDArray[np.uint16]]]) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from earthsignature_assets.assets.checks.clouds import check_clouds
 from earthsignature_assets.assets.checks.finding import Finding, check_results
 from earthsignature_assets.assets.checks.polygons import check_polygons
 from earthsignature_assets.assets.checks.product import check_product
-from earthsignature_assets.assets.checks.raster import check_rasters, last_of_tile, share_difference_percent
+from earthsignature_assets.assets.checks.raster import check_rasters, earlier_of_tile, share_difference_percent
 from earthsignature_assets.cli.chain import Chain, RunFailedError
 from earthsignature_assets.imagery.patch_store import PatchStore
 from earthsignature_assets.imagery.verdicts import Verdict
@@ -53,7 +53,7 @@ def failing(findings: list[Finding]) -> dict[str, str]:
 
 def rasters(draft: Draft, deployment: Any, **changes: Any) -> dict[str, str]:
     description = dataclasses.replace(DESCRIPTION, **changes)
-    return failing(check_rasters(draft, description, PatchStore(deployment.workspace.patches(CLEAR)), None))
+    return failing(check_rasters(draft, description, PatchStore(deployment.workspace.patches(CLEAR))))
 
 
 def test_a_real_product_passes_every_check(deployment: Any, draft: Draft) -> None:
@@ -83,29 +83,28 @@ def test_an_unsure_model_is_a_warning(deployment: Any, draft: Draft) -> None:
 
 def test_a_jump_of_the_classes_names_the_class_that_jumped(deployment: Any, draft: Draft) -> None:
     patches = PatchStore(deployment.workspace.patches(CLEAR))
-    findings = check_rasters(draft, DESCRIPTION, patches, (deployment.product, {523: 1e6}))
+    findings = check_rasters(draft, DESCRIPTION, patches, [(deployment.product, {523: 1e6})])
     (jump,) = [finding for finding in findings if not finding.passed]
     assert (jump.check, jump.warns) == ("class_areas", True)
     assert "Sea and ocean" in jump.told
     assert str(CLEAR) in jump.told
 
 
-def test_the_last_product_of_the_tile_is_the_one_compared_with(deployment: Any, draft: Draft) -> None:
-    assert last_of_tile(draft, deployment.workspace.store) is None
+def test_earlier_products_of_the_tile_are_compared_with(deployment: Any, draft: Draft) -> None:
+    assert earlier_of_tile(draft, deployment.workspace.store) == []
     later = dataclasses.replace(
         draft,
         product_id=draft.product_id.replace("20260501T", "20260506T"),
         scene=dataclasses.replace(CLEAR, day=DAY + dt.timedelta(days=5)),
         sensed_at=draft.sensed_at + dt.timedelta(days=5),
     )
-    found = last_of_tile(later, deployment.workspace.store)
-    assert found is not None
-    assert found[0] == deployment.product
-    assert sum(found[1].values()) > 0
+    ((product, areas),) = earlier_of_tile(later, deployment.workspace.store)
+    assert product == deployment.product
+    assert sum(areas.values()) > 0
     reprocessed = dataclasses.replace(draft, product_id=draft.product_id.replace("_N0511_", "_N0512_"))
     assert reprocessed.product_id != draft.product_id
-    assert last_of_tile(reprocessed, deployment.workspace.store) is None
-    assert last_of_tile(later, ProductStore(Path("nowhere"))) is None
+    assert earlier_of_tile(reprocessed, deployment.workspace.store) == []
+    assert earlier_of_tile(later, ProductStore(Path("nowhere"))) == []
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,19 @@
 """Checks on `land_cover_raster`: on its grid, known codes, as much data as was observed; and what looks unlikely."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import rasterio
 
+from earthsignature_assets.assets.checks.drift import HISTORY_SPECS, MOST_PRODUCTS, check_history
 from earthsignature_assets.assets.checks.finding import Finding, check_spec
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.imagery.patch_store import PatchStore
 from earthsignature_assets.models.repository import ModelDescription
 from earthsignature_assets.nomenclature import class_of
-from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
+from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, Asset, Product
 from earthsignature_assets.products.raster import class_areas
@@ -44,19 +46,23 @@ SPECS = [
         f"Less than {_MOST_CHANGED_PERCENT:.0f} % of the area changed its class share since the tile's last product.",
         blocking=False,
     ),
+    *HISTORY_SPECS,
 ]
 
 
 def check_rasters(
-    draft: Draft, description: ModelDescription, patches: PatchStore, before: tuple[Product, Mapping[int, float]] | None
+    draft: Draft,
+    description: ModelDescription,
+    patches: PatchStore,
+    history: Sequence[tuple[Product, Mapping[int, float]]] = (),
 ) -> list[Finding]:
-    """Read the rasters of a draft back and compare them with the scene, the model and the tile's last product.
+    """Read the rasters of a draft back and compare them with the scene, the model and the tile's earlier products.
 
     Args:
         draft: the product in the making.
         description: of the model version that made it.
         patches: what was observed.
-        before: the tile's last product of this model and its class areas in m²; None where there is none.
+        history: earlier products of the tile by this model, the newest first, with their class areas in m².
     """
     with rasterio.open(draft.path(Asset.LAND_COVER)) as raster:
         codes = raster.read(1)
@@ -70,32 +76,31 @@ def check_rasters(
         _known_codes(areas, description),
         _as_observed(int(np.count_nonzero(valid)), observed, codes.size),
         _confident(float(confidence[valid].mean()) if valid.any() else None),
-        _like_before(areas, before),
+        _like_before(areas, history[0] if history else None),
+        check_history(areas, [earlier for _, earlier in history]),
     ]
 
 
-def last_of_tile(draft: Draft, store: ProductStore) -> tuple[Product, Mapping[int, float]] | None:
-    """The newest product of another, earlier scene of the draft's tile and model, with its class areas in m²."""
+def earlier_of_tile(
+    draft: Draft, store: ProductStore, most: int = MOST_PRODUCTS
+) -> list[tuple[Product, Mapping[int, float]]]:
+    """Products of other, earlier scenes of the draft's tile and model, the newest first, with class areas in m²."""
     if not store.has_catalogue():
-        return None
-    with store.open_catalogue(read_only=True) as catalogue:
-        product = _newest_before(draft, catalogue)
-    if product is None:
-        return None
-    item = json.loads(store.read(product, Asset.ITEM))
-    return product, {int(code): area for code, area in item["properties"]["earthsignature:area_m2"].items()}
-
-
-def _newest_before(draft: Draft, catalogue: Catalogue) -> Product | None:
+        return []
     query = ProductQuery(area=draft.footprint.representative_point(), end=draft.sensed_at, model=draft.model)
-    return next(
-        (
+    with store.open_catalogue(read_only=True) as catalogue:
+        found = (
             product
             for product in catalogue.search(query)
             if product.scene.tile == draft.scene.tile and product.scene != draft.scene
-        ),
-        None,
-    )
+        )
+        products = list(islice(found, most))
+    return [(product, _areas(product, store)) for product in products]
+
+
+def _areas(product: Product, store: ProductStore) -> dict[int, float]:
+    properties = json.loads(store.read(product, Asset.ITEM))["properties"]
+    return {int(code): area for code, area in properties["earthsignature:area_m2"].items()}
 
 
 def _on_grid(draft: Draft) -> Finding:
