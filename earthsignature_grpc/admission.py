@@ -131,6 +131,8 @@ def client_of(peer: str) -> str:
             return peer
         if address.ipv4_mapped is not None:
             return f"ipv4:{address.ipv4_mapped}"
+        if address.is_loopback:
+            return f"ipv6:{address}"
         return f"ipv6:{ipaddress.IPv6Network((address, 64), strict=False)}"
     return f"{kind}:{host or rest}"
 

@@ -26,6 +26,7 @@ WATCH = "/grpc.health.v1.Health/Watch"
         ("ipv6:%5B2001:db8:1:2:ffff::1%5D:1", "ipv6:2001:db8:1:2::/64"),
         ("ipv6:[::ffff:10.0.0.1]:80", "ipv4:10.0.0.1"),
         ("ipv6:[fe80::1%25eth0]:80", "ipv6:fe80::/64"),
+        ("ipv6:%5B::1%5D:50000", "ipv6:::1"),
         ("unix:", "unix:"),
         ("unix:/run/x", "unix:/run/x"),
     ],
@@ -56,7 +57,7 @@ class _Call:
 
 
 async def test_too_fast_is_refused_with_the_time_to_wait(facts) -> None:
-    limits = Limits(calls_per_s=5, burst_s=0.4)  # two at once, then one every 200 ms
+    limits = Limits(calls_per_s=0.5, burst_s=4)  # two at once, then one every two seconds
     async with (
         running_server(facts.root, "127.0.0.1:0", limits) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -66,7 +67,7 @@ async def test_too_fast_is_refused_with_the_time_to_wait(facts) -> None:
         error = await _refused(channel)
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         wait = _retry_after_s(error)
-        assert 0 < wait <= 0.2
+        assert 0 < wait <= 2
         await asyncio.sleep(wait + 0.01)
         assert len([answer async for answer in channel.unary_stream(IDS)(b"")]) == 4
 
@@ -120,7 +121,7 @@ def test_the_memory_of_clients_is_bounded() -> None:
 
 async def test_a_request_that_does_not_come_is_not_waited_for(facts) -> None:
     async with (
-        running_server(facts.root, "127.0.0.1:0", Limits(request_s=0.1)) as port,
+        running_server(facts.root, "127.0.0.1:0", Limits(request_s=1.0)) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         silent = channel.stream_stream(IDS)()

@@ -184,7 +184,7 @@ def test_a_server_that_says_nothing_is_given_up_in_time(c1: Provider, monkeypatc
         began = time.monotonic()
         with pytest.raises(ProviderUnavailableError, match="timed out"):
             discover_day(c1.at(root), DAYS[0], AREA)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 @pauseless
