@@ -43,9 +43,16 @@ def test_the_chain_publishes_to_s3_and_the_service_answers_from_there(
     with service_process(location, log, catalogue=catalogue) as address, EarthSignatureClient(address) as client:
         [raster] = client.segmentations_v1()
         [polygons] = client.polygons_v2()
+        [listed] = client.products()
+        geoparquet = client.read(listed.product_id, "polygons")
+        [summary] = client.summarise(product.footprint, interval="month")
     assert raster.product_id == product.product_id
     assert raster.land_cover == store.read(product, Asset.LAND_COVER)
     assert len(polygons.frame()) > 0
+    assert geoparquet == store.read(product, Asset.POLYGONS)
+    assert summary.product_ids == [product.product_id]
+    assert {area.code for area in summary.classes} <= product.class_codes
+    assert sum(area.area_m2 for area in summary.classes) + summary.cloudy_m2 > 0
     variables = {"EARTHSIGNATURE_STORE": location, "EARTHSIGNATURE_CATALOGUE": catalogue}
     for command in (["verify"], ["sweep"], ["catalogue", "rebuild"], ["catalogue", "export", str(tmp_path / "stac")]):
         done = CliRunner().invoke(main, [*command, "--home", str(tmp_path)], env=variables)
