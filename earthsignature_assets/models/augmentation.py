@@ -28,6 +28,14 @@ With these values added, Dynamic World, which expects level-1C, agrees with the 
 35 %: they are about what the atmospheric correction takes away. B8A is interpolated between B08 and B11.
 """
 
+_SENESCENCE = np.log(np.array([1.1, 1.25, 2.2, 1.7, 0.85, 0.78, 0.85, 0.8, 1.6, 2.1], np.float32))
+"""What the reflectance of green plants is multiplied by as they turn, as logarithms.
+
+Less chlorophyll absorbs less in the visible, red most, and at the red edge; less water absorbs less in the short-wave
+infrared; thinner leaves scatter less in the near infrared (Gitelson & Merzlyak 1994, *J. Plant Physiol.* 143:286).
+The sizes are those between summer forest of EuroSAT and October forest of the training polygons, rounded.
+"""
+
 WEAK_WEIGHT = 0.5
 """What a pixel weighs that the teacher alone has labelled."""
 
@@ -83,6 +91,7 @@ class TileMaker:
         side: int,
         generator: np.random.Generator,
         atmosphere: Atmosphere = Atmosphere(),
+        season: float = 0.0,
     ) -> None:
         """Take the samples.
 
@@ -91,6 +100,7 @@ class TileMaker:
             side: height and width of a tile in pixels.
             generator: the only source of chance.
             atmosphere: how far the reflectance of a tile varies.
+            season: the share of samples that are shown in another season.
 
         Raises:
             GroundTruthError: no sample has a labelled pixel.
@@ -98,6 +108,7 @@ class TileMaker:
         self._side = side
         self._generator = generator
         self._atmosphere = atmosphere
+        self._season = season
         # By class, then by source, so that neither source drowns the other within a class.
         self._by_class: dict[int, dict[str, list[Sample]]] = {}
         for sample in samples:
@@ -146,6 +157,8 @@ class TileMaker:
         choices = sources[str(generator.choice(sorted(sources)))]
         sample = choices[int(generator.integers(len(choices)))]
         reflectance = as_surface(sample, generator)
+        if self._season and generator.random() < self._season:
+            reflectance = in_another_season(reflectance, generator)
         labels = np.stack([sample.codes, allowed_classes(sample)])
         turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
         reflectance, labels = np.rot90(reflectance, turns, (1, 2)), np.rot90(labels, turns, (1, 2))
@@ -232,6 +245,20 @@ def under_another_atmosphere(
         reflectance * gain.astype(np.float32)[:, None, None] + haze.astype(np.float32)[:, None, None] + noise
     )
     return shifted
+
+
+def in_another_season(reflectance: Reflectance, generator: np.random.Generator) -> Reflectance:
+    """Return (10, height, width) surface reflectance with its green plants more, or less, turned: one draw for all.
+
+    A forest, a pasture, an orchard stays what it is from May to October; what changes most is that its plants turn.
+    Pixels change by how green they are (NDVI 0.2 not at all, 0.6 wholly).
+    """
+    red, infrared = reflectance[2], reflectance[6]
+    green = np.clip(((infrared - red) / np.maximum(infrared + red, 1) - 0.2) / 0.4, 0, 1)
+    stage = np.float32(generator.uniform(-0.4, 1.1))
+    change = _SENESCENCE * generator.normal(1, 0.2, len(_SENESCENCE)).astype(np.float32)
+    turned: Reflectance = reflectance * np.exp(stage * change[:, None, None] * green)
+    return turned
 
 
 def _positions(side: int, length: int, centre: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -45,6 +45,7 @@ class Recipe:
         smoothing: of the labels, see `masked_loss`.
         averaging: how much of the average of the weights stays in each step; the average is what is kept.
         atmosphere: how far gains, offsets and path radiance vary.
+        season: the share of samples that are shown in another season.
         patience: epochs without a better validation accuracy after which training stops; 0 never stops.
         threads: what PyTorch may use.
         device: `cpu` or `cuda`.
@@ -61,6 +62,7 @@ class Recipe:
     smoothing: float = 0.05
     averaging: float = 0.98
     atmosphere: Atmosphere = field(default_factory=Atmosphere)
+    season: float = 0.5
     patience: int = 0
     threads: int = 2
     device: str = "cpu"
@@ -98,7 +100,7 @@ def train(
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
-    maker = TileMaker(samples, recipe.side, _generator(recipe, _STATISTICS_STEP), recipe.atmosphere)
+    maker = TileMaker(samples, recipe.side, _generator(recipe, _STATISTICS_STEP), recipe.atmosphere, recipe.season)
     # Channels last: the CPU's convolutions are a fifth faster.
     network = UNet(architecture, *_statistics(maker)).to(recipe.device, memory_format=torch.channels_last)
     average = deepcopy(network)

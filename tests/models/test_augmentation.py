@@ -11,6 +11,7 @@ from earthsignature_assets.models.augmentation import (
     TileMaker,
     as_surface,
     as_typical_surface,
+    in_another_season,
 )
 from earthsignature_assets.models.ground_truth import Sample, class_set
 
@@ -98,6 +99,21 @@ def test_pixels_of_the_teacher_alone_weigh_less_and_stay_on_their_place() -> Non
 def test_without_variation_a_tile_of_level_2a_keeps_its_reflectance() -> None:
     maker = TileMaker([_sample(313, "L2A", 2000)], 64, np.random.default_rng(0), STILL)
     assert any((maker.tile().reflectance == 2000).all() for _ in range(10))
+
+
+def test_another_season_turns_plants_and_leaves_the_rest() -> None:
+    forest = np.array([283, 372, 233, 558, 1867, 2431, 2467, 2743, 1287, 505], np.float32)[:, None, None]
+    bare = np.array([800, 1000, 1400, 1600, 1800, 1900, 2000, 2100, 2900, 2500], np.float32)[:, None, None]
+    no_data = np.zeros_like(bare)
+    land = np.concatenate([forest, bare, no_data], axis=2)
+    seasons = np.stack([in_another_season(land, np.random.default_rng(seed)) for seed in range(40)])
+    np.testing.assert_array_equal(seasons[:, :, 0, 1:], np.broadcast_to(land[:, 0, 1:], (40, 10, 2)))
+    turned = seasons[:, :, 0, 0] / forest[:, 0, 0]
+    assert turned[:, 2].max() > 1.8
+    assert turned[:, 2].min() < 0.85
+    # Red and short-wave infrared rise as the near infrared falls.
+    assert np.corrcoef(turned[:, 2], turned[:, 9])[0, 1] > 0.6
+    assert np.corrcoef(turned[:, 2], turned[:, 6])[0, 1] < -0.5
 
 
 def test_samples_without_labels_are_refused() -> None:
