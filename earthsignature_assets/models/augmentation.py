@@ -232,6 +232,12 @@ def as_typical_surface(sample: Sample) -> npt.NDArray[np.uint16]:
     return np.where(observed, np.maximum(surface, 1), 0).astype(np.uint16)
 
 
+def as_typical_top(reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+    """Return surface reflectance with typical path radiance, (10, height, width) uint16: about level-1C."""
+    hazy = reflectance + PATH_RADIANCE[:, None, None].astype(np.uint16)
+    return np.where(reflectance.max(axis=0) > 0, hazy, np.uint16(0))
+
+
 def under_another_atmosphere(
     reflectance: Reflectance, generator: np.random.Generator, atmosphere: Atmosphere = Atmosphere()
 ) -> Reflectance:

@@ -53,7 +53,7 @@ class Recipe:
             float32.
     """
 
-    epochs: int = 60
+    epochs: int = 56
     seed: int = 20181016
     side: int = 96
     batch: int = 16

@@ -76,7 +76,7 @@ _RATHER_SURE = 0.5
 _MIXED = frozenset({"Industrial", "Residential"})
 """Labels of land use: what grows there is also part of it."""
 
-_MARGIN = 64  # its answers are off by up to 0.24 within tens of pixels of the border, so patches are mirrored outward
+_MARGIN = 32  # its answers are off by up to 0.24 within tens of pixels of the border, so patches are mirrored outward
 
 
 class DynamicWorld:
@@ -138,8 +138,8 @@ def supplement(sample: Sample, covers: npt.NDArray[np.float32]) -> Sample:
     """Say of the pixels without a code which classes the teacher leaves open, where it is rather sure of the cover.
 
     Args:
-        sample: a EuroSAT patch, refined or not.
-        covers: (9, height, width) float32 of `DynamicWorld.covers` on the same patch.
+        sample: a EuroSAT patch, refined or not, or a labelled polygon with what lies around it.
+        covers: (9, height, width) float32 of `DynamicWorld.covers` on the same image as level-1C.
     """
     cover, sure = covers.argmax(axis=0), covers.max(axis=0) >= _RATHER_SURE
     weak = np.zeros(cover.shape, np.uint16)

@@ -9,7 +9,7 @@ was killed goes on from its checkpoints when it is started again, and ends with 
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.augmentation import as_typical_surface
+from earthsignature_assets.models.augmentation import as_typical_surface, as_typical_top
 from earthsignature_assets.models.confusion import majority
 from earthsignature_assets.models.evaluation import judge_patches
 from earthsignature_assets.models.export import export
@@ -41,7 +41,7 @@ from earthsignature_assets.models.ground_truth import (
 )
 from earthsignature_assets.models.learning_curve import LearningCurve, draw_curves
 from earthsignature_assets.models.measurement import describe_version
-from earthsignature_assets.models.network import Architecture
+from earthsignature_assets.models.network import Architecture, UNet
 from earthsignature_assets.models.optimisation import Recipe, predict_any, train
 from earthsignature_assets.models.repository import ModelRepository
 from earthsignature_assets.models.teacher import DynamicWorld, refine, supplement
@@ -60,7 +60,7 @@ class TrainingData:
 
     @classmethod
     def read(cls, data: Path, threads: int = 2) -> Self:
-        """Read the data folder, and let the teacher refine and supplement the labels of the patches.
+        """Read the data folder; the teacher refines the labels of the patches, and supplements those and the polygons'.
 
         Raises:
             GroundTruthError: a part cannot be read.
@@ -73,7 +73,12 @@ class TrainingData:
             patches.append(supplement(refine(patch, covers), covers))
         scene = read_hateg(data / "s2_hateg_34TFR_20181016")
         training, held_out = split_polygons(scene.labels)
-        return cls(tuple(patches), tuple(polygon_samples(scene, training)), scene, held_out)
+        polygons = []
+        for polygon in polygon_samples(scene, training):
+            # What lies around a polygon is unlabelled; held-out polygons are blank in it.
+            covers = teacher.covers(as_typical_top(polygon.reflectance))
+            polygons.append(supplement(polygon, covers))
+        return cls(tuple(patches), tuple(polygons), scene, held_out)
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Plan:
     """
 
     recipe: Recipe = field(default_factory=Recipe)
-    fold_epochs: int = 24
+    fold_epochs: int = 12
     folds: int = 4
     architecture: Architecture = field(default_factory=lambda: Architecture(classes=len(CLASSES)))
 
@@ -152,10 +157,12 @@ def cross_validate(
     plan: Plan,
     progress: Progress,
     checkpoints: Path | None = None,
+    judge: Callable[[UNet], None] | None = None,
 ) -> tuple[dict[str, Any], dict[str, LearningCurve]]:
     """Train once a fold without the fold's places, and judge the fold's patches.
 
-    Nothing is chosen by the fold's own patches: their accuracy is watched, and the last epoch counts.
+    Nothing is chosen by the fold's own patches: their accuracy is watched, and the last epoch counts. `judge` is given
+    the network of every fold.
 
     Returns:
         The figures, whose counts sum over folds, with the most frequent code of every patch (`answers`), by which
@@ -179,6 +186,8 @@ def cross_validate(
             validation=kept_out,
             checkpoint=checkpoints / f"fold-{fold + 1}.pt" if checkpoints else None,
         )
+        if judge:
+            judge(network)
         for patch in kept_out:
             predicted[patch.name] = table[predict_any(network, as_typical_surface(patch))]
     answers = [predicted[patch.name] for patch in patches]

@@ -11,6 +11,7 @@ from earthsignature_assets.models.augmentation import (
     TileMaker,
     as_surface,
     as_typical_surface,
+    as_typical_top,
     in_another_season,
 )
 from earthsignature_assets.models.ground_truth import Sample, class_set
@@ -114,6 +115,15 @@ def test_another_season_turns_plants_and_leaves_the_rest() -> None:
     # Red and short-wave infrared rise as the near infrared falls.
     assert np.corrcoef(turned[:, 2], turned[:, 9])[0, 1] > 0.6
     assert np.corrcoef(turned[:, 2], turned[:, 6])[0, 1] < -0.5
+
+
+def test_the_top_of_the_atmosphere_is_the_surface_under_path_radiance() -> None:
+    surface = _sample(313, "L2A", 2000).reflectance
+    surface[:, 0] = 0
+    top = as_typical_top(surface)
+    assert top.dtype == np.uint16
+    assert not top[:, 0].any()
+    np.testing.assert_array_equal(top[:, 1, 1], 2000 + PATH_RADIANCE)
 
 
 def test_samples_without_labels_are_refused() -> None:
