@@ -10,6 +10,7 @@ from earthsignature_assets.assets.land_cover_raster import land_cover_raster
 from earthsignature_assets.assets.model_evaluation import model_evaluation
 from earthsignature_assets.assets.patches import patches
 from earthsignature_assets.assets.segmentation import segmentation
+from earthsignature_assets.assets.trained_model import trained_model
 from earthsignature_assets.assets.training_set import training_set
 from earthsignature_assets.automation.jobs import discovery_job, land_cover_job, patches_job
 from earthsignature_assets.automation.model_versions import registered_models
@@ -38,6 +39,7 @@ def definitions(settings: Settings) -> dg.Definitions:
             land_cover_polygons,
             land_cover_product,
             training_set,
+            trained_model,
             model_evaluation,
         ],
         jobs=[discovery_job, patches_job, land_cover_job, patch_retention_job],

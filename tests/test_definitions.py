@@ -31,6 +31,7 @@ def test_assets_partitions_and_order_are_as_published() -> None:
         "land_cover_polygons": (SCENE_MODEL, ["land_cover_raster"]),
         "land_cover_product": (SCENE_MODEL, ["land_cover_polygons", "land_cover_raster"]),
         "training_set": (None, []),
+        "trained_model": (None, ["training_set"]),
         "model_evaluation": ("model_version", ["training_set"]),
     }
 

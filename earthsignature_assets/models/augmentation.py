@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from earthsignature_assets.errors import GroundTruthError
-from earthsignature_assets.models.ground_truth import VOID, Sample, allowed_classes
+from earthsignature_assets.models.ground_truth import CLASS_CODES, VOID, Sample, allowed_classes
 
 Reflectance = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
+Sets = npt.NDArray[np.uint64]
 Weights = npt.NDArray[np.float32]
 
 PATH_RADIANCE = np.array([550, 300, 170, 130, 90, 70, 50, 40, 0, 0], np.float32)
@@ -70,7 +71,7 @@ class Tile:
     """One training tile of `side` × `side` pixels.
 
     `reflectance` is (10, side, side) float32 × 10000. `codes` (side, side) uint16 is the code of each labelled pixel,
-    else 0. `allowed` (side, side) uint16 is the set of classes that a pixel may be, as `allowed_classes` gives it.
+    else 0. `allowed` (side, side) uint64 is the set of classes that a pixel may be, as `allowed_classes` gives it.
     `weights`, (side, side) float32, make up for a region's void pixels, up to `_HIGHEST_WEIGHT` times: a polygon of a
     hundred pixels says as much about its class as a patch that is labelled all over. Pixels that the teacher alone
     has labelled weigh `WEAK_WEIGHT`.
@@ -78,7 +79,7 @@ class Tile:
 
     reflectance: Reflectance
     codes: Codes
-    allowed: Codes
+    allowed: Sets
     weights: Weights
 
 
@@ -92,6 +93,7 @@ class TileMaker:
         generator: np.random.Generator,
         atmosphere: Atmosphere = Atmosphere(),
         season: float = 0.0,
+        classes: Sequence[int] = CLASS_CODES,
     ) -> None:
         """Take the samples.
 
@@ -101,6 +103,7 @@ class TileMaker:
             generator: the only source of chance.
             atmosphere: how far the reflectance of a tile varies.
             season: the share of samples that are shown in another season.
+            classes: the codes that the bits of a tile's `allowed` stand for, 64 at most.
 
         Raises:
             GroundTruthError: no sample has a labelled pixel.
@@ -109,6 +112,7 @@ class TileMaker:
         self._generator = generator
         self._atmosphere = atmosphere
         self._season = season
+        self._classes = classes
         # By class, then by source, so that neither source drowns the other within a class.
         self._by_class: dict[int, dict[str, list[Sample]]] = {}
         for sample in samples:
@@ -130,7 +134,8 @@ class TileMaker:
         generator = self._generator
         regions = self._regions(int(generator.choice(_REGIONS)))
         reflectance = np.empty((len(PATH_RADIANCE), self._side, self._side), np.float32)
-        codes, allowed = np.zeros((2, self._side, self._side), np.uint16)
+        codes = np.zeros((self._side, self._side), np.uint16)
+        allowed = np.zeros((self._side, self._side), np.uint64)
         weights = np.zeros((self._side, self._side), np.float32)
         for region in range(int(regions.max()) + 1):
             inside = regions == region
@@ -146,10 +151,10 @@ class TileMaker:
         if generator.random() < _SWATH_EDGE_SHARE:
             observed &= ~self._beyond_swath()
         reflectance[:, ~observed] = 0
-        codes[~observed] = allowed[~observed] = VOID
+        codes[~observed], allowed[~observed] = VOID, 0
         return Tile(reflectance, codes, allowed, weights)
 
-    def _texture(self) -> tuple[Reflectance, Codes, Codes]:
+    def _texture(self) -> tuple[Reflectance, Codes, Sets]:
         """Reflectance, codes and allowed classes of a tile filled from one sample, turned, cropped or mirrored."""
         generator = self._generator
         code = int(generator.choice(sorted(self._by_class)))
@@ -159,12 +164,12 @@ class TileMaker:
         reflectance = as_surface(sample, generator)
         if self._season and generator.random() < self._season:
             reflectance = in_another_season(reflectance, generator)
-        labels = np.stack([sample.codes, allowed_classes(sample)])
+        labels = np.stack([sample.codes, allowed_classes(sample, self._classes)])
         turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
         reflectance, labels = np.rot90(reflectance, turns, (1, 2)), np.rot90(labels, turns, (1, 2))
         if mirrored:
             reflectance, labels = reflectance[:, :, ::-1], labels[:, :, ::-1]
-        codes, allowed = labels
+        codes, allowed = labels[0].astype(np.uint16), labels[1]
         rows, columns = np.nonzero(codes == code)
         pixel = int(generator.integers(len(rows)))
         down, across = (

@@ -10,17 +10,14 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from earthsignature_assets.errors import TrainingError
 from earthsignature_assets.models.ground_truth import Sample
 from earthsignature_assets.models.learning_curve import LearningCurve
-from earthsignature_assets.models.network import Architecture, UNet
-
-if TYPE_CHECKING:
-    from earthsignature_assets.models.optimisation import Recipe
+from earthsignature_assets.models.network import UNet
 
 
 @dataclass
@@ -36,12 +33,10 @@ class TrainingState:
 class Checkpoint:
     """Keeps a run in a file, and gives it back to the same run alone: same recipe, architecture and samples."""
 
-    def __init__(
-        self, path: Path | None, recipe: "Recipe", architecture: Architecture, samples: Sequence[Sample]
-    ) -> None:
-        """Keep nothing where `path` is None."""
+    def __init__(self, path: Path | None, plan: object, samples: Sequence[Sample]) -> None:
+        """Keep nothing where `path` is None; `plan` is what weights depend on beside the samples, told by `repr`."""
         self._path = path
-        self._training = _fingerprint(recipe, architecture, samples) if path else ""
+        self._training = _fingerprint(plan, samples) if path else ""
 
     def resume(self, network: UNet, average: UNet, optimiser: torch.optim.Optimizer, schedule: Any) -> TrainingState:
         """Bring a run back to where the file left it; where there is none, to its beginning.
@@ -102,9 +97,9 @@ class Checkpoint:
         partial.replace(self._path)
 
 
-def _fingerprint(recipe: "Recipe", architecture: Architecture, samples: Sequence[Sample]) -> str:
+def _fingerprint(plan: object, samples: Sequence[Sample]) -> str:
     """A digest of all that the weights depend on, but for the machine."""
-    digest = hashlib.sha256(repr((recipe, architecture)).encode())
+    digest = hashlib.sha256(repr(plan).encode())
     for sample in samples:
         digest.update(repr((sample.name, sample.level, sorted(sample.also.items()))).encode())
         for array in (sample.reflectance, sample.codes, sample.weak):

@@ -18,7 +18,7 @@ from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.ground_truth import CLASSES
 from earthsignature_assets.models.network import PackagedUNet, UNet, measured_reach
-from earthsignature_assets.models.repository import S2_BANDS, ModelDescription
+from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, PredictedClass
 from earthsignature_assets.models.triton import triton_configuration
 
 OPSET = 18
@@ -27,13 +27,16 @@ OPSET = 18
 _PARITY = 0.9999
 
 
-def export(network: UNet, model: ModelVersion, folder: Path) -> ModelDescription:
+def export(
+    network: UNet, model: ModelVersion, folder: Path, classes: tuple[PredictedClass, ...] = CLASSES
+) -> ModelDescription:
     """Write `model.onnx`, `model.json` into `folder`, and `config.pbtxt` beside it, and check them.
 
     Args:
         network: the trained network.
         model: the name and version to write.
         folder: the version's folder in the repository; made if absent.
+        classes: what the network tells, in the order of its classes.
 
     Raises:
         ModelError: the receptive field differs from its formula, or ONNX Runtime's answers from PyTorch's.
@@ -54,7 +57,7 @@ def export(network: UNet, model: ModelVersion, folder: Path) -> ModelDescription
         stride=architecture.stride,
         receptive_field=architecture.receptive_field,
         halo=architecture.halo,
-        classes=CLASSES,
+        classes=classes,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
     (folder / "model.json").write_text(description.to_json(), encoding="utf-8")

@@ -78,7 +78,7 @@ class Sample:
     `reflectance` is (10, height, width) uint16, × 10000, bands in the order of `S2_BANDS`, 0 = no data;
     `codes` is (height, width) uint16, CORINE level-3 codes, 0 = void. `level` is "L1C" (top of atmosphere) or
     "L2A" (surface). `label` is the source's own word. `also` gives, for a code, a second one that the label may mean.
-    `weak`, (height, width) uint16, is the set of classes that a void pixel may be by a teacher's word, as
+    `weak`, (height, width) uint64, is the set of classes that a void pixel may be by a teacher's word, as
     `allowed_classes` writes it, 0 where it says nothing; it takes part in the loss and in no figure.
     """
 
@@ -91,23 +91,27 @@ class Sample:
     longitude: float
     latitude: float
     also: Mapping[int, int] = field(default_factory=dict)
-    weak: npt.NDArray[np.uint16] | None = None
+    weak: npt.NDArray[np.uint64] | None = None
 
     def with_codes(self, codes: npt.NDArray[np.uint16]) -> "Sample":
         """The same image with other labels."""
         return replace(self, codes=codes)
 
 
-def class_set(*codes: int) -> int:
-    """A set of codes of `CLASSES` as a number: bit k stands for the k-th class."""
-    return sum(1 << [entry.code for entry in CLASSES].index(code) for code in set(codes))
+CLASS_CODES = tuple(entry.code for entry in CLASSES)
+"""The codes of `CLASSES` in the order of the class index."""
 
 
-def allowed_classes(sample: Sample) -> npt.NDArray[np.uint16]:
-    """Return the set of classes that each pixel may be, (height, width) uint16 of `class_set`; 0 is void."""
-    allowed = np.zeros_like(sample.codes) if sample.weak is None else sample.weak.copy()
+def class_set(*codes: int, among: Sequence[int] = CLASS_CODES) -> int:
+    """A set of codes as a number: bit k stands for the k-th class of `among`; other codes are left out."""
+    return sum(1 << among.index(code) for code in set(codes) if code in among)
+
+
+def allowed_classes(sample: Sample, among: Sequence[int] = CLASS_CODES) -> npt.NDArray[np.uint64]:
+    """Return the set of classes that each pixel may be, (height, width) uint64 of `class_set`; 0 is void."""
+    allowed = np.zeros(sample.codes.shape, np.uint64) if sample.weak is None else sample.weak.astype(np.uint64)
     for code in np.unique(sample.codes[sample.codes != VOID]):
-        allowed[sample.codes == code] = class_set(int(code), sample.also.get(int(code), int(code)))
+        allowed[sample.codes == code] = class_set(int(code), sample.also.get(int(code), int(code)), among=among)
     return allowed
 
 

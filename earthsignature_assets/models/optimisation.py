@@ -6,7 +6,7 @@ machine with as many threads. Needs PyTorch (the extra `train`).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from torch import nn
 from earthsignature_assets.errors import TrainingError
 from earthsignature_assets.models.augmentation import Atmosphere, TileMaker, as_typical_surface
 from earthsignature_assets.models.checkpoint import Checkpoint
-from earthsignature_assets.models.ground_truth import CLASSES, VOID, Sample
+from earthsignature_assets.models.ground_truth import CLASS_CODES, VOID, Sample
 from earthsignature_assets.models.learning_curve import LearningCurve
 from earthsignature_assets.models.network import LOG_SCALE, Architecture, UNet, predict
 
@@ -76,19 +76,23 @@ def train(
     progress: Progress,
     title: str,
     *,
+    classes: Sequence[int] = CLASS_CODES,
     validation: Sequence[Sample] = (),
     checkpoint: Path | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> tuple[UNet, LearningCurve]:
     """Train a network from random weights, or from where a checkpoint of the same training stands.
 
     Args:
-        samples: the labelled samples; their codes are those of `CLASSES`, or void.
+        samples: the labelled samples; their codes are some of `classes`, or void.
         recipe: what to do.
         architecture: the network's width and depth.
         progress: shows how far the run is and its loss.
         title: the line that `progress` shows.
+        classes: the CORINE codes in the order of the network's classes.
         validation: samples of a region that training does not see; judged after every epoch.
         checkpoint: the file that keeps the run after each epoch; it is removed by nobody here.
+        report: called with the steps done and the steps in all.
 
     Returns:
         The network in evaluation mode on the processor: the average of the weights after the last step, or, with
@@ -100,7 +104,8 @@ def train(
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
-    maker = TileMaker(samples, recipe.side, _generator(recipe, _STATISTICS_STEP), recipe.atmosphere, recipe.season)
+    generator = _generator(recipe, _STATISTICS_STEP)
+    maker = TileMaker(samples, recipe.side, generator, recipe.atmosphere, recipe.season, classes)
     # Channels last: the CPU's convolutions are a fifth faster.
     network = UNet(architecture, *_statistics(maker)).to(recipe.device, memory_format=torch.channels_last)
     average = deepcopy(network)
@@ -108,23 +113,25 @@ def train(
     per_epoch = math.ceil(len(samples) / recipe.batch)
     steps = recipe.epochs * per_epoch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.15)
-    keeper = Checkpoint(checkpoint, recipe, architecture, samples)
+    keeper = Checkpoint(checkpoint, (recipe, architecture, tuple(classes)), samples)
     state = keeper.resume(network, average, optimiser, schedule)
     task = progress.add_task(title, total=steps, completed=state.step)
     # One worker makes the next batch while the network learns.
     with ThreadPoolExecutor(1) as worker:
-        upcoming: Future[Batch] = worker.submit(_batch, maker, recipe, state.step)
+        upcoming: Future[Batch] = worker.submit(_batch, maker, recipe, len(classes), state.step)
         while state.step < steps and not state.curve.exhausted(recipe.patience):
             batch = upcoming.result()
-            upcoming = worker.submit(_batch, maker, recipe, state.step + 1)
+            upcoming = worker.submit(_batch, maker, recipe, len(classes), state.step + 1)
             loss = _step(network, batch, optimiser, recipe, state.step, title)
             schedule.step()
             _approach(average, network, min(recipe.averaging, (state.step + 1) / (state.step + 10)))
             state.step += 1
             state.losses.append(loss)
+            if report:
+                report(state.step, steps)
             progress.update(task, advance=1, description=f"{title}, loss {np.mean(state.losses[-50:]):.3f}")
             if state.step % per_epoch == 0:
-                accuracy = validation_accuracy(average, validation) if validation else math.nan
+                accuracy = validation_accuracy(average, validation, classes) if validation else math.nan
                 best = state.curve.add(float(np.mean(state.losses)), accuracy)
                 state.losses.clear()
                 keeper.save(state, network, average, optimiser, schedule, best=best and recipe.patience > 0)
@@ -200,12 +207,12 @@ def _generator(recipe: Recipe, step: int) -> np.random.Generator:
     return np.random.default_rng((recipe.seed, step))
 
 
-def _batch(maker: TileMaker, recipe: Recipe, step: int) -> Batch:
+def _batch(maker: TileMaker, recipe: Recipe, classes: int, step: int) -> Batch:
     """Return reflectance (batch, 10, side, side) float32, allowed classes bool, and weights, as in `masked_loss`."""
     maker = maker.drawing_from(_generator(recipe, step))
     tiles = [maker.tile() for _ in range(recipe.batch)]
     sets = np.stack([tile.allowed for tile in tiles])
-    allowed = np.stack([(sets >> index) & 1 for index in range(len(CLASSES))], axis=1).astype(bool)
+    allowed = np.stack([(sets >> index) & 1 for index in range(classes)], axis=1).astype(bool)
     images, weights = np.stack([tile.reflectance for tile in tiles]), np.stack([tile.weights for tile in tiles])
     return torch.from_numpy(images), torch.from_numpy(allowed), torch.from_numpy(weights)
 
@@ -218,9 +225,9 @@ def _statistics(maker: TileMaker, tiles: int = 64) -> tuple[list[float], list[fl
     return [float(value) for value in logarithms.mean(axis=1)], [float(value) for value in logarithms.std(axis=1)]
 
 
-def validation_accuracy(network: UNet, samples: Sequence[Sample]) -> float:
+def validation_accuracy(network: UNet, samples: Sequence[Sample], classes: Sequence[int] = CLASS_CODES) -> float:
     """Mean over samples of the share of labelled pixels that get their code; NaN where no sample has one."""
-    table = np.array([VOID, *(entry.code for entry in CLASSES)], np.uint16)
+    table = np.array([VOID, *classes], np.uint16)
     shares = []
     for sample in samples:
         labelled = sample.codes != VOID

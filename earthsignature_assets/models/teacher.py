@@ -142,8 +142,8 @@ def supplement(sample: Sample, covers: npt.NDArray[np.float32]) -> Sample:
         covers: (9, height, width) float32 of `DynamicWorld.covers` on the same image as level-1C.
     """
     cover, sure = covers.argmax(axis=0), covers.max(axis=0) >= _RATHER_SURE
-    weak = np.zeros(cover.shape, np.uint16)
+    weak = np.zeros(cover.shape, np.uint64)
     own = class_set(EUROSAT_CODES[sample.label]) if sample.label in _MIXED else 0
     for name, classes in _MAY_BE.items():
         weak[(cover == COVERS.index(name)) & sure] = classes if name == "water" else classes | own
-    return replace(sample, weak=np.where(sample.codes == VOID, weak, np.uint16(0)))
+    return replace(sample, weak=np.where(sample.codes == VOID, weak, np.uint64(0)))

@@ -87,7 +87,7 @@ def test_few_labelled_pixels_weigh_more() -> None:
 def test_pixels_of_the_teacher_alone_weigh_less_and_stay_on_their_place() -> None:
     sample = _sample(313, "L2A", 2000)
     sample.codes[32:] = 0
-    weak = np.zeros((64, 64), np.uint16)
+    weak = np.zeros((64, 64), np.uint64)
     weak[48:] = class_set(222, 313)
     tile = TileMaker([replace(sample, weak=weak)], 64, np.random.default_rng(3)).tile()
     of_teacher = (tile.codes == 0) & (tile.allowed > 0)

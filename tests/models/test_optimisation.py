@@ -126,7 +126,7 @@ def test_what_the_teacher_leaves_open_is_learnt() -> None:
     forest, water = samples()
     half = water.codes.copy()
     half[:, 32:] = 0
-    weak = np.where(half == 0, np.uint16(class_set(512)), np.uint16(0))
+    weak = np.where(half == 0, np.uint64(class_set(512)), np.uint64(0))
     taught = [forest, replace(water.with_codes(half), weak=weak)]
     network, _ = train(taught, replace(RECIPE, epochs=60, batch=4), TINY, QUIET, "test")
     assert (predict(network, water.reflectance[None]) == 8).mean() > 0.9
