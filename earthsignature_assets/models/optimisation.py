@@ -53,7 +53,7 @@ class Recipe:
             float32.
     """
 
-    epochs: int = 56
+    epochs: int = 96
     seed: int = 20181016
     side: int = 96
     batch: int = 16

@@ -89,7 +89,7 @@ class Plan:
     """
 
     recipe: Recipe = field(default_factory=Recipe)
-    fold_epochs: int = 12
+    fold_epochs: int = 20
     folds: int = 4
     architecture: Architecture = field(default_factory=lambda: Architecture(classes=len(CLASSES)))
 
