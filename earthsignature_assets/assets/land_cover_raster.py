@@ -59,7 +59,8 @@ def land_cover_raster(
             cloud_cover_percent=workspace.days.verdict(key).cloud_percent,
             source_hrefs=tuple(part.href or part.item_id for part in scene.parts),
             grid=scene.grid,
-            model_item=mlm_item(description, engine.repository.graph(model)),
+            model_item=mlm_item(description, engine.repository.folder(model)),
+            model_folder=engine.repository.folder(model),
         )
         draft.save()
         write_rasters(draft, codes, segments.confidence, patches.unreliable(), cartography.codec)

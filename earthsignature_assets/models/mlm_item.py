@@ -1,5 +1,9 @@
-"""The STAC item of a model version, in the machine-learning-model extension: what products derive from."""
+"""The STAC item of a model version, in the machine-learning-model extension: what products derive from.
 
+Its assets are beside it, wherever the archive is served from: a store keeps them in the item's folder.
+"""
+
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +18,21 @@ _EUROPE = (-25.0, 34.0, 45.0, 72.0)
 _FIRST_IMAGE, _OPEN_END = "2015-06-27T00:00:00Z", "9999-12-31T23:59:59Z"
 
 
-def mlm_item(description: ModelDescription, graph: Path) -> dict[str, Any]:
+# What of a version's folder travels with its item: name, media type, title, role.
+_BESIDE = (
+    ("model.json", "application/json", "What the version needs and what it can tell", "metadata"),
+    ("card.md", "text/markdown", "The model card", "metadata"),
+    ("evaluation.json", "application/json", "Figures on held-out data", "metadata"),
+    ("evaluation.png", "image/png", "Input, ground truth and prediction", "overview"),
+)
+
+
+def mlm_item(description: ModelDescription, folder: Path) -> dict[str, Any]:
     """The STAC 1.1 item of a model version as plain JSON values.
 
     Args:
         description: the version's `model.json`.
-        graph: where its `model.onnx` is.
+        folder: the version's folder in the repository; the item's assets are files of it by their names.
     """
     west, south, east, north = _EUROPE
     classes = [
@@ -46,7 +59,7 @@ def mlm_item(description: ModelDescription, graph: Path) -> dict[str, Any]:
             "gsd": description.resolution_m,
             "bands": bands,
             "mlm:name": str(description.model),
-            "mlm:architecture": "U-Net",
+            "mlm:architecture": description.architecture,
             "mlm:tasks": [_TASK],
             "mlm:framework": "ONNX",
             "mlm:pretrained": True,
@@ -80,7 +93,7 @@ def mlm_item(description: ModelDescription, graph: Path) -> dict[str, Any]:
         "links": [],
         "assets": {
             "model": {
-                "href": graph.resolve().as_uri(),
+                "href": "./model.onnx",
                 "type": "application/octet-stream; framework=onnx",
                 "title": "The network as an ONNX graph",
                 "roles": ["mlm:model"],
@@ -88,5 +101,16 @@ def mlm_item(description: ModelDescription, graph: Path) -> dict[str, Any]:
                 "mlm:artifact_type": "onnx",
                 "file:checksum": f"1220{description.sha256}",
             }
+        }
+        | {
+            name.replace(".", "_"): {
+                "href": f"./{name}",
+                "type": media_type,
+                "title": title,
+                "roles": [role],
+                "file:checksum": f"1220{hashlib.sha256((folder / name).read_bytes()).hexdigest()}",
+            }
+            for name, media_type, title, role in _BESIDE
+            if (folder / name).is_file()
         },
     }

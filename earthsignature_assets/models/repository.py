@@ -51,11 +51,12 @@ class PredictedClass:
 class ModelDescription:
     """What one model version needs and what it can tell.
 
-    `stride` is the network's total down-sampling in pixels, `receptive_field` the side in pixels of the square
-    that one output depends on, `halo` the margin in pixels read around a patch (at least half the receptive
-    field, a multiple of the stride), `core` the side in pixels of what a window answers for, without its halo: as
-    large as memory allows, because halos cost. `sha256` is that of `model.onnx`. `training_range` is the range of the
+    `stride` is the network's total down-sampling in pixels, `receptive_field` the side in pixels of the square that
+    one output depends on, `halo` the margin in pixels read around a patch (at least half the receptive field, a
+    multiple of the stride), `core` the side in pixels of what a window answers for, without its halo: as large as
+    memory allows, because halos cost. `sha256` is that of `model.onnx`. `training_range` is the range of the
     reflectance that training saw, and `training_set` the identity of the training set; a version may lack them.
+    `architecture` is what people call the kind of network.
     """
 
     model: ModelVersion
@@ -70,6 +71,7 @@ class ModelDescription:
     core: int = 896
     training_range: InputRange | None = None
     training_set: str = ""
+    architecture: str = "unknown"
 
     def __post_init__(self) -> None:
         if self.stride < 1 or self.halo % self.stride or self.halo * 2 < self.receptive_field - 1:
@@ -129,6 +131,7 @@ class ModelDescription:
                 core=int(content.get("core", cls.core)),
                 training_range=InputRange.from_json(found) if (found := content.get("training_range")) else None,
                 training_set=str(content.get("training_set", "")),
+                architecture=str(content.get("architecture", cls.architecture)),
             )
         except (ValueError, KeyError, TypeError, InvalidKeyError) as error:
             raise ModelError(f"model.json cannot be read: {error!r}") from error

@@ -34,6 +34,7 @@ class Draft:
         source_hrefs: the URL or path of each STAC item that the product derives from; two where a datatake was split.
         grid: the 10 m grid of the land-cover raster.
         model_item: the model version's own STAC item, in the machine-learning-model extension; None where it has none.
+        model_folder: where the files are that the assets of the model's item name, each as `./<name>`.
         whole_scene: whether it shows all that there is of its scene, so that it supersedes what was published of the
             scene by the same baseline.
 
@@ -52,6 +53,7 @@ class Draft:
     source_hrefs: tuple[str, ...]
     grid: PixelGrid
     model_item: dict[str, Any] | None = None
+    model_folder: Path | None = None
     whole_scene: bool = True
 
     def __post_init__(self) -> None:
@@ -97,6 +99,7 @@ class Draft:
             "cloud_cover_percent": self.cloud_cover_percent,
             "source_hrefs": self.source_hrefs,
             "model_item": self.model_item,
+            "model_folder": str(self.model_folder) if self.model_folder else None,
             "whole_scene": self.whole_scene,
             "grid": {
                 "epsg": self.grid.epsg,
@@ -136,6 +139,7 @@ class Draft:
                 cloud_cover_percent=content["cloud_cover_percent"],
                 source_hrefs=tuple(content["source_hrefs"]),
                 model_item=content["model_item"],
+                model_folder=Path(content["model_folder"]) if content.get("model_folder") else None,
                 whole_scene=content["whole_scene"],
                 grid=PixelGrid(**content["grid"]),
             )

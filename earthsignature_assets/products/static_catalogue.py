@@ -5,6 +5,7 @@
     <folder>/land-cover/<year-month>/catalog.json
     <folder>/land-cover/<year-month>/<item>.json
     <folder>/land-cover/<year-month>/items.parquet
+    <folder>/models/<model>.json
 
 The items' files stay in the store; hrefs name them absolutely.
 """
@@ -26,12 +27,12 @@ from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
 from earthsignature_assets.products.collection import Extent, build_collection
 from earthsignature_assets.products.folder_storage import unwritable
-from earthsignature_assets.products.item import item_bytes
+from earthsignature_assets.products.item import item_bytes, model_item_name
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_assets.products.store import ProductStore
 
 _CATALOG = "catalog.json"
-_COLLECTION_FOLDER = "land-cover"
+_COLLECTION_FOLDER, _MODELS_FOLDER = "land-cover", "models"
 _JSON, _GEOJSON, _PARQUET = "application/json", "application/geo+json", "application/vnd.apache.parquet"
 
 
@@ -85,17 +86,21 @@ def _write(
     progress: Callable[[Product], None],
 ) -> int:
     base = _base_url(store)
-    extent, months, written = Extent(), list[str](), 0
+    extent, months, models, written = Extent(), list[str](), set[ModelVersion](), 0
     products = catalogue.search(ProductQuery(model=model, oldest_first=True))
     for month, members in groupby(products, lambda product: f"{product.sensed_at:%Y-%m}"):
         items = []
         for product in members:
-            items.append(_exported(json.loads(store.read(product, Asset.ITEM)), f"{base}/{product.folder}/"))
+            items.append(
+                _exported(json.loads(store.read(product, Asset.ITEM)), f"{base}/{product.folder}/", product.model)
+            )
+            models.add(product.model)
             extent.include(product)
             progress(product)
         _write_month(folder / _COLLECTION_FOLDER / month, month, items)
         months.append(month)
         written += len(items)
+    _write_models(store, folder / _MODELS_FOLDER, models, base)
     links = [
         _link("root", f"../{_CATALOG}"),
         _link("parent", f"../{_CATALOG}"),
@@ -142,11 +147,26 @@ def _write_month(folder: Path, month: str, items: list[dict[str, Any]]) -> None:
     _write_json(folder / _CATALOG, _catalog(f"earthsignature-{month}", f"Land cover of {month}", links))
 
 
-def _exported(item: dict[str, Any], folder_url: str) -> dict[str, Any]:
+def _write_models(store: ProductStore, folder: Path, models: set[ModelVersion], base: str) -> None:
+    """Write the items of the model versions; their files stay in the store, like those of products."""
+    folder.mkdir()
+    for model in sorted(models):
+        if (item := store.model_item(model)) is not None:
+            url = f"{base}/{posixpath.dirname(model_item_name(model))}/"
+            assets = {name: asset | {"href": _absolute(url, asset["href"])} for name, asset in item["assets"].items()}
+            _write_json(folder / f"{model}.json", item | {"assets": assets})
+
+
+def _exported(item: dict[str, Any], folder_url: str, model: ModelVersion) -> dict[str, Any]:
     """An item at its place in the export: its files by absolute addresses, its neighbours by relative ones."""
     assets = {name: asset | {"href": _absolute(folder_url, asset["href"])} for name, asset in item["assets"].items()}
     links = [
-        link | {"href": _absolute(folder_url, link["href"])}
+        link
+        | {
+            "href": f"../../{_MODELS_FOLDER}/{model}.json"
+            if link["href"].endswith(model_item_name(model))
+            else _absolute(folder_url, link["href"])
+        }
         for link in item["links"]
         if link["rel"] not in ("root", "parent", "collection", "self")
     ]

@@ -2,7 +2,8 @@
 
     products/<model>/<scene>/<digest>/               the files of one product, never changed once there
     products/<model>/<scene>/<digest>/superseded     empty; another digest of the same name has taken its place
-    models/<model>/item.json                         the STAC item of a model version, which products derive from
+    models/<model>/item.json                         the STAC item of a model version, which products derive from,
+                                                     with the files that it names beside it
     collection.json                                  the STAC collection of all products
     catalogue.sqlite                                 what readers see, unless the catalogue is elsewhere
     .staging/                                        products on their way; nothing in it counts
@@ -224,8 +225,27 @@ class ProductStore:
         collection = item_bytes(build_collection(Extent(), []))
         if self._content("collection.json") != collection:
             self.storage.write("collection.json", collection)
-        if draft.model_item is not None and self._content(model_item_name(draft.model)) is None:
-            self.storage.write(model_item_name(draft.model), item_bytes(draft.model_item))
+        if draft.model_item is not None:
+            self._write_model(draft.model, draft.model_item, draft.model_folder)
+
+    def _write_model(self, model: ModelVersion, item: dict[str, Any], source: Path | None) -> None:
+        """Write a model version's item with the files that it names; what is there already costs one look."""
+        name = model_item_name(model)
+        if self._content(name) == item_bytes(item):
+            return
+        for asset in item["assets"].values():
+            if source is not None and asset["href"].startswith("./"):
+                file = PurePosixPath(asset["href"]).name
+                with _translated(source / file):
+                    content = (source / file).read_bytes()
+                self.storage.write(str(PurePosixPath(name).with_name(file)), content)
+        self.storage.write(name, item_bytes(item))
+
+    def model_item(self, model: ModelVersion) -> dict[str, Any] | None:
+        """The STAC item of a model version that made products here; None where the store has none."""
+        content = self._content(model_item_name(model))
+        found: dict[str, Any] | None = json.loads(content) if content is not None else None
+        return found
 
     def _content(self, name: str) -> bytes | None:
         try:

@@ -1,5 +1,8 @@
+import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pystac
@@ -15,7 +18,7 @@ MODEL = ModelVersion("corine-unet", 1)
 def test_it_is_a_stac_item_with_a_model(stac_faults: Callable[[dict[str, Any]], list[str]]) -> None:
     repository = shipped_repository()
     description = repository.describe(MODEL)
-    item = json.loads(json.dumps(mlm_item(description, repository.graph(MODEL))))
+    item = json.loads(json.dumps(mlm_item(description, repository.folder(MODEL))))
     assert stac_faults(item) == []
     read = pystac.Item.from_dict(item)
     model = MLModelProperties.model_validate(item["properties"])
@@ -27,3 +30,21 @@ def test_it_is_a_stac_item_with_a_model(stac_faults: Callable[[dict[str, Any]], 
     assert [output.name for output in model.output] == ["class_index", "confidence"]
     assert len(item["properties"]["mlm:output"][0]["classification:classes"]) == len(description.classes)
     assert read.assets["model"].roles == ["mlm:model"]
+    assert read.properties["mlm:architecture"] == "U-Net"
+
+
+def test_its_files_are_beside_it_with_their_checksums() -> None:
+    repository = shipped_repository()
+    item = mlm_item(repository.describe(MODEL), repository.folder(MODEL))
+    hrefs = {asset["href"] for asset in item["assets"].values()}
+    assert hrefs == {"./model.onnx", "./model.json", "./card.md", "./evaluation.json", "./evaluation.png"}
+    for asset in item["assets"].values():
+        content = (repository.folder(MODEL) / asset["href"]).read_bytes()
+        assert asset["file:checksum"] == f"1220{hashlib.sha256(content).hexdigest()}"
+
+
+def test_a_version_without_a_card_has_the_graph_alone(tmp_path: Path) -> None:
+    description = replace(shipped_repository().describe(MODEL), architecture="HRNet")
+    item = mlm_item(description, tmp_path)
+    assert list(item["assets"]) == ["model"]
+    assert item["properties"]["mlm:architecture"] == "HRNet"

@@ -80,7 +80,8 @@ def make_draft(
         cloud_cover_percent=12.637376,
         source_hrefs=("https://stac.example/items/S2B_32TQM_20260501_0_L2A",),
         grid=grid,
-        model_item=mlm_item(SHIPPED.describe(MODEL), SHIPPED.graph(MODEL)) if model == MODEL else None,
+        model_item=mlm_item(SHIPPED.describe(MODEL), SHIPPED.folder(MODEL)) if model == MODEL else None,
+        model_folder=SHIPPED.folder(MODEL),
     )
     fill_draft(draft, swath(*size, seed))
     return draft
