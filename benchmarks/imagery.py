@@ -40,11 +40,11 @@ def simulated_item(options: Options) -> dict[str, Any]:
     """The item of a simulated scene of the size wanted, made when it, or the simulator's code, is new."""
     import datetime as dt
 
-    import earthsignature_assets.simulator as simulator
-    from earthsignature_assets.keys import SceneKey
+    import earthsignature_assets
 
     sources = hashlib.sha256()
-    for path in sorted(Path(simulator.__file__).parent.glob("*.py")):
+    # Found and not imported: a contender that only reads the scene does not hold what made it.
+    for path in sorted(Path(earthsignature_assets.__path__[0]).glob("simulator/*.py")):
         sources.update(path.read_bytes())
     folder = options.folder / "scenes" / f"{options.size}-{sources.hexdigest()[:12]}"
     # The simulator writes the item last: where it is, the bands are.
@@ -54,6 +54,9 @@ def simulated_item(options: Options) -> dict[str, Any]:
         return item
     for outdated in folder.parent.glob(f"{options.size}-*"):
         shutil.rmtree(outdated)
+    from earthsignature_assets import simulator
+    from earthsignature_assets.keys import SceneKey
+
     recipe = simulator.SceneRecipe(SceneKey(dt.date(2026, 5, 1), 22, "32TQM"), options.size, cloud_cover=0.1)
     return simulator.simulate_scene(recipe, folder).item
 

@@ -33,7 +33,10 @@ EDGE_M = 40.0
 DILATION_M = 100.0
 """Clouds and shadows are grown by this much: Sen2Cor's edges are too tight."""
 
-Mask = npt.NDArray[np.bool_]
+_ROWS_AT_ONCE = 256
+
+CLEAR, UNRELIABLE, NO_DATA = np.uint8(0), np.uint8(1), np.uint8(2)
+"""What a pixel of a scene mask is."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,7 @@ class SceneMask:
     """What of a scene can be used, on the classification's grid (20 m).
 
     Attributes:
-        no_data: (height, width) bool, outside the eroded swath or defective.
-        unreliable: (height, width) bool, what the mask set hides, dilated, inside the swath.
+        states: (height, width) uint8, `CLEAR`, `UNRELIABLE` or `NO_DATA`.
         cloud_percent: cloud of the valid area, before dilation.
         shadow_percent: cloud shadow of the valid area, before dilation.
         snow_percent: snow of the valid area.
@@ -98,13 +100,22 @@ class SceneMask:
         clear_percent: valid and not unreliable, as a part of the whole grid.
     """
 
-    no_data: Mask
-    unreliable: Mask
+    states: npt.NDArray[np.uint8]
     cloud_percent: float
     shadow_percent: float
     snow_percent: float
     valid_percent: float
     clear_percent: float
+
+    @property
+    def no_data(self) -> npt.NDArray[np.bool_]:
+        """Outside the eroded swath, or defective: (height, width) bool."""
+        return np.asarray(self.states == NO_DATA)
+
+    @property
+    def unreliable(self) -> npt.NDArray[np.bool_]:
+        """What the mask set hides, dilated, inside the swath: (height, width) bool."""
+        return np.asarray(self.states == UNRELIABLE)
 
 
 def mask_scene(
@@ -121,25 +132,37 @@ def mask_scene(
         masks: which classes hide the ground; the figures of cloud, shadow and snow are the same for all.
         baseline: the processing baseline that the classification comes from.
     """
-    # uint8 of 0 and 1 throughout: OpenCV's look-up and its vectorised logic take a fifth of what indexing does.
-    no_data = grow(_among(classification, (OUTSIDE_VALUE,)), EDGE_M, resolution_m)
-    no_data |= _among(classification, (DEFECTIVE_VALUE,))
-    seen = no_data ^ np.uint8(1)
-    hidden = _among(classification, masks.values_of(baseline), beyond=True) & seen
-    unreliable = grow(hidden, DILATION_M, resolution_m) & seen
-    valid = cv2.countNonZero(seen)
-
-    def percent_of(values: Sequence[int], beyond: bool = False) -> float:
-        return _percent(cv2.countNonZero(_among(classification, values, beyond) & seen), valid)
-
+    height = classification.shape[0]
+    states = np.empty(classification.shape, np.uint8)
+    counted = {"cloud": 0, "shadow": 0, "snow": 0, "valid": 0, "clear": 0}
+    hidden_values = masks.values_of(baseline)
+    halo = _radius(EDGE_M, resolution_m) + _radius(DILATION_M, resolution_m)
+    # uint8 of 0 and 1 throughout: OpenCV's look-up and its vectorised logic take a fifth of what indexing does. A few
+    # rows at a time: what lies between the classification and the masks stays in the processor's cache.
+    for first in range(0, height, _ROWS_AT_ONCE):
+        rows = slice(first, min(first + _ROWS_AT_ONCE, height))
+        above = min(first, halo)
+        part = classification[first - above : rows.stop + halo]
+        outside = grow(_among(part, (OUTSIDE_VALUE,)), EDGE_M, resolution_m)
+        unseen = outside | _among(part, (DEFECTIVE_VALUE,))
+        seen = unseen ^ np.uint8(1)
+        hidden = grow(_among(part, hidden_values, beyond=True) & seen, DILATION_M, resolution_m)
+        inner = slice(above, above + rows.stop - first)
+        told, seen = part[inner], seen[inner]
+        states[rows] = (hidden[inner] & seen) * UNRELIABLE + unseen[inner] * NO_DATA
+        counted["valid"] += cv2.countNonZero(seen)
+        counted["clear"] += cv2.countNonZero(seen & ~hidden[inner])
+        counted["cloud"] += cv2.countNonZero(_among(told, CLOUD_VALUES, beyond=True) & seen)
+        counted["shadow"] += cv2.countNonZero(_among(told, SHADOW_VALUES) & seen)
+        counted["snow"] += cv2.countNonZero(_among(told, SNOW_VALUES) & seen)
+    valid = counted["valid"]
     return SceneMask(
-        no_data=no_data.view(bool),
-        unreliable=unreliable.view(bool),
-        cloud_percent=percent_of(CLOUD_VALUES, beyond=True),
-        shadow_percent=percent_of(SHADOW_VALUES),
-        snow_percent=percent_of(SNOW_VALUES),
+        states=states,
+        cloud_percent=_percent(counted["cloud"], valid),
+        shadow_percent=_percent(counted["shadow"], valid),
+        snow_percent=_percent(counted["snow"], valid),
         valid_percent=_percent(valid, classification.size),
-        clear_percent=_percent(valid - cv2.countNonZero(unreliable), classification.size),
+        clear_percent=_percent(counted["clear"], classification.size),
     )
 
 
@@ -155,11 +178,16 @@ def _among(classification: npt.NDArray[np.uint8], values: Sequence[int], beyond:
 
 def grow(mask: npt.NDArray[np.uint8], by_m: float, resolution_m: float) -> npt.NDArray[np.uint8]:
     """Dilate a mask of 0 and 1 by a disc of radius `by_m`."""
-    radius = round(by_m / resolution_m)
+    radius = _radius(by_m, resolution_m)
     if radius < 1:
         return mask
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return np.asarray(cv2.dilate(mask, disc), np.uint8)
+
+
+def _radius(by_m: float, resolution_m: float) -> int:
+    """Pixels that a distance takes."""
+    return round(by_m / resolution_m)
 
 
 def _percent(part: int, whole: int) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from earthsignature_assets.imagery.cloud_mask import DEFAULT_MASKS, MaskSet
+from earthsignature_assets.imagery.cloud_mask import DEFAULT_MASKS, NO_DATA, UNRELIABLE, MaskSet
 from earthsignature_assets.imagery.patch_store import PATCH_SIZE, create_patch_store
 from earthsignature_assets.imagery.resampling import nearest
 from earthsignature_assets.imagery.scene import Scene
@@ -62,15 +62,17 @@ def write_patches(
     with create_patch_store(path, grid, bands, patch_size, **facts) as writer:
         for block in read_blocks(scene, bands, patch_size, patch_size * max(1, _BLOCK_COLUMNS // patch_size)):
             window = block.window
-            no_data = block.no_data | nearest(mask.no_data, mask_grid, grid, window)
+            states = nearest(mask.states, mask_grid, grid, window)
+            no_data = block.no_data | (states == NO_DATA)
             observed = ~no_data
-            unreliable = nearest(mask.unreliable, mask_grid, grid, window) & observed
+            unreliable = (states == UNRELIABLE) & observed
             if no_data.any():
                 np.multiply(block.reflectance, observed, out=block.reflectance)
             patches_with_data += writer.write(window, block.reflectance, no_data, unreliable)
             valid += int(np.count_nonzero(observed))
             if progress and window.columns.stop == grid.width:
                 progress(window.rows.stop, grid.height)
+            del block  # else it stays until the next one is there
     return PatchSummary(
         valid_pixels=valid,
         pixels=grid.width * grid.height,

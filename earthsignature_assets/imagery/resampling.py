@@ -66,18 +66,18 @@ def bilinear(
 
 
 def nearest(
-    array: npt.NDArray[np.bool_], source: PixelGrid, target: PixelGrid, window: PixelWindow | None = None
-) -> npt.NDArray[np.bool_]:
-    """Look a mask or class array up at the centres of the target's pixels; nothing is ever mixed.
+    array: npt.NDArray[np.uint8], source: PixelGrid, target: PixelGrid, window: PixelWindow | None = None
+) -> npt.NDArray[np.uint8]:
+    """Look classes up at the centres of the target's pixels; nothing is ever mixed.
 
     Args:
-        array: (source.height, source.width).
+        array: (source.height, source.width) uint8.
         source: the array's grid.
         target: the grid wanted.
         window: what of the target is wanted; all by default.
 
     Returns:
-        Of the shape of the window and the type of `array`.
+        uint8, of the shape of the window.
     """
     factor = target.resolution_m / source.resolution_m
     window = window or target.whole
@@ -86,7 +86,7 @@ def nearest(
     x = np.floor((np.arange(window.columns.start, window.columns.stop) + 0.5) * factor + shift_x).astype(int)
     # Rows first: they are copied whole.
     found = array.take(np.clip(y, 0, source.height - 1), 0).take(np.clip(x, 0, source.width - 1), 1)
-    return np.asarray(found, array.dtype)
+    return np.asarray(found, np.uint8)
 
 
 def _shifts(source: PixelGrid, target: PixelGrid) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Which transient folders are past their time, by age and by a disk budget, and their removal.
 
-A patch store takes about 1.5 GB and a hundred scenes come a day: what is past its time goes, oldest first, and
+A patch store takes about 1.7 GB and a hundred scenes come a day: what is past its time goes, oldest first, and
 materialising `patches` fetches a scene again. A folder in which something was written within the last hour is
 never removed: its writer may still be at work, also where it carries the name of an unfinished one (`.partial`).
 """

@@ -5,6 +5,7 @@ own blocks, and not by the tile. The bands of a block are read at once, on as ma
 connections: over HTTP most of it is waiting.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,7 +50,7 @@ def read_blocks(scene: Scene, bands: Sequence[str], rows_each: int, columns_each
         CredentialError: the provider needs a credential that is not in the environment.
     """
     grid = scene.grid
-    with ExitStack() as files, _threads(scene.parts[0].access.connections) as pool:
+    with ExitStack() as files, _threads(_connections(scene)) as pool:
         parts = [_PartReader(files, pool, part, bands, grid) for part in scene.parts]
         files.enter_context(BLOCK_CACHE.held(sum(part.cache_bytes for part in parts)))
         pending: deque[tuple[PixelWindow, list[_Reading]]] = deque()
@@ -61,6 +62,13 @@ def read_blocks(scene: Scene, bands: Sequence[str], rows_each: int, columns_each
             yield _finished(*pending.popleft())
         for part in parts:
             part.refuse_empty_bands()
+
+
+def _connections(scene: Scene) -> int:
+    """How many bands are read at once: as many as the provider allows, of local files as many as can be decoded."""
+    remote = any("://" in file.href for part in scene.parts for file in part.bands.values())
+    allowed = scene.parts[0].access.connections
+    return allowed if remote else min(allowed, os.cpu_count() or 1)
 
 
 @contextmanager

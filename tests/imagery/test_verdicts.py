@@ -89,8 +89,7 @@ def test_a_day_over_much_of_europe_fits_on_a_screen(day: list[SimulatedScene], c
 
 
 def figures(cloud: float, valid: float, clear: float) -> SceneMask:
-    nothing = np.zeros((1, 1), bool)
-    return SceneMask(nothing, nothing, cloud, 0.0, 0.0, valid, clear)
+    return SceneMask(np.zeros((1, 1), np.uint8), cloud, 0.0, 0.0, valid, clear)
 
 
 @pytest.mark.parametrize(
