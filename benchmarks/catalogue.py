@@ -4,13 +4,8 @@ import datetime as dt
 import hashlib
 import importlib.util
 import itertools
-import os
-import pwd
 import shutil
-import socket
 import sqlite3
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from benchmarks.postgres_server import postgres_server
 from benchmarks.row import Options, Row, Target
 
 if TYPE_CHECKING:
@@ -166,7 +162,7 @@ def _postgis(options: Options) -> Iterator[Callable[[], float]]:
     from earthsignature_assets.products.catalogue import ProductQuery
     from earthsignature_assets.products.postgis_catalogue import PostgisCatalogue
 
-    with _postgres_server() as url, PostgisCatalogue(url) as catalogue:
+    with postgres_server() as url, PostgisCatalogue(url) as catalogue:
         catalogue.promote(ModelVersion.parse(_MODEL), "benchmark")
         rows = _synthetic_rows(options.products)
         blobs = shapely.to_wkb(shapely.set_srid(rows.footprints, 4326), hex=True, include_srid=True).tolist()
@@ -185,33 +181,6 @@ def _postgis(options: Options) -> Iterator[Callable[[], float]]:
         yield lambda: _p50_ms(
             lambda area, start, end: len(list(catalogue.search(ProductQuery(area=area, start=start, end=end))))
         )
-
-
-@contextmanager
-def _postgres_server() -> Iterator[str]:
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-    folder = Path(tempfile.mkdtemp(prefix="earthsignature-bench-"))
-    as_user: list[str] = []
-    if os.getuid() == 0:  # PostgreSQL refuses to run as root
-        as_user = ["runuser", "-u", "postgres", "--"]
-        os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-
-    def run(program: str, *arguments: str) -> None:
-        command = [*as_user, str(programs / program), "-D", str(folder / "data"), *arguments]
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
-
-    try:
-        run("initdb", "-U", "bench", "-A", "trust", "-E", "UTF8")
-        options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
-        run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
-        try:
-            yield f"postgresql://bench@127.0.0.1:{port}/postgres"
-        finally:
-            run("pg_ctl", "-w", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _without_postgis() -> str | None:

@@ -1,9 +1,16 @@
 """The rows, in the order of the chain."""
 
-from benchmarks import catalogue, imagery, inference, products, service
+from benchmarks import catalogue, imagery, inference, orchestration, products, service
 from benchmarks.row import BenchmarkError, Row
 
-ROWS: tuple[Row, ...] = (*imagery.ROWS, *inference.ROWS, *products.ROWS, *catalogue.ROWS, *service.ROWS)
+ROWS: tuple[Row, ...] = (
+    *imagery.ROWS,
+    *inference.ROWS,
+    *products.ROWS,
+    *catalogue.ROWS,
+    *service.ROWS,
+    *orchestration.ROWS,
+)
 
 
 def row_named(name: str) -> Row:

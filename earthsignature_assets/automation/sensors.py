@@ -37,17 +37,17 @@ def accepted_scenes(context: dg.SensorEvaluationContext, horizon: Horizon) -> It
     carries the day, so that what failed is tried again each day, after the provider's outage for example.
     """
     instance = context.instance
-    keys = _parsed(context, SceneKey.parse, instance.get_dynamic_partitions(str(scenes.name)))
+    keys = instance.get_dynamic_partitions(str(scenes.name))
     models = _parsed(context, ModelVersion.parse, instance.get_dynamic_partitions(str(model_versions.name)))
     with_product = {key.rpartition("|")[2] for key in instance.get_materialized_partitions(land_cover_product.key)}
-    with_patches = instance.get_materialized_partitions(patches.key)
     under_way = scenes_under_way(instance)
+    # Of the thousands of keys in a window only those of a day or two are left to look at.
+    pending = _parsed(context, SceneKey.parse, [key for key in keys if not (key in with_product or key in under_way)])
+    with_patches = instance.get_materialized_partitions(patches.key) if pending else set()
     room = min(_BATCH, _MOST_UNDER_WAY - len(under_way))
     today = dt.datetime.now(dt.UTC).date()
     requested = waiting = 0
-    for key in reversed(keys) if models else ():
-        if str(key) in with_product or str(key) in under_way:
-            continue
+    for key in reversed(pending) if models else ():
         if requested >= room:
             waiting += 1
             continue
