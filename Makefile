@@ -63,6 +63,9 @@ lock: $(UV_THERE)  ## Compile requirements/ from pyproject.toml
 		--no-emit-index-url --no-header --output-file requirements/core.txt
 	$(UV) pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --output-file requirements/dev.txt
+	$(UV) pip compile --quiet pyproject.toml --extra celery --extra kubernetes --group image --universal --python-version 3.11 \
+		--constraint requirements/core.txt --generate-hashes --no-emit-index-url --no-header \
+		--output-file requirements/deploy.txt
 
 format: $(READY)  ## Format the code
 	$(BIN)/ruff format .

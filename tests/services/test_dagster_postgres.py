@@ -6,7 +6,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-import yaml
 
 from earthsignature_assets.cli.chain import Chain
 from earthsignature_assets.keys import ModelVersion, SceneKey
@@ -40,9 +39,3 @@ def test_a_scene_goes_through_and_its_history_survives_a_restart(
         assert [run.status for run in again.get_runs()] == [dg.DagsterRunStatus.SUCCESS] * 3
         published = again.get_materialized_partitions(dg.AssetKey("land_cover_product"))
         assert published == {f"{MODEL}|{SCENE}"}
-
-
-def test_the_variants_differ_in_their_storage_alone() -> None:
-    default = yaml.safe_load((ROOT / "dagster.yaml").read_text())
-    variant = yaml.safe_load((ROOT / "deploy" / "dagster-postgres.yaml").read_text())
-    assert {name: value for name, value in variant.items() if name != "storage"} == default

@@ -27,6 +27,7 @@ from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
 
 ROOT = Path(__file__).resolve().parents[3]
+WORKSPACE = str(ROOT / "workspace.yaml")
 # The daily schedule ticks at six: before that, the last tick was yesterday's.
 _TICK = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=6)).date()
 DAYS = [_TICK - dt.timedelta(days=ago) for ago in (1, 2)]
@@ -42,7 +43,7 @@ class Platform:
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings = settings
         self.folder = folder
-        self._environment = os.environ | settings.to_environment() | {"DAGSTER_HOME": str(settings.home / "dagster")}
+        self.environment = os.environ | settings.to_environment() | {"DAGSTER_HOME": str(settings.home / "dagster")}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.url = ""
         self.most_at_once = 0
@@ -53,25 +54,29 @@ class Platform:
             yield instance
 
     def start(self, name: str, *command: str) -> Path:
-        """Start one of Dagster's programs; returns its log."""
+        """Start a program of the environment; returns its log."""
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
             self._processes[name] = subprocess.Popen(
-                [str(Path(sys.executable).parent / command[0]), *command[1:], "-w", str(ROOT / "workspace.yaml")],
-                env=self._environment,
+                [str(Path(sys.executable).parent / command[0]), *command[1:]],
+                env=self.environment,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
         return log
 
+    def process(self, name: str) -> int:
+        """The id of a program, which is that of its group too."""
+        return self._processes[name].pid
+
     def start_daemon(self, name: str = "daemon") -> Path:
-        return self.start(name, "dagster-daemon", "run")
+        return self.start(name, "dagster-daemon", "run", "-w", WORKSPACE)
 
     def start_web_server(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
-        log = self.start("web", "dagster-webserver", "-h", "127.0.0.1", "-p", str(port))
+        log = self.start("web", "dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", WORKSPACE)
         self.url = f"http://127.0.0.1:{port}"
 
         def answers() -> bool:
@@ -224,29 +229,45 @@ class Platform:
             thread.join()
 
 
-@pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A deployment that has slept through this morning's tick and wakes up: its whole daily run, once."""
-    folder = tmp_path_factory.mktemp("platform")
+@contextlib.contextmanager
+def _deployed(
+    folder: Path, recipes: list[SceneRecipe], configuration: Path = ROOT / "dagster.yaml", **environment: str
+) -> Iterator[Platform]:
+    """A deployment over simulated scenes, with its web server; run monitoring looks every two seconds."""
     home = folder / "home"
-    with serve_files(folder / "simulated") as base_url:
-        recipes = [SceneRecipe(scene, size=1024, cloud_cover=0.1) for scene in SCENES]
-        recipes.append(SceneRecipe(CLOUDY, size=1024, cloud_cover=0.9))
+    with pytest.MonkeyPatch.context() as variables, serve_files(folder / "simulated") as base_url:
+        for name, value in environment.items():
+            variables.setenv(name, value)
         items = [simulate_scene(recipe, folder / "simulated", base_url).item_path for recipe in recipes]
         with serve_stac(items) as stac_api:
-            settings = Settings(home=home, stac_api=stac_api, area="32TQM, 33TUG, 31TGJ", look_back_days=2, threads=1)
-            configuration = dagster_home(home) / "dagster.yaml"
+            tiles = ", ".join(sorted({recipe.key.tile for recipe in recipes}))
+            settings = Settings(home=home, stac_api=stac_api, area=tiles, look_back_days=2, threads=1)
             content = yaml.safe_load(configuration.read_text())
             content["run_monitoring"]["poll_interval_seconds"] = 2
-            configuration.write_text(yaml.safe_dump(content))
+            (dagster_home(home) / "dagster.yaml").write_text(yaml.safe_dump(content))
             platform = Platform(settings, folder)
             try:
                 platform.start_web_server()
-                with platform.watching():
-                    _daily_run(platform)
                 yield platform
             finally:
                 platform.stop_all()
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Callable[..., contextlib.AbstractContextManager[Platform]]:
+    """Make a deployment of a test's own."""
+    return _deployed
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A deployment that has slept through this morning's tick and wakes up: its whole daily run, once."""
+    recipes = [SceneRecipe(scene, size=1024, cloud_cover=0.1) for scene in SCENES]
+    recipes.append(SceneRecipe(CLOUDY, size=1024, cloud_cover=0.9))
+    with _deployed(tmp_path_factory.mktemp("platform"), recipes) as platform:
+        with platform.watching():
+            _daily_run(platform)
+        yield platform
 
 
 def _daily_run(platform: Platform) -> None:
