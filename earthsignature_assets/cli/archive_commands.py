@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from earthsignature_assets.cli.options import DAY, home_option, reported, store_of
+from earthsignature_assets.cli.options import DAY, home_option, reported, settings_of, store_of
 
 # What a command needs is imported when it runs: `--help` answers at once.
 
@@ -98,3 +98,13 @@ def export_catalogue(home: Path, folder: Path, model: str | None) -> None:
     from earthsignature_assets.keys import ModelVersion
 
     archive.export_catalogue(store_of(home), folder, ModelVersion.parse(model) if model else None, Console())
+
+
+@catalogue.command("tell-dagster")
+@home_option
+@reported
+def tell_dagster(home: Path) -> None:
+    """Tell a new Dagster database of the working window's products, so that they are not made again."""
+    from earthsignature_assets.cli import history
+
+    history.tell_dagster(settings_of(home), dt.datetime.now(dt.UTC).date(), Console())

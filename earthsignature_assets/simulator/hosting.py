@@ -47,13 +47,14 @@ def serve_files(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def serve_stac(item_paths: Sequence[Path]) -> Iterator[str]:
+def serve_stac(item_paths: Sequence[Path], port: int = 0) -> Iterator[str]:
     """Run a STAC API (rustac's, in memory) over items on a free loopback port while the block runs.
 
     Collections are made from the items. The items are read once, at the start.
 
     Args:
         item_paths: the STAC item files to load.
+        port: where it listens; 0 for a free port.
 
     Yields:
         The API's root URL, `http://127.0.0.1:<port>`, without a trailing slash.
@@ -61,7 +62,7 @@ def serve_stac(item_paths: Sequence[Path]) -> Iterator[str]:
     Raises:
         ProviderUnavailableError: the server did not come up; the message carries what it wrote.
     """
-    with socket.create_server((_LOOPBACK, 0)) as probe:
+    with socket.create_server((_LOOPBACK, port)) as probe:
         address = f"{_LOOPBACK}:{probe.getsockname()[1]}"
     executable = Path(sys.executable).parent / "rustac"
     items = [str(path.resolve()) for path in item_paths]
