@@ -1,5 +1,6 @@
 """`earthsignature models`: the versions, and the decisions about them."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from earthsignature_assets.cli.bar import bar
 from earthsignature_assets.cli.chain import open_instance
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.evaluation_report import PAGE, evaluate_version, evaluation_summary
+from earthsignature_assets.models.evaluation_report import FIGURES, PAGE, evaluate_version, evaluation_summary
+from earthsignature_assets.models.paired_test import Verdict
 from earthsignature_assets.models.spatial_split import Split
 from earthsignature_assets.models.training_recipe import read_recipe
 from earthsignature_assets.models.training_set_builder import build_training_set
@@ -75,6 +77,11 @@ class ModelDesk:
                 self._console.print(f"promoted {when} by {promotion.who}: {promotion.why}")
         if (retirement := self._workspace.retired_models.all().get(model)) is not None:
             self._console.print(f"retired {retirement.retired_at:%Y-%m-%d %H:%M} by {retirement.who}: {retirement.why}")
+        page = self._workspace.evaluations_root / str(model) / FIGURES
+        if page.is_file():
+            found = json.loads(page.read_text(encoding="utf-8"))
+            decision = Verdict(**found["verdict"])
+            self._console.print(f"evaluated on {found['set']['name']}: {decision}")
         card = self._repository.folder(model) / "card.md"
         if card.is_file():
             self._console.print(Markdown(card.read_text(encoding="utf-8")))

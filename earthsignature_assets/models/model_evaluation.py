@@ -191,5 +191,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
     if isinstance(value, float):
-        return None if np.isnan(value) else round(value, 4)
+        return None if np.isnan(value) else round(float(value), 4)
     return value

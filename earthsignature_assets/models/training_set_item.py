@@ -8,7 +8,7 @@ from shapely.geometry import box, mapping
 from earthsignature_assets.models.label_scheme import code_name
 from earthsignature_assets.nomenclature import name_at_level
 
-_LABEL = "https://stac-extensions.github.io/label/v1.0.1/schema.json"
+_LABEL = "https://stac-extensions.github.io/label/v1.0.0/schema.json"
 _FIRST_IMAGE = "2015-06-27T00:00:00Z"
 
 
@@ -41,13 +41,13 @@ def training_set_item(frame: geopandas.GeoDataFrame, report: dict[str, Any]) -> 
             "label:tasks": ["segmentation"],
             "label:methods": ["manual"],
             "label:properties": None,
-            "label:classes": [{"name": None, "classes": [name for name, _ in classes]}],
+            "label:classes": [{"name": "codes", "classes": [name for name, _ in classes]}],
             "label:description": "; ".join(
                 f"{entry['name']} ({code_name(entry['code'], entry['level'])})" for entry in report["classes"]
             ),
             "label:overviews": [
                 {
-                    "property_key": None,
+                    "property_key": "codes",
                     "counts": [{"name": name, "count": pixels} for name, pixels in classes],
                 }
             ],

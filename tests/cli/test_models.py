@@ -2,7 +2,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 from click.testing import CliRunner, Result
 
 from earthsignature_assets.cli.chain import open_instance
@@ -111,3 +113,44 @@ def test_a_repository_for_triton_is_laid_out(tmp_path: Path) -> None:
     assert f"tritonserver --model-repository={tmp_path / 'served'}" in told.replace("\n", "")
     assert (tmp_path / "served" / "corine-unet" / "1" / "model.py").is_file()
     assert "v99 is not in" in models(tmp_path / "home", "triton", "corine-unet-v99", "--to", "x", fails=True).output
+
+
+def test_a_training_set_is_made_and_a_version_judged_by_it(home: Path, trained: Path, tmp_path: Path) -> None:
+    for number in range(24):
+        label = ("wood", "lake", "road")[number % 3]
+        path = tmp_path / "patches" / label / f"{number}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = {"wood": 700, "lake": 150, "road": 2000}[label]
+        place = rasterio.Affine(10, 0, 500_000 + 3_000 * number, 0, -10, 5_000_000)
+        with rasterio.open(
+            path, "w", driver="GTiff", width=32, height=32, count=10, dtype="uint16", crs=32633, transform=place
+        ) as dataset:
+            dataset.write(np.full((10, 32, 32), values, np.uint16))
+    (tmp_path / "mine.csv").write_text("label,code,level\nwood,313,2\nlake,512,1\n")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'name = "mine"\ncell_km = 1\nshares = { train = 0.2, test = 0.8 }\n[[patches]]\nfolder = "patches"\n'
+        'scheme = "mine.csv"\nlevel = "L2A"\nbands = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n'
+    )
+    made = models(home, "training-set", str(recipe)).output
+    assert "mine: 16 samples" in made
+    assert "31x Forests" in made
+    assert "8 patches of patches: label road is not in the scheme mine" in made
+
+    judged = models(home, "evaluate", str(FIRST)).output
+    assert "corine-unet-v1 on mine" in judged
+    assert (home / "evaluations" / str(FIRST) / "evaluation.png").is_file()
+    models(home, "register", str(trained))
+    beside = models(home, "evaluate", str(SECOND), "--set", "mine", "--against", str(FIRST)).output
+    assert "Hold: not told apart from the current version" in beside, "it is the same network"
+    shown = models(home, "show", str(SECOND)).output
+    assert "hold: not told apart" in shown
+    assert "no sample in the split" in models(home, "evaluate", str(FIRST), "--split", "validation", fails=True).output
+    assert "corine-unet-v9" in models(home, "evaluate", "corine-unet-v9", fails=True).output
+
+
+def test_what_cannot_be_evaluated_or_made_says_why(home: Path, tmp_path: Path) -> None:
+    assert "there is no training set" in models(home, "evaluate", str(FIRST), fails=True).output
+    (tmp_path / "recipe.toml").write_text('name = "mine"\n')
+    told = models(home, "training-set", str(tmp_path / "recipe.toml"), fails=True).output
+    assert "images with truth, or patches, are needed" in told
