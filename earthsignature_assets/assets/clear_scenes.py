@@ -50,6 +50,9 @@ def clear_scenes(context: dg.AssetExecutionContext, imagery: ImagerySource, work
     renewed = {str(verdict.key): verdict.source for verdict in verdicts.accepted if verdict.key in verdicts.renewed}
     if renewed:
         metadata["renewed"] = dg.MetadataValue.json(renewed)
+    refused = {str(verdict.key) for verdict, _ in verdicts.scenes if not verdict.accepted}
+    if withdrawn := sorted(refused.intersection(context.instance.get_dynamic_partitions(str(scenes.name)))):
+        metadata["withdrawn"] = dg.MetadataValue.json(withdrawn)
     if verdicts.unusable:
         metadata["unusable"] = table([{"item": name, "reason": why} for name, why in verdicts.unusable.items()])
     if verdicts.scenes:

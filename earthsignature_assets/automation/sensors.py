@@ -9,6 +9,7 @@ import dagster as dg
 from earthsignature_assets.assets.land_cover_product import land_cover_product
 from earthsignature_assets.assets.patches import patches
 from earthsignature_assets.automation.jobs import land_cover_job, patches_job
+from earthsignature_assets.automation.judgements import Judgements
 from earthsignature_assets.automation.runs import scenes_under_way
 from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.keys import ModelVersion, SceneKey
@@ -33,7 +34,8 @@ def accepted_scenes(context: dg.SensorEvaluationContext, horizon: Horizon) -> It
 
     A scene that has a product of any model is done here: a model version that came later starts missing everywhere,
     and its history is a backfill that somebody asks for. Run keys make the sensor idempotent: a tick that is
-    repeated, or lost after half of its requests, asks for nothing twice. Within the look-back window the run key
+    repeated, or lost after half of its requests, asks for nothing twice. A scene that is refused by now, though it was
+    accepted once, is not asked for. Within the look-back window the run key
     carries the day, so that what failed is tried again each day, after the provider's outage for example.
     """
     instance = context.instance
@@ -44,10 +46,13 @@ def accepted_scenes(context: dg.SensorEvaluationContext, horizon: Horizon) -> It
     # Of the thousands of keys in a window only those of a day or two are left to look at.
     pending = _parsed(context, SceneKey.parse, [key for key in keys if not (key in with_product or key in under_way)])
     with_patches = instance.get_materialized_partitions(patches.key) if pending else set()
+    judgements = Judgements(instance)
     room = min(_BATCH, _MOST_UNDER_WAY - len(under_way))
     today = dt.datetime.now(dt.UTC).date()
     requested = waiting = 0
     for key in reversed(pending) if models else ():
+        if judgements.withdrawn(key):
+            continue
         if requested >= room:
             waiting += 1
             continue

@@ -108,6 +108,8 @@ def spoilt(source: Path, how: str, target: Path) -> None:
             values, profile = values[:64, :64], profile | {"width": 64, "height": 64}
         case "wrong CRS":
             profile["crs"] = "EPSG:32633"
+        case "cloudy":
+            values = np.full_like(values, 9)
     with rasterio.open(target, "w", **profile) as dataset:
         dataset.write(values, 1)
 
@@ -180,6 +182,27 @@ def test_a_classification_of_zeros_fails_its_partition_and_nothing_follows(home:
     spoilt(home.scene.folder / "SCL.tif", "all zero", home.files / "zeros" / "SCL.tif")
     tell_anew(home, move("scl", f"{home.root}/zeros/SCL.tif"))
     assert_refused(home, "BandError", "band SCL", "no data everywhere", "discovered_items")
+
+
+def test_a_scene_that_a_reprocessing_finds_cloudy_is_withdrawn(home: Home) -> None:
+    def reprocessed(item: dict[str, Any]) -> None:
+        properties = item["properties"]
+        properties["s2:product_uri"] = properties["s2:product_uri"][:-20] + "20260601T000000.SAFE"
+        item["assets"]["scl"]["href"] = f"{home.root}/cloudy/SCL.tif"
+
+    def withdrawn() -> object:
+        assert run(home, instance, "discovery", str(SCENE.day), [dg.AssetKey("clear_scenes")]).error is None
+        (record,) = instance.fetch_materializations(dg.AssetKey("clear_scenes"), limit=1).records
+        assert record.asset_materialization is not None
+        told = record.asset_materialization.metadata.get("withdrawn")
+        return told.value if told else None
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert withdrawn() is None
+        assert instance.get_dynamic_partitions("scene") == [str(SCENE)]
+        spoilt(home.scene.folder / "SCL.tif", "cloudy", home.files / "cloudy" / "SCL.tif")
+        tell_anew(home, reprocessed)
+        assert withdrawn() == [str(SCENE)]
 
 
 def test_an_item_without_the_offsets_facts_fails_its_partition_and_nothing_follows(home: Home) -> None:

@@ -1,4 +1,6 @@
 import datetime as dt
+import json
+from collections.abc import Sequence
 
 import dagster as dg
 import pytest
@@ -14,8 +16,10 @@ MODEL = "corine-unet-v1"
 OLD, NEW, NEWER = "S2B_N0511", "S2B_N0512", "S2B_N0513"
 
 
-def judged(instance: dg.DagsterInstance, renewed: dict[str, str]) -> None:
+def judged(instance: dg.DagsterInstance, renewed: dict[str, str], withdrawn: Sequence[str] = ()) -> None:
     metadata = {"renewed": dg.MetadataValue.json(renewed)} if renewed else {}
+    if withdrawn:
+        metadata["withdrawn"] = dg.MetadataValue.json(list(withdrawn))
     instance.report_runless_asset_event(
         dg.AssetMaterialization("clear_scenes", partition="2026-05-01", metadata=metadata)
     )
@@ -35,8 +39,8 @@ def published(instance: dg.DagsterInstance) -> None:
 class Sensor:
     """Ticks that hand their cursor on, as the daemon does."""
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
-        self.instance, self.cursor = instance, None
+    def __init__(self, instance: dg.DagsterInstance, cursor: str | None = None) -> None:
+        self.instance, self.cursor = instance, cursor
 
     def tick(self) -> list[str]:
         resources = {"horizon": Horizon(look_back_days=7, window_days=90)}
@@ -103,3 +107,35 @@ def test_what_failed_is_asked_for_again_each_day_and_given_up_after_the_look_bac
         assert on_day(7) == [f"land cover {MODEL} {SCENE} {NEW} 2026-05-10"]
         assert on_day(8) == []
         assert on_day(7) == []  # it waits no longer
+
+
+def test_a_scene_that_turned_cloudy_while_it_waited_waits_no_longer() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("scene", [SCENE])
+        sensor = Sensor(instance)
+        judged(instance, {SCENE: NEW})
+        assert sensor.tick() == [f"patches {SCENE} {NEW}"]
+        judged(instance, {}, withdrawn=[SCENE])
+        assert sensor.tick() == []
+        judged(instance, {SCENE: NEWER})  # clear again in yet another processing
+        assert sensor.tick() == [f"patches {SCENE} {NEWER}"]
+
+
+def test_what_waits_in_a_cursor_of_the_first_format_is_asked_for() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("scene", [SCENE, OTHER])
+        judged(instance, {OTHER: NEW})
+        (seen,) = instance.fetch_materializations(dg.AssetKey("clear_scenes"), limit=1).records
+        sensor = Sensor(instance, json.dumps({"seen": seen.storage_id, "waiting": {SCENE: NEW}}))
+        assert sensor.tick() == [f"patches {SCENE} {NEW}"]
+        assert sensor.tick() == [f"patches {SCENE} {NEW}"]  # and stays in the cursor that was written
+
+
+@pytest.mark.parametrize("cursor", ["no json", "[]", '{"waiting": {}}', '{"seen": 1, "waiting": {"x": {}}}', "7"])
+def test_a_cursor_that_cannot_be_read_loses_no_scene(cursor: str) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("scene", [SCENE, OTHER])
+        judged(instance, {SCENE: OLD})
+        judged(instance, {SCENE: NEW, OTHER: NEW})
+        fetched(instance, NEW)
+        assert Sensor(instance, cursor).tick() == [f"patches {OTHER} {NEW}"]

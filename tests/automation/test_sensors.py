@@ -108,3 +108,16 @@ def test_nothing_to_do_is_said() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         (answer,) = accepted_scenes(context_of(instance))
         assert "0 scenes" in answer.skip_message
+
+
+def test_a_scene_that_turned_cloudy_before_it_had_a_product_is_asked_for_no_longer() -> None:
+    day = {"partition": SCENES[0][:10]}
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("scene", SCENES[:1])
+        instance.add_dynamic_partitions("model_version", MODELS[:1])
+        assert tick(instance) == [("scene_patches", SCENES[0])]
+        withdrawn = {"withdrawn": dg.MetadataValue.json([SCENES[0]])}
+        instance.report_runless_asset_event(dg.AssetMaterialization("clear_scenes", **day, metadata=withdrawn))
+        assert tick(instance) == []
+        materialise(instance, "clear_scenes", **day)  # clear again
+        assert tick(instance) == [("scene_patches", SCENES[0])]

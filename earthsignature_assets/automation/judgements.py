@@ -1,0 +1,29 @@
+"""What the last judgement of a day says of its scenes."""
+
+import datetime as dt
+from functools import cache
+
+import dagster as dg
+
+from earthsignature_assets.assets.clear_scenes import clear_scenes
+from earthsignature_assets.keys import SceneKey
+
+
+class Judgements:
+    """The last materialisation of `clear_scenes` of each day, looked up once. For one tick."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        self._withdrawn = cache(self._withdrawn_on)
+
+    def withdrawn(self, key: SceneKey) -> bool:
+        """Whether a scene was accepted once and is refused now, by clouds of a newer processing for example."""
+        return str(key) in self._withdrawn(key.day)
+
+    def _withdrawn_on(self, day: dt.date) -> frozenset[str]:
+        wanted = dg.AssetRecordsFilter(clear_scenes.key, asset_partitions=[day.isoformat()])
+        for record in self._instance.fetch_materializations(wanted, limit=1).records:
+            metadata = record.asset_materialization.metadata if record.asset_materialization else {}
+            if told := metadata.get("withdrawn"):
+                return frozenset(map(str, told.value))  # type: ignore[arg-type]
+        return frozenset()
