@@ -45,7 +45,11 @@ def model_evaluation(
     """Figures with intervals over places, the picture of input, truth and prediction, and a verdict with its reason."""
     with step_faults(context):
         model = ModelVersion.parse(context.partition_key)
-        current = ModelVersion.parse(config.compare_with) if config.compare_with else workspace.promoted_model()
+        current = (
+            ModelVersion.parse(config.compare_with)
+            if config.compare_with
+            else workspace.promoted_model(engine.repository)
+        )
         evaluation = evaluate_version(
             engine.repository,
             model,

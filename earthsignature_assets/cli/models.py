@@ -12,7 +12,8 @@ from earthsignature_assets.cli.bar import bar
 from earthsignature_assets.cli.chain import open_instance
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.evaluation_report import FIGURES, PAGE, evaluate_version, evaluation_summary
+from earthsignature_assets.models.evaluation_page import evaluation_summary
+from earthsignature_assets.models.evaluation_report import CARD, FIGURES, PAGE, evaluate_version
 from earthsignature_assets.models.paired_test import Verdict
 from earthsignature_assets.models.spatial_split import Split
 from earthsignature_assets.models.training_recipe import read_recipe
@@ -82,8 +83,9 @@ class ModelDesk:
             found = json.loads(page.read_text(encoding="utf-8"))
             decision = Verdict(**found["verdict"])
             self._console.print(f"evaluated on {found['set']['name']}: {decision}")
-        card = self._repository.folder(model) / "card.md"
-        if card.is_file():
+        # A version that training described has its own card; any other the one of its evaluation.
+        cards = (self._repository.folder(model) / CARD, self._workspace.evaluations_root / str(model) / CARD)
+        if (card := next((path for path in cards if path.is_file()), None)) is not None:
             self._console.print(Markdown(card.read_text(encoding="utf-8")))
 
     def make_training_set(self, path: Path) -> None:
@@ -121,7 +123,7 @@ class ModelDesk:
             GroundTruthError: there is no training set, or its split is empty.
         """
         model = self._known(text)
-        current = self._known(against) if against else self._workspace.promoted_model()
+        current = self._known(against) if against else self._workspace.promoted_model(self._repository)
         folder = self._workspace.evaluations_root / str(model)
         held_out = self._workspace.training_set(name)
         with bar(self._console, f"Judging {model}") as watcher:

@@ -21,6 +21,7 @@ from earthsignature_assets.imagery.day_archive import DayArchive
 from earthsignature_assets.imagery.provider import DEFAULT_PROVIDER
 from earthsignature_assets.imagery.retention import RetentionPolicy
 from earthsignature_assets.keys import ModelVersion, SceneKey
+from earthsignature_assets.models.repository import ModelRepository
 from earthsignature_assets.models.retirement import RetiredModels
 from earthsignature_assets.models.training_set import SAMPLES, TrainingSet
 from earthsignature_assets.products.store import ProductStore
@@ -107,13 +108,14 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise GroundTruthError(f"there is no training set in {root}: materialise `training_set` first")
         return TrainingSet(found[-1].parent)
 
-    def promoted_model(self) -> ModelVersion | None:
-        """The version that was promoted last; None where none was."""
+    def promoted_model(self, repository: ModelRepository) -> ModelVersion | None:
+        """The version that was promoted last; None where none was, or where the repository has it no more."""
         if not self.store.has_catalogue():
             return None
         with self.store.open_catalogue(read_only=True) as catalogue:
             promotions = catalogue.promotions()
-        return promotions[0].model if promotions else None
+        last = promotions[0].model if promotions else None
+        return last if last in repository.versions() else None
 
     @property
     def evaluations_root(self) -> Path:

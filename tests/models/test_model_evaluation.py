@@ -109,6 +109,23 @@ def test_a_better_version_is_promoted_with_page_picture_and_answers(
     assert [path.name for path in folder.parent.iterdir()] == [str(V1)]
 
 
+def test_the_card_says_what_the_figures_allow(
+    repository: ModelRepository, held_out: TrainingSet, tmp_path: Path
+) -> None:
+    folder = tmp_path / "evaluation"
+    evaluate_version(repository, WORSE, None, held_out, Split.TEST, folder)
+    card = (folder / "card.md").read_text()
+    assert "| 313 | 31x Forests |" in card
+    assert "Not told at all" in card
+    assert "335 Glaciers and perpetual snow" in card
+    assert "512 (to level 1)" in card
+    assert "F1 below 0.5: 21x, 31x" in card
+    assert "without a held-out label, so not judged: 222, 231, 321" in card.replace("112, 121, ", "")
+    assert repository.describe(WORSE).sha256 in card
+    assert held_out.identity in card
+    assert "truth.gpkg, by the scheme mine: licence not stated" in card
+
+
 def test_a_worse_version_is_held(repository: ModelRepository, held_out: TrainingSet, tmp_path: Path) -> None:
     evaluation = evaluate_version(repository, WORSE, V1, held_out, Split.TEST, tmp_path / "evaluation")
     assert not evaluation.verdict.promote
