@@ -18,7 +18,7 @@ $(UV_THERE):
 	@touch $(UV_THERE)
 
 $(READY): $(UV_THERE) requirements/dev.txt pyproject.toml
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/dev.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 

@@ -1,14 +1,17 @@
 """Schedule → discovery → sensor → runs → products, by the real web server and daemon."""
 
+import contextlib
 import os
 import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 
+from earthsignature_assets.assets.patches import _locked
 from earthsignature_assets.cli.main import main
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import shipped_repository
@@ -127,6 +130,45 @@ def test_a_killed_run_ends(platform: Any) -> None:
     )
     platform.settle()
     assert [one["status"] for one in platform.runs(runIds=again)] == ["SUCCESS"]
+
+
+def test_a_run_that_goes_down_with_the_whole_machine_ends_when_the_daemon_is_back(platform: Any) -> None:
+    scene = accepted(platform)[2]
+    with _locked(platform.settings.home / "patches" / f"{scene}.zarr"):  # under way for as long as we want
+        run = platform.launch("scene_patches", str(scene))
+        platform.wait(lambda: platform.runs(runIds=[run])[0]["status"] == "STARTED", 240)
+        pid = process_of(platform, run)
+        for program in ("daemon", "web"):  # with their code servers
+            platform.stop(program, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with platform.instance() as instance:
+            stored = instance.get_run_by_id(run)
+        assert stored.status is dg.DagsterRunStatus.STARTED
+    platform.start_web_server()
+    platform.start_daemon()
+    platform.wait(lambda: platform.runs(runIds=[run])[0]["status"] == "FAILURE", 240)
+    with platform.instance() as instance:
+        told = [log.message for log in instance.all_logs(run)]
+    assert any("is gone: it was killed, or the machine was restarted" in message for message in told), told
+    again = platform.wait(
+        lambda: [one["runId"] for one in platform.runs() if _tagged(one, "dagster/parent_run_id") == run], 120
+    )
+    platform.settle()
+    assert [one["status"] for one in platform.runs(runIds=again)] == ["SUCCESS"]
+
+
+def test_a_second_daemon_says_so_and_what_is_published_stays_the_same(platform: Any) -> None:
+    before = published(platform)
+    log = platform.start_daemon("second")
+    try:
+        platform.wait(lambda: "daemon is still sending heartbeats" in log.read_text(), 240, log.read_text)
+        runs = [platform.launch("land_cover", f"{FIRST}|{scene}") for scene in accepted(platform)]
+        platform.settle()
+    finally:
+        platform.stop("second")
+    assert [run["status"] for run in platform.runs(runIds=runs)] == ["SUCCESS"] * len(runs)
+    assert published(platform) == before
 
 
 def process_of(platform: Any, run: str) -> int:
