@@ -28,6 +28,7 @@ def card(description: ModelDescription, evaluation: Mapping[str, Any]) -> str:
         f"{training['parameters']:,} parameters, {training['seconds'] / 60:.0f} minutes on {training['threads']} "
         "threads. Level-1C patches lose a random share of their path radiance; all tiles get random gains, offsets "
         "and noise, are turned and mirrored, and are put together as mosaics with borders of natural shape.",
+        *([training["notes"]] if "notes" in training else []),
         _patch_figures(evaluation["eurosat"]),
         _scene_figures(evaluation["hateg"]),
         "## Limits",

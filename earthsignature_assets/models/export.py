@@ -17,6 +17,7 @@ from earthsignature_assets.errors import ModelError
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.ground_truth import CLASSES
+from earthsignature_assets.models.input_range import InputRange
 from earthsignature_assets.models.network import PackagedUNet, UNet, measured_reach
 from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, PredictedClass
 from earthsignature_assets.models.triton import triton_configuration
@@ -28,7 +29,13 @@ _PARITY = 0.9999
 
 
 def export(
-    network: UNet, model: ModelVersion, folder: Path, classes: tuple[PredictedClass, ...] = CLASSES
+    network: UNet,
+    model: ModelVersion,
+    folder: Path,
+    classes: tuple[PredictedClass, ...] = CLASSES,
+    *,
+    training_range: InputRange | None = None,
+    training_set: str = "",
 ) -> ModelDescription:
     """Write `model.onnx`, `model.json` into `folder`, and `config.pbtxt` beside it, and check them.
 
@@ -37,6 +44,8 @@ def export(
         model: the name and version to write.
         folder: the version's folder in the repository; made if absent.
         classes: what the network tells, in the order of its classes.
+        training_range: the range of the reflectance that training saw.
+        training_set: the identity of the training set.
 
     Raises:
         ModelError: the receptive field differs from its formula, or ONNX Runtime's answers from PyTorch's.
@@ -59,6 +68,8 @@ def export(
         halo=architecture.halo,
         classes=classes,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        training_range=training_range,
+        training_set=training_set,
     )
     (folder / "model.json").write_text(description.to_json(), encoding="utf-8")
     (folder.parent / "config.pbtxt").write_text(triton_configuration(description), encoding="utf-8")

@@ -39,6 +39,7 @@ from earthsignature_assets.models.ground_truth import (
     spatial_folds,
     split_polygons,
 )
+from earthsignature_assets.models.input_range import InputRange, input_range
 from earthsignature_assets.models.learning_curve import LearningCurve, draw_curves
 from earthsignature_assets.models.measurement import describe_version
 from earthsignature_assets.models.network import Architecture, UNet
@@ -47,6 +48,13 @@ from earthsignature_assets.models.repository import ModelRepository
 from earthsignature_assets.models.teacher import DynamicWorld, refine, supplement
 
 _APART_KM = 50.0
+_LEVEL = "L2A"
+_NOTES = (
+    "Half of the samples are shown in another season: green plants more, or less, turned. A pixel without a code of its "
+    "own may be any class that Dynamic World's cover leaves open, at half the weight, in the patches and around the "
+    "training polygons (there with typical path radiance put on). The network is the average of its weights over the "
+    "last steps. Seconds are processor seconds over threads: what two idle cores would take."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +87,11 @@ class TrainingData:
             covers = teacher.covers(as_typical_top(polygon.reflectance))
             polygons.append(supplement(polygon, covers))
         return cls(tuple(patches), tuple(polygons), scene, held_out)
+
+    def reflectance_range(self) -> InputRange:
+        """The range of the training samples' reflectance, level-1C with typical path radiance taken off."""
+        surfaces = ((_LEVEL, as_typical_surface(sample)) for sample in (*self.patches, *self.polygons))
+        return InputRange.from_json(input_range(surfaces)[_LEVEL])
 
 
 @dataclass(frozen=True)
@@ -135,6 +148,7 @@ def train_version(
             "threads": plan.recipe.threads,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "seconds": round((time.process_time() - start) / plan.recipe.threads),
+            "notes": _NOTES,
         },
         "eurosat": eurosat,
     }
@@ -142,7 +156,7 @@ def train_version(
     # Staged in the same file system, then moved: the repository never holds half a version.
     with TemporaryDirectory(prefix=".staged-", dir=repository) as staged:
         folder = ModelRepository(Path(staged)).folder(model)
-        description = export(network, model, folder)
+        description = export(network, model, folder, training_range=data.reflectance_range())
         describe_version(folder, description, data.scene, data.held_out, figures, plan.recipe.threads)
         draw_curves({**curves, "all of it": curve}, folder / "learning_curves.png", f"Training of {model}")
         evaluation: dict[str, Any] = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))

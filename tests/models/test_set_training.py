@@ -65,6 +65,8 @@ def test_a_set_becomes_a_version_that_tells_its_classes_as_far_as_they_are_known
         training_set, tmp_path / "models", ModelVersion("mine", 4), PLAN, lambda done, of: told.append((done, of))
     )
     assert [(entry.code, entry.supported_level) for entry in made.description.classes] == [(211, 2), (313, 2), (512, 1)]
+    assert made.description.training_set == training_set.identity
+    assert made.description.training_range is not None
     repository = ModelRepository(tmp_path / "models")
     assert repository.versions() == [ModelVersion("mine", 4)]
     graph = Graph(repository.graph(ModelVersion("mine", 4)))
