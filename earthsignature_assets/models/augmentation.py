@@ -258,6 +258,20 @@ def under_another_atmosphere(
     return shifted
 
 
+def under_one_deviation(image: npt.NDArray[np.uint16], seed: int) -> npt.NDArray[np.uint16]:
+    """Return an image, (10, height, width) uint16, under an atmosphere one standard deviation away, for judging.
+
+    Gain, offset and path radiance of each band lie as far to either side as training draws them (`Atmosphere`).
+    """
+    generator, drawn = np.random.default_rng(seed), Atmosphere()
+    signs = generator.choice([-1.0, 1.0], 12)
+    gain = np.exp(signs[0] * drawn.gain + generator.choice([-1.0, 1.0], 10) * drawn.band_gain)
+    offset = signs[1] * drawn.path_radiance * PATH_RADIANCE + signs[2:] * drawn.offset
+    shifted: npt.NDArray[np.uint16]
+    shifted = np.clip(image * gain[:, None, None] + offset[:, None, None], 1, 65535).astype(np.uint16)
+    return np.where(image.max(axis=0) > 0, shifted, np.uint16(0))
+
+
 def in_another_season(reflectance: Reflectance, generator: np.random.Generator) -> Reflectance:
     """Return (10, height, width) surface reflectance with its green plants more, or less, turned: one draw for all.
 

@@ -50,8 +50,8 @@ from earthsignature_assets.models.teacher import DynamicWorld, refine, supplemen
 _APART_KM = 50.0
 _LEVEL = "L2A"
 _NOTES = (
-    "Half of the samples are shown in another season: green plants more, or less, turned. A pixel without a code of its "
-    "own may be any class that Dynamic World's cover leaves open, at half the weight, in the patches and around the "
+    "Half of the samples are shown in another season: green plants more, or less, turned. A pixel without a code of "
+    "its own may be any class that Dynamic World's cover leaves open, at half the weight: in patches and around the "
     "training polygons (there with typical path radiance put on). The network is the average of its weights over the "
     "last steps. Seconds are processor seconds over threads: what two idle cores would take."
 )
@@ -172,11 +172,12 @@ def cross_validate(
     progress: Progress,
     checkpoints: Path | None = None,
     judge: Callable[[UNet], None] | None = None,
+    taught: Sequence[Sample] | None = None,
 ) -> tuple[dict[str, Any], dict[str, LearningCurve]]:
     """Train once a fold without the fold's places, and judge the fold's patches.
 
     Nothing is chosen by the fold's own patches: their accuracy is watched, and the last epoch counts. `judge` is given
-    the network of every fold.
+    the network of every fold. `taught` are the same patches with the labels that training is shown instead.
 
     Returns:
         The figures, whose counts sum over folds, with the most frequent code of every patch (`answers`), by which
@@ -188,7 +189,7 @@ def cross_validate(
     curves = {}
     table = np.array([0, *_codes()], np.uint16)
     for fold in range(plan.folds):
-        seen = [patch for patch, other in zip(patches, fold_of, strict=True) if other != fold]
+        seen = [patch for patch, other in zip(taught or patches, fold_of, strict=True) if other != fold]
         kept_out = [patch for patch, other in zip(patches, fold_of, strict=True) if other == fold]
         title = f"fold {fold + 1} of {plan.folds}"
         network, curves[title] = train(

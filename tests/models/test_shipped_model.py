@@ -1,4 +1,4 @@
-"""The shipped `corine-unet` version 1, as the chain meets it: without PyTorch."""
+"""The shipped versions of `corine-unet`, as the chain meets them: without PyTorch."""
 
 import json
 from pathlib import Path
@@ -7,32 +7,42 @@ import numpy as np
 import pytest
 
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.augmentation import PATH_RADIANCE
+from earthsignature_assets.models.augmentation import PATH_RADIANCE, under_one_deviation
 from earthsignature_assets.models.card import card
-from earthsignature_assets.models.evaluation import judge_polygons
+from earthsignature_assets.models.evaluation import HATEG_GROUPS, judge_polygons
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.ground_truth import CLASSES, read_hateg, split_polygons
 from earthsignature_assets.models.measurement import codes_of_scene
 from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, shipped_repository
 from earthsignature_assets.models.triton import triton_configuration
 
-V1 = ModelVersion("corine-unet", 1)
-FOLDER = shipped_repository().folder(V1)
+VERSIONS = [model for model in shipped_repository().versions() if model.name == "corine-unet"]
+NEWEST = VERSIONS[-1]
+
+
+@pytest.fixture(scope="module", params=VERSIONS, ids=str)
+def version(request: pytest.FixtureRequest) -> ModelVersion:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def description() -> ModelDescription:
-    return shipped_repository().describe(V1)
+def folder(version: ModelVersion) -> Path:
+    return shipped_repository().folder(version)
 
 
 @pytest.fixture(scope="module")
-def graph() -> Graph:
-    return Graph(shipped_repository().graph(V1))
+def description(version: ModelVersion) -> ModelDescription:
+    return shipped_repository().describe(version)
 
 
 @pytest.fixture(scope="module")
-def evaluation() -> dict:
-    return json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))
+def graph(version: ModelVersion) -> Graph:
+    return Graph(shipped_repository().graph(version))
+
+
+@pytest.fixture(scope="module")
+def evaluation(folder: Path) -> dict:
+    return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
 
 
 def reflectance(*shape: int, seed: int = 0) -> np.ndarray:
@@ -108,24 +118,24 @@ def test_the_receptive_field_is_what_an_output_depends_on(graph: Graph, descript
     assert (graph.run(touched)[1] != graph.run(image)[1]).any()
 
 
-def test_the_files_are_small_and_name_no_machine() -> None:
-    assert (FOLDER / "model.onnx").stat().st_size <= 5_000_000
-    assert (FOLDER / "evaluation.png").stat().st_size <= 300_000
-    content = (FOLDER / "model.onnx").read_bytes()
+def test_the_files_are_small_and_name_no_machine(folder: Path) -> None:
+    assert (folder / "model.onnx").stat().st_size <= 5_000_000
+    assert (folder / "evaluation.png").stat().st_size <= 300_000
+    content = (folder / "model.onnx").read_bytes()
     assert b"site-packages" not in content
     assert b".py" not in content
 
 
 def test_card_and_triton_configuration_are_those_of_the_description(
-    description: ModelDescription, evaluation: dict
+    folder: Path, description: ModelDescription, evaluation: dict
 ) -> None:
-    assert (FOLDER / "card.md").read_text(encoding="utf-8") == card(description, evaluation)
-    configuration = (FOLDER.parent / "config.pbtxt").read_text(encoding="utf-8")
+    assert (folder / "card.md").read_text(encoding="utf-8") == card(description, evaluation)
+    configuration = (folder.parent / "config.pbtxt").read_text(encoding="utf-8")
     assert configuration == triton_configuration(description)
 
 
-def test_the_card_says_what_must_be_said(description: ModelDescription) -> None:
-    text = (FOLDER / "card.md").read_text(encoding="utf-8")
+def test_the_card_says_what_must_be_said(folder: Path, description: ModelDescription) -> None:
+    text = (folder / "card.md").read_text(encoding="utf-8")
     for needed in (
         "Dynamic World Project by Google in partnership with National Geographic",
         "© 2023 Patrick Helber",
@@ -159,3 +169,23 @@ def test_a_shift_of_level_leaves_most_of_the_map(
     before = graph.run_scene(region, description.stride)
     after = graph.run_scene(shifted.astype(np.uint16), description.stride)
     assert (before == after).mean() >= 0.8
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_gains_and_offsets_of_each_band_leave_the_groups_of_classes(
+    graph: Graph, description: ModelDescription, hateg_folder: Path, seed: int
+) -> None:
+    """Level invariance: what an atmospheric correction may have done to each band for itself changes few pixels."""
+    region = read_hateg(hateg_folder).reflectance[:, 200:600, 200:600]
+    groups = np.array(["", *(HATEG_GROUPS[str(code)] for code in description.class_codes)])
+    before = groups[graph.run_scene(region, description.stride)]
+    after = groups[graph.run_scene(under_one_deviation(region, seed), description.stride)]
+    assert (before == after).mean() >= 0.8
+
+
+def test_the_newest_version_is_better_than_the_one_before_by_its_own_comparison() -> None:
+    """Patches and polygons are the units, never pixels: see docs/models.md."""
+    text = (shipped_repository().folder(NEWEST) / "comparison.json").read_text(encoding="utf-8")
+    comparison = json.loads(text)
+    assert comparison["candidate"] == str(NEWEST)
+    assert comparison["current"] == str(VERSIONS[-2])
