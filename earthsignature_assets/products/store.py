@@ -203,12 +203,13 @@ class ProductStore:
     def _placed(self, draft: Draft, staging: Path, catalogue: Catalogue) -> str:
         """Copy, checksum and check a draft, and bring it to its folder, where nobody sees it yet."""
         # Validation brings geopandas, which readers of the store have no use for and would wait a second for.
-        from earthsignature_assets.products.validation import validate_files
+        from earthsignature_assets.products.validation import validate_files, validate_item
 
         files = _copied(draft, staging)
         areas_m2 = validate_files(draft, staging)
         earlier = catalogue.find(draft.product_id, draft.model)
         item = build_item(draft, files, areas_m2, _now() if earlier is None else earlier.published_at)
+        validate_item(item)
         folder = f"{PRODUCTS}/{draft.model}/{draft.scene}/{content_digest(item)}"
         with _translated(staging / Asset.ITEM.value):
             (staging / Asset.ITEM.value).write_bytes(item_bytes(item))

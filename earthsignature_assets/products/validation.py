@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pystac
 import rasterio
 import shapely
 from PIL import Image
@@ -18,6 +19,7 @@ from earthsignature_assets.nomenclature import NO_DATA, known_codes
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.geobuf import encode_feature_collection
 from earthsignature_assets.products.geoparquet import read_geoparquet
+from earthsignature_assets.products.item import asset_checksums
 from earthsignature_assets.products.polygon_layer import PolygonLayer
 from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA, Asset
 from earthsignature_assets.products.raster import class_areas
@@ -49,6 +51,24 @@ def validate_files(draft: Draft, folder: Path) -> dict[int, float]:
     except OSError as error:
         raise ProductError(f"{draft.product_id}: {Asset.THUMBNAIL.value} cannot be read: {error}") from error
     return areas_m2
+
+
+def validate_item(item: dict[str, Any]) -> None:
+    """Check a product's item against the schema of STAC's core, and that it lists every file.
+
+    Raises:
+        ProductError: it is no valid STAC, or a file is not among its assets.
+    """
+    name = item.get("id", "the item")
+    # The schemas of the extensions are online; pystac carries that of the core.
+    core = {**item, "stac_extensions": []}
+    try:
+        pystac.Item.from_dict(core).validate()
+        listed = asset_checksums(item)
+    except (pystac.STACError, KeyError, TypeError, ValueError) as error:
+        raise ProductError(f"{name}: {Asset.ITEM.value} is no valid STAC: {error}") from error
+    if absent := sorted(asset.value for asset in Asset if asset is not Asset.ITEM and asset not in listed):
+        raise ProductError(f"{name}: {Asset.ITEM.value} lacks {', '.join(absent)}")
 
 
 def _check_rasters(draft: Draft, folder: Path) -> dict[int, float]:

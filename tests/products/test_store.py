@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -275,3 +276,34 @@ def test_damage_of_one_product_names_that_product(
     assert [(damage.product.model, damage.fault) for damage in damages(store, catalogue)] == [(SECOND, "is missing")]
     found: Product | None = catalogue.find(second.product_id, SECOND)
     assert found == second
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda item: item["properties"].pop("datetime"), "is no valid STAC"),
+        (lambda item: item["assets"].popitem(), "item.json lacks "),
+    ],
+    ids=["no datetime", "a file that is not listed"],
+)
+def test_an_item_that_is_no_stac_is_never_seen(
+    local_store: ProductStore,
+    finished_drafts: MakeDraft,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[dict[str, Any]], object],
+    told: str,
+) -> None:
+    build = publication.build_item
+
+    def spoilt(*arguments: Any) -> dict[str, Any]:
+        item = build(*arguments)
+        spoil(item)
+        return item
+
+    monkeypatch.setattr(publication, "build_item", spoilt)
+    with pytest.raises(ProductError, match=told):
+        local_store.publish(finished_drafts())
+    assert folders(local_store) == []
+    assert nothing_is_staged(local_store)
+    with local_store.open_catalogue(read_only=True) as catalogue:
+        assert list(catalogue.search(ProductQuery())) == []
