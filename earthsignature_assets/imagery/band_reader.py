@@ -207,6 +207,6 @@ def _causes(error: BaseException) -> str:
     causes: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
-        causes.append(str(cause))
+        causes.append(" ".join(str(cause).split()))
         cause = cause.__cause__
     return "; ".join(dict.fromkeys(causes))
