@@ -151,3 +151,15 @@ def test_real_classifications_agree_with_the_providers_figures(real_data: Path) 
         assert mask.shadow_percent == pytest.approx(stated["s2:cloud_shadow_percentage"], abs=0.5)
         assert mask.valid_percent == pytest.approx(100 - stated["s2:nodata_pixel_percentage"], abs=0.1)
     assert len(paths) == 6
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_values_that_do_not_exist_are_masked_in_a_real_classification(real_data: Path) -> None:
+    (path,) = (real_data / "stac_e84_33TWL_33TWM_202308").glob("*/S2A_33TWL_20230818_0_L2A/SCL.tif")
+    with rasterio.open(path) as dataset:
+        classification = dataset.read(1)
+    beyond = classification > 11  # the lossy copy holds some 12
+    mask = mask_scene(classification, resolution_m=120.0)
+    assert beyond.any()
+    assert (mask.unreliable | mask.no_data)[beyond].all()
+    assert (mask.unreliable & beyond).any()

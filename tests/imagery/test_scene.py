@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import datetime as dt
 import json
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from earthsignature_assets.errors import ItemError
 from earthsignature_assets.grid import tile_grid
 from earthsignature_assets.imagery.day_archive import Added, DayArchive
-from earthsignature_assets.imagery.provider import PROVIDERS, Provider
+from earthsignature_assets.imagery.provider import PROVIDERS, OffsetRule, Provider
 from earthsignature_assets.imagery.scene import BandFile, Scene, scene_item
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.models.repository import S2_BANDS
@@ -47,6 +48,41 @@ def test_the_offset_comes_from_the_item(
     )
     assert item.baseline == baseline
     assert {band.offset_dn for band in item.bands.values()} == {offset_dn}
+
+
+def test_data_of_before_2022_carry_the_offset_where_they_were_reprocessed(real_data: Path) -> None:
+    """Sensed in 2018, and told as the reprocessing to baseline 05.00 tells it: the date decides nothing."""
+    stated = read(real_data / "stac_items_e84_v1_europe" / "S2B_33TWN_20180806_0_L2A.json")
+    told = {"s2:processing_baseline": "05.00", "earthsearch:boa_offset_applied": False}
+    for asset in stated["assets"].values():
+        for described in asset.get("raster:bands", ()):
+            described["offset"] = -0.1
+    item = scene_item(stated | {"properties": stated["properties"] | told}, PROVIDERS["earth-search-l2a"], S2_BANDS)
+    assert (item.sensed_at.year, item.baseline, item.bands["B04"].offset_dn) == (2018, (5, 0), -1000)
+    by_baseline = dataclasses.replace(PROVIDERS["earth-search-l2a"], offset_rule=OffsetRule.BASELINE)
+    for baseline, offset_dn in (("00.01", 0), ("05.00", -1000)):
+        properties = stated["properties"] | {"s2:processing_baseline": baseline}
+        item = scene_item(stated | {"properties": properties}, by_baseline, S2_BANDS)
+        assert {file.offset_dn for file in item.bands.values()} == {offset_dn}
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("5.09", (5, 9)), ("05.09", (5, 9)), ("2.05", (2, 5)), ("04.00", (4, 0))]
+)
+def test_baselines_are_pairs_of_numbers_however_they_are_written(
+    simulated: SimulatedScene, c1: Provider, text: str, numbers: tuple[int, int]
+) -> None:
+    properties = simulated.item["properties"] | {"s2:processing_baseline": text}
+    assert scene_item(simulated.item | {"properties": properties}, c1, S2_BANDS).baseline == numbers
+
+
+@pytest.mark.parametrize("platform", ["S2A", "S2B", "S2C", "S2D"])
+def test_every_platform_of_the_series_is_read(simulated: SimulatedScene, c1: Provider, platform: str) -> None:
+    properties = simulated.item["properties"]
+    uri = platform + properties["s2:product_uri"][3:]
+    item = scene_item(simulated.item | {"properties": properties | {"s2:product_uri": uri}}, c1, S2_BANDS)
+    assert item.product_id == uri.removesuffix(".SAFE")
+    assert item.datatake.startswith(f"{platform}_2026")
 
 
 def test_collection_1_items_carry_their_offset(real_data: Path, c1: Provider) -> None:
