@@ -132,5 +132,6 @@ def test_every_run_ends_and_no_product_is_made_twice_although_a_worker_is_killed
     with ProductStore(home / "store").open_catalogue(read_only=True) as catalogue:
         published = [product.scene for product in catalogue.search(ProductQuery())]
     assert sorted(published) == sorted(SCENES)
-    assert [path.name for path in (home / "dagster").iterdir()] == ["dagster.yaml"]  # read only in the container image
+    # No file is written there, so that it may be read only; Dagster tries to make two folders, and does without.
+    assert [path.name for path in (home / "dagster").rglob("*") if path.is_file()] == ["dagster.yaml"]
     assert all("execute_job" in log.read_text() for log in logs.values())  # both had a part in it
