@@ -2,10 +2,11 @@ import json
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pytest
 
 from earthsignature_assets.errors import InvalidKeyError
-from earthsignature_assets.grid import PixelGrid, tile_grid
+from earthsignature_assets.grid import PixelGrid, PixelWindow, tile_grid
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,14 @@ def test_a_grid_keeps_its_extent_at_another_resolution() -> None:
     assert coarse.pixel_area_m2 == 400
     odd = PixelGrid(32632, 0, 0, 10.0, 797, 907).at_resolution(20.0)
     assert odd.shape == (454, 399)
+
+
+def test_a_window_is_split_into_windows_that_fill_it_once() -> None:
+    window = PixelWindow(slice(5, 30), slice(10, 47))
+    seen = np.zeros((40, 50), int)
+    for part in window.split(10, 16):
+        seen[part.index] += 1
+        assert seen[window.index][part.within(window).index].shape == part.shape
+        assert (seen[window.index][part.within(window).index] == 1).all()
+    assert (seen[window.index] == 1).all()
+    assert seen.sum() == 25 * 37

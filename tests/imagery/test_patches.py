@@ -12,6 +12,7 @@ from rasterio.warp import reproject
 
 from earthsignature_assets.errors import BandError, ItemError, ProviderUnavailableError
 from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.imagery import patches
 from earthsignature_assets.imagery.patch_store import PatchStore
 from earthsignature_assets.imagery.patches import write_patches
 from earthsignature_assets.imagery.provider import PROVIDERS
@@ -82,6 +83,21 @@ def test_the_patch_size_changes_no_pixel(scene: Scene, store: PatchStore, tmp_pa
     assert np.array_equal(other.reflectance(slice(None)), store.reflectance(slice(None)))
     assert np.array_equal(other.no_data(), store.no_data())
     assert np.array_equal(other.overview(), store.overview())
+
+
+@pytest.mark.parametrize("columns", [1, 256])
+def test_the_width_of_what_is_read_at_once_changes_no_pixel(
+    scene: Scene, store: PatchStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setattr(patches, "_BLOCK_COLUMNS", columns)
+    done = []
+    write_patches(scene, S2_BANDS, tmp_path / "other.zarr", 128, progress=lambda *rows: done.append(rows))
+    other = PatchStore(tmp_path / "other.zarr")
+    assert np.array_equal(other.reflectance(slice(None)), store.reflectance(slice(None)))
+    assert np.array_equal(other.no_data(), store.no_data())
+    assert np.array_equal(other.unreliable(), store.unreliable())
+    assert np.array_equal(other.overview(), store.overview())
+    assert done == [(128, 600), (256, 600), (384, 600), (512, 600), (600, 600)]
 
 
 def test_both_offset_conventions_give_the_same_patches(scene: Scene, tmp_path: Path) -> None:
