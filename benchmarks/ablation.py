@@ -1,7 +1,7 @@
 """What each part of the recipe of corine-unet adds: the folds trained once a variant, on the same places and seeds.
 
     python -m benchmarks.ablation train --data DIR --to ablation.json [--variant NAME …]
-    python -m benchmarks.ablation compare --data DIR --ablation ablation.json --to comparison.json
+    python -m benchmarks.ablation compare --data DIR --ablation ablation.json --repository DIR --to comparison.json
 
 Every variant is judged on patches of regions that its training did not see, and on all polygons of the Hațeg scene, of
 which no variant sees anything: another region, season and level than all it has learnt from. The first command needs
@@ -28,7 +28,7 @@ from earthsignature_assets.models.block_counts import BlockCounts
 from earthsignature_assets.models.comparison import GROUPS, patch_counts, polygon_counts, summed, told
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.ground_truth import CLASS_CODES, Sample, read_eurosat, read_hateg, split_polygons
-from earthsignature_assets.models.repository import S2_BANDS, shipped_repository
+from earthsignature_assets.models.repository import S2_BANDS, ModelRepository, shipped_repository
 from earthsignature_assets.simulator import SceneRecipe, simulate_scene
 
 if TYPE_CHECKING:
@@ -154,10 +154,12 @@ def simulated_samples(side: int = 128) -> list[Sample]:
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--ablation", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.option("--repository", type=click.Path(file_okay=False, path_type=Path), required=True, help="Of the candidate.")
 @click.option("--candidate", default="corine-unet-v2", show_default=True)
 @click.option("--current", default="corine-unet-v1", show_default=True)
-def compare(data: Path, ablation: Path, to: Path, candidate: str, current: str) -> None:
-    """Compare two shipped versions on the polygons held out from both, and two recipes on folds and unseen polygons."""
+def compare(data: Path, ablation: Path, to: Path, repository: Path, candidate: str, current: str) -> None:
+    """Compare two versions on the polygons held out from both, and two recipes on folds and unseen polygons."""
+    models = ModelRepository(repository, shipped_repository().root)
     found = json.loads(ablation.read_text(encoding="utf-8"))
     scene = read_hateg(data / "s2_hateg_34TFR_20181016")
     _, held_out = split_polygons(scene.labels)
@@ -165,7 +167,7 @@ def compare(data: Path, ablation: Path, to: Path, candidate: str, current: str) 
     images = [under_one_deviation(scene.reflectance, seed) for seed in range(_ATMOSPHERES)]
     for name in (candidate, current):
         model = ModelVersion.parse(name)
-        graph, description = Graph(shipped_repository().graph(model)), shipped_repository().describe(model)
+        graph, description = Graph(models.graph(model)), models.describe(model)
 
         def judged(image: npt.NDArray[np.uint16], graph: Graph = graph, description: Any = description) -> BlockCounts:
             codes = description.code_table[graph.run_scene(image, description.stride)]

@@ -19,9 +19,9 @@ GROUPS = tuple(dict.fromkeys(HATEG_GROUPS[str(code)] for code in CLASS_CODES))
 
 
 def patch_counts(answers: Mapping[str, Mapping[str, Any]]) -> BlockCounts:
-    """One count a patch: its label's code against its most frequent predicted code (`training.patch_answer`)."""
+    """One count a patch that has a pixel of its label's code (`training.patch_answer`): label against majority."""
     names = tuple(str(code) for code in CLASS_CODES)
-    judged = {name: answer for name, answer in sorted(answers.items()) if answer["predicted"] is not None}
+    judged = {name: answer for name, answer in sorted(answers.items()) if answer["right"] is not None}
     counts = np.zeros((len(judged), len(names), len(names)), np.int64)
     for number, answer in enumerate(judged.values()):
         counts[number, names.index(str(answer["code"])), names.index(str(answer["predicted"]))] = 1

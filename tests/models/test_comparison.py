@@ -31,9 +31,9 @@ def test_polygons_are_counted_over_the_classes_that_their_labels_confirm() -> No
 
 def test_a_patch_counts_once_and_one_without_an_answer_not_at_all() -> None:
     answers = {
-        "a": {"code": 313, "predicted": 313},
-        "b": {"code": 211, "predicted": 231},
-        "c": {"code": 0, "predicted": None},
+        "a": {"code": 313, "predicted": 313, "right": 0.9},
+        "b": {"code": 211, "predicted": 231, "right": 0.2},
+        "c": {"code": 0, "predicted": 313, "right": None},
     }
     counts = patch_counts(answers)
     assert counts.blocks == ("a", "b")
