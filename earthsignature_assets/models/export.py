@@ -70,6 +70,7 @@ def export(
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         training_range=training_range,
         training_set=training_set,
+        architecture="U-Net",
     )
     (folder / "model.json").write_text(description.to_json(), encoding="utf-8")
     (folder.parent / "config.pbtxt").write_text(triton_configuration(description), encoding="utf-8")

@@ -36,7 +36,7 @@ def test_the_exported_graph_says_what_the_network_says(tmp_path: Path, shape: tu
     repository, model = ModelRepository(tmp_path), ModelVersion("tiny", 3)
     description = export(network, model, repository.folder(model))
     assert repository.describe(model) == description
-    assert description.receptive_field == TINY.receptive_field
+    assert (description.receptive_field, description.architecture) == (TINY.receptive_field, "U-Net")
     assert repository.graph(model).stat().st_size < 200_000
     assert 'name: "tiny"' in (tmp_path / "tiny" / "config.pbtxt").read_text(encoding="utf-8")
     image = np.random.default_rng(5).integers(0, 10_000, (shape[0], 10, *shape[1:])).astype(np.uint16)
