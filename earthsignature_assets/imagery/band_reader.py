@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio._env import set_gdal_config  # the one way that lasts, see `_BlockCache`
 from rasterio.errors import RasterioError
 from rasterio.session import DummySession, Session
 from rasterio.windows import Window
@@ -40,7 +41,8 @@ NumberT = TypeVar("NumberT", np.uint8, np.uint16)
 class _BlockCache:
     """How many bytes of decoded blocks GDAL may keep: what the open scenes need, and not a twentieth of the memory.
 
-    GDAL has one cache a process. A cache that is too small decodes blocks again for each row of windows.
+    GDAL has one cache a process. A cache that is too small decodes blocks again for each row of windows. As an option
+    of `rasterio.Env` its size would be the default again, for all threads, whenever one of them leaves its environment.
     """
 
     _LEAST = 64 << 20
@@ -52,13 +54,20 @@ class _BlockCache:
     @contextmanager
     def held(self, size_bytes: int) -> Iterator[None]:
         """Let the cache hold so much more while the block runs."""
-        with self._lock:
-            self._needed += size_bytes
+        self._add(size_bytes)
         try:
             yield
         finally:
-            with self._lock:
-                self._needed -= size_bytes
+            self._add(-size_bytes)
+
+    def apply(self) -> None:
+        """Tell GDAL."""
+        set_gdal_config("GDAL_CACHEMAX", self.size_bytes)
+
+    def _add(self, size_bytes: int) -> None:
+        with self._lock:
+            self._needed += size_bytes
+            self.apply()
 
     @property
     def size_bytes(self) -> int:
@@ -87,8 +96,8 @@ def gdal_environment(access: Access | None = None) -> Any:
         CredentialError: the provider's S3 endpoint needs a credential that is not in the environment.
     """
     session = _Credentials(access.s3.gdal_options()) if access and access.s3 else DummySession()
-    options = _GDAL_OPTIONS | remote.POLICY.gdal_options()
-    return rasterio.Env(session, GDAL_CACHEMAX=BLOCK_CACHE.size_bytes, **options)
+    BLOCK_CACHE.apply()
+    return rasterio.Env(session, **_GDAL_OPTIONS, **remote.POLICY.gdal_options())
 
 
 class BandReader:
