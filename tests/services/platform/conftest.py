@@ -87,7 +87,7 @@ class Platform:
             except (urllib.error.URLError, ConnectionError):
                 return False
 
-        self.wait(answers, 120, lambda: log.read_text()[-3000:])
+        self.wait(answers, 300, lambda: log.read_text()[-3000:])
 
     def stop(self, name: str, how: int = signal.SIGTERM) -> None:
         """Stop a program and everything that it started."""
@@ -137,7 +137,7 @@ class Platform:
         found: list[dict[str, Any]] = answer["runsOrError"]["results"]
         return found
 
-    def settle(self, seconds: float = 240) -> None:
+    def settle(self, seconds: float = 480) -> None:
         """Wait until no run and no backfill is under way."""
 
         def settled() -> bool:
@@ -279,12 +279,12 @@ def _daily_run(platform: Platform) -> None:
         data = state.instigator_data._replace(start_timestamp=since)
         instance.update_instigator_state(state.with_data(data))
     platform.start_daemon()
-    platform.wait(lambda: len(platform.runs(pipelineName="discovery", statuses=["SUCCESS"])) == len(DAYS), 180)
+    platform.wait(lambda: len(platform.runs(pipelineName="discovery", statuses=["SUCCESS"])) == len(DAYS), 300)
     platform.start_sensor("accepted_scenes")
-    platform.wait(lambda: len(platform.runs(pipelineName="scene_patches")) == len(SCENES), 90)
+    platform.wait(lambda: len(platform.runs(pipelineName="scene_patches")) == len(SCENES), 300)
     platform.settle()
     platform.stop_sensor("accepted_scenes")
     platform.start_sensor("accepted_scenes")  # its next tick, without the minute that it would wait
-    platform.wait(lambda: len(platform.runs(pipelineName="land_cover")) == len(SCENES), 120)
+    platform.wait(lambda: len(platform.runs(pipelineName="land_cover")) == len(SCENES), 300)
     platform.settle()
     platform.stop_sensor("accepted_scenes")

@@ -75,7 +75,7 @@ def start_worker(platform: Any, name: str) -> Path:
     options = ["--queues", "dagster", "--concurrency", "2", "--hostname", f"{name}@127.0.0.1", "--loglevel", "INFO"]
     log: Path = platform.start(name, "celery", "--app", app, "worker", *options)
     seen = log.read_text().count("ready.")
-    platform.wait(lambda: log.read_text().count("ready.") > seen, 120, lambda: log.read_text()[-3000:])
+    platform.wait(lambda: log.read_text().count("ready.") > seen, 300, lambda: log.read_text()[-3000:])
     return log
 
 
@@ -92,7 +92,7 @@ def worker_of(platform: Any, run: str) -> str:
                         return next(name for name in ("first", "second") if platform.process(name) == group)
         return None
 
-    return str(platform.wait(found, 120))
+    return str(platform.wait(found, 300))
 
 
 def statuses(platform: Any, job: str) -> list[str]:
@@ -109,16 +109,16 @@ def test_every_run_ends_and_no_product_is_made_twice_although_a_worker_is_killed
     home = platform.settings.home
     with _locked(home / "patches" / f"{HELD}.zarr"):  # its run is under way for as long as we want
         held, *_ = [platform.launch("scene_patches", str(scene)) for scene in SCENES]
-        platform.wait(lambda: [run["status"] for run in platform.runs(runIds=[held])] == ["STARTED"], 120)
+        platform.wait(lambda: [run["status"] for run in platform.runs(runIds=[held])] == ["STARTED"], 300)
         victim = worker_of(platform, held)
-        platform.wait(lambda: statuses(platform, "scene_patches").count("SUCCESS") == len(SCENES) - 1, 120)
+        platform.wait(lambda: statuses(platform, "scene_patches").count("SUCCESS") == len(SCENES) - 1, 300)
         platform.stop(victim, signal.SIGKILL)
     # Nobody tells of its death but the monitoring; the run is then started once more, on the other worker.
-    platform.wait(lambda: platform.runs(runIds=[held])[0]["status"] == "FAILURE", 120)
+    platform.wait(lambda: platform.runs(runIds=[held])[0]["status"] == "FAILURE", 300)
     with platform.instance() as instance:
         told = [log.message for log in instance.all_logs(held)]
     assert any(f"worker {victim}@127.0.0.1 is gone" in message for message in told), told
-    platform.wait(lambda: statuses(platform, "scene_patches").count("SUCCESS") == len(SCENES), 120)
+    platform.wait(lambda: statuses(platform, "scene_patches").count("SUCCESS") == len(SCENES), 300)
 
     start_worker(platform, victim)
     for scene in SCENES:

@@ -64,7 +64,7 @@ class Browser:
         self._driver.save_screenshot(str(PICTURES / f"{name}.png"))
 
     def _retry(self, attempt: Callable[[], ValueT], what: str) -> ValueT:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while time.monotonic() < until:
             try:
                 if value := attempt():
@@ -116,7 +116,7 @@ def test_checks_are_shown_with_what_they_found(browser: Browser, platform: Any) 
     with platform.instance() as instance:
         scene = instance.get_dynamic_partitions("scene")[0]
     run = platform.launch("land_cover", f"corine-unet-v1|{scene}")
-    platform.wait(lambda: any(done["runId"] == run for done in platform.runs(statuses=["SUCCESS"])), 120)
+    platform.wait(lambda: any(done["runId"] == run for done in platform.runs(statuses=["SUCCESS"])), 300)
     browser.open("/assets/land_cover_raster?view=checks", "valid_fraction")
     browser.click("//*[text()='valid_fraction']")
     browser.shows("% was observed")
