@@ -69,7 +69,7 @@ def test_a_repository_for_triton_serves_every_engine(tmp_path: Path) -> None:
 
 
 def test_versions_of_other_bands_cannot_share_a_configuration(tmp_path: Path) -> None:
-    source = two_versions(tmp_path / "models", bands=["B02", "B03", "B04"])
+    source = two_versions(tmp_path / "models", bands=["B02", "B03", "B04"], training_range=None)
     with pytest.raises(ModelError, match="corine-unet: Triton has one configuration for all versions"):
         write_triton_repository(source, [V1, V2], TritonTarget.GPU, tmp_path / "triton")
     assert not (tmp_path / "triton").exists()
