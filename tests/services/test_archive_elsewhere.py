@@ -59,4 +59,6 @@ def test_the_chain_publishes_to_s3_and_the_service_answers_from_there(
         assert done.exit_code == 0, done.output
     [item] = pystac.Catalog.from_file(str(tmp_path / "stac/catalog.json")).get_items(recursive=True)
     assert item.assets["land_cover"].href == f"{location}/{product.folder}/land_cover.tif"
-    assert f"{location}/models/{MODEL}/item.json" in [link.href for link in item.links if link.rel == "derived_from"]
+    [model] = [link.absolute_href for link in item.links if link.rel == "derived_from" and str(MODEL) in link.href]
+    graph = pystac.Item.from_file(model).assets["model"]
+    assert graph.href == f"{location}/models/{MODEL}/model.onnx"

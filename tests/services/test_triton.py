@@ -172,7 +172,7 @@ def test_a_graph_of_other_bands_is_refused_at_the_start(
     folder = tmp_path / "corine-unet" / "1"
     shutil.copytree(repository.folder(V1), folder)
     content = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(content | {"bands": content["bands"][:9]}))
+    (folder / "model.json").write_text(json.dumps(content | {"bands": content["bands"][:9], "training_range": None}))
     with pytest.raises(ModelError, match=r"of \[10\] bands.* expected .* of 9 bands"):
         TritonEngine(ModelRepository(tmp_path), V1, [endpoint])
 
