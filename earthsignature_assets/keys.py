@@ -119,6 +119,15 @@ def parse_product_id(text: str) -> str:
     return name
 
 
+def product_type_of(product_id: str) -> str:
+    """Return the product type, `S2MSI1C` or `S2MSI2A`, that a Sentinel-2 product name carries.
+
+    Raises:
+        InvalidKeyError: the text is no Sentinel-2 product name.
+    """
+    return f"S2{parse_product_id(product_id).split('_')[1].replace('MSIL', 'MSI')}"
+
+
 def relative_orbit_of(product_id: str) -> int:
     """Return the relative orbit (1…143) that a Sentinel-2 product name carries.
 

@@ -40,14 +40,6 @@ def _simplified(layer: PolygonLayer, tile: str, tolerance_m: float) -> PolygonLa
     metres = shapely.transform(layer.geometries(), lambda xy: np.column_stack(there.transform(xy[:, 0], xy[:, 1])))
     simple = shapely.coverage_simplify(metres, tolerance_m)
     degrees = shapely.transform(simple, lambda xy: np.column_stack(back.transform(xy[:, 0], xy[:, 1])))
-    _, coordinates, (ring_offsets, polygon_offsets) = shapely.to_ragged_array(degrees)
-    return PolygonLayer(
-        product_id=layer.product_id,
-        model=layer.model,
-        codes=layer.codes,
-        areas_m2=layer.areas_m2,
-        mean_confidence=layer.mean_confidence,
-        coordinates=coordinates,
-        ring_offsets=np.asarray(ring_offsets, np.int64),
-        polygon_offsets=np.asarray(polygon_offsets, np.int64),
+    return PolygonLayer.of_polygons(
+        layer.product_id, layer.model, degrees, layer.codes, layer.areas_m2, layer.mean_confidence
     )

@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earthsignature_assets.errors import InvalidKeyError
-from earthsignature_assets.keys import ModelVersion, SceneKey, parse_product_id, parse_tile, relative_orbit_of
+from earthsignature_assets.keys import (
+    ModelVersion,
+    SceneKey,
+    parse_product_id,
+    parse_tile,
+    product_type_of,
+    relative_orbit_of,
+)
 
 PRODUCT = "S2B_MSIL2A_20220430T100019_N0400_R122_T33TXL_20220430T120209"
 
@@ -68,9 +75,11 @@ def test_a_text_that_is_no_model_version_is_refused(text: str) -> None:
         ModelVersion.parse(text)
 
 
-def test_a_product_name_loses_its_safe_ending_and_tells_its_orbit() -> None:
+def test_a_product_name_loses_its_safe_ending_and_tells_its_orbit_and_type() -> None:
     assert parse_product_id(PRODUCT + ".SAFE") == PRODUCT
     assert relative_orbit_of(PRODUCT) == 122
+    assert product_type_of(PRODUCT) == "S2MSI2A"
+    assert product_type_of(PRODUCT.replace("MSIL2A", "MSIL1C")) == "S2MSI1C"
 
 
 @pytest.mark.parametrize("text", ["../../etc/passwd", PRODUCT[:-1], PRODUCT + "/x", PRODUCT.replace("S2B", "S3B")])

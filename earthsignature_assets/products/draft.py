@@ -11,11 +11,10 @@ from shapely.geometry.base import BaseGeometry
 
 from earthsignature_assets.errors import InvalidKeyError, ProductError
 from earthsignature_assets.grid import PixelGrid
-from earthsignature_assets.keys import ModelVersion, SceneKey, parse_product_id, relative_orbit_of
+from earthsignature_assets.keys import ModelVersion, SceneKey, parse_product_id, product_type_of, relative_orbit_of
 from earthsignature_assets.products.product import Asset
 
 DRAFT_FILE = "draft.json"
-_PRODUCT_TYPES = {"MSIL1C": "S2MSI1C", "MSIL2A": "S2MSI2A"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Draft:
         orbit, tile = relative_orbit_of(product_id), product_id.split("_")[5][1:]
         if (orbit, tile) != (self.scene.relative_orbit, self.scene.tile):
             raise ProductError(f"{product_id}: scene {self.scene} is of another orbit or tile than the product name")
-        expected_type = _PRODUCT_TYPES[product_id.split("_")[1]]
+        expected_type = product_type_of(product_id)
         if self.product_type != expected_type:
             raise ProductError(f"{product_id}: product_type is {self.product_type!r}, the name says {expected_type}")
         if self.sensed_at.tzinfo is None:

@@ -40,6 +40,29 @@ class PolygonLayer:
     polygon_offsets: npt.NDArray[np.int64]
 
     @classmethod
+    def of_polygons(
+        cls,
+        product_id: str,
+        model: str,
+        polygons: npt.NDArray[np.object_],
+        codes: npt.NDArray[np.uint16],
+        areas_m2: npt.NDArray[np.float64],
+        mean_confidence: npt.NDArray[np.float32],
+    ) -> Self:
+        """The layer of shapely polygons, (n,), already in EPSG:4326 and oriented."""
+        _, coordinates, (ring_offsets, polygon_offsets) = shapely.to_ragged_array(polygons)
+        return cls(
+            product_id=product_id,
+            model=model,
+            codes=codes,
+            areas_m2=areas_m2,
+            mean_confidence=mean_confidence,
+            coordinates=coordinates,
+            ring_offsets=np.asarray(ring_offsets, np.int64),
+            polygon_offsets=np.asarray(polygon_offsets, np.int64),
+        )
+
+    @classmethod
     def joined(cls, product_id: str, model: str, parts: Sequence[Self]) -> Self:
         """The polygons of several layers one after another."""
 

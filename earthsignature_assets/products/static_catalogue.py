@@ -153,13 +153,11 @@ def _write_models(store: ProductStore, folder: Path, models: set[ModelVersion], 
     for model in sorted(models):
         if (item := store.model_item(model)) is not None:
             url = f"{base}/{posixpath.dirname(model_item_name(model))}/"
-            assets = {name: asset | {"href": _absolute(url, asset["href"])} for name, asset in item["assets"].items()}
-            _write_json(folder / f"{model}.json", item | {"assets": assets})
+            _write_json(folder / f"{model}.json", item | {"assets": _absolute_assets(item, url)})
 
 
 def _exported(item: dict[str, Any], folder_url: str, model: ModelVersion) -> dict[str, Any]:
     """An item at its place in the export: its files by absolute addresses, its neighbours by relative ones."""
-    assets = {name: asset | {"href": _absolute(folder_url, asset["href"])} for name, asset in item["assets"].items()}
     links = [
         link
         | {
@@ -175,7 +173,11 @@ def _exported(item: dict[str, Any], folder_url: str, model: ModelVersion) -> dic
         _link("parent", f"./{_CATALOG}"),
         _link("collection", "../collection.json"),
     ]
-    return item | {"assets": assets, "links": links}
+    return item | {"assets": _absolute_assets(item, folder_url), "links": links}
+
+
+def _absolute_assets(item: dict[str, Any], folder_url: str) -> dict[str, Any]:
+    return {name: asset | {"href": _absolute(folder_url, asset["href"])} for name, asset in item["assets"].items()}
 
 
 def _absolute(folder_url: str, href: str) -> str:

@@ -90,22 +90,17 @@ def _layer(polygons: "gpd.GeoDataFrame", facts: ProductFacts) -> PolygonLayer:
     parts, owner = shapely.get_parts(degrees.geometry.to_numpy(), return_index=True)
     if not (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON).all():
         raise QueryError("polygons", "holds other geometries than polygons and multipolygons")
-    _, coordinates, (ring_offsets, polygon_offsets) = shapely.to_ragged_array(
-        shapely.orient_polygons(parts, exterior_cw=False)
-    )
     codes = degrees["code"].to_numpy()
     if not np.issubdtype(codes.dtype, np.integer) or codes.min() < 0 or codes.max() > np.iinfo(np.uint16).max:
         raise QueryError("polygons", f"has a column `code` of {codes.dtype}; give CORINE level-3 codes, 111…523")
     confidence = degrees.get("mean_confidence", degrees["code"] * 0.0).to_numpy(np.float32)
-    return PolygonLayer(
-        product_id=facts["product_id"],
-        model=facts["model"],
-        codes=codes.astype(np.uint16)[owner],
-        areas_m2=np.zeros(len(parts)),  # the service measures
-        mean_confidence=confidence[owner],
-        coordinates=coordinates,
-        ring_offsets=np.asarray(ring_offsets, np.int64),
-        polygon_offsets=np.asarray(polygon_offsets, np.int64),
+    return PolygonLayer.of_polygons(
+        facts["product_id"],
+        facts["model"],
+        shapely.orient_polygons(parts, exterior_cw=False),
+        codes.astype(np.uint16)[owner],
+        np.zeros(len(parts)),  # the service measures
+        confidence[owner],
     )
 
 

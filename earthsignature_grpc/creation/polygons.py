@@ -106,14 +106,7 @@ def layer_of(
     facts: Facts,
 ) -> PolygonLayer:
     """The polygons as they were sent, with their areas in m²."""
-    _, coordinates, (ring_offsets, polygon_offsets) = shapely.to_ragged_array(polygons)
-    return PolygonLayer(
-        product_id=facts.product_id,
-        model=str(facts.model),
-        codes=values["code"],
-        areas_m2=shapely.area(metres),
-        mean_confidence=values["confidence"].round(1).astype(np.float32),
-        coordinates=coordinates,
-        ring_offsets=np.asarray(ring_offsets, np.int64),
-        polygon_offsets=np.asarray(polygon_offsets, np.int64),
+    confidence = values["confidence"].round(1).astype(np.float32)
+    return PolygonLayer.of_polygons(
+        facts.product_id, str(facts.model), polygons, values["code"], shapely.area(metres), confidence
     )

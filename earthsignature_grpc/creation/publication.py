@@ -19,6 +19,7 @@ from earthsignature_assets.errors import (
     ServiceAnswerError,
 )
 from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.keys import product_type_of
 from earthsignature_assets.nomenclature import NO_DATA
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.geobuf import encode_feature_collection
@@ -36,7 +37,6 @@ from earthsignature_grpc.descriptors import wire_class
 from earthsignature_grpc.geobuf import read_frame
 from earthsignature_grpc.wire import parse_strictly
 
-_PRODUCT_TYPES = {"MSIL1C": "S2MSI1C", "MSIL2A": "S2MSI2A"}
 _OUTLINE_PIXELS = 16
 
 
@@ -118,7 +118,7 @@ def publish_draft(
             product_id=facts.product_id,
             scene=facts.scene,
             model=facts.model,
-            product_type=_PRODUCT_TYPES[facts.product_id.split("_")[1]],
+            product_type=product_type_of(facts.product_id),
             sensed_at=facts.sensed_at,
             footprint=_outline(valid, grid) if footprint is None else footprint,
             cloud_cover_percent=cover,
