@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def _chain_home(options: Options, scenes: int) -> Path:
 
 
 @contextmanager
-def _run_cost(options: Options, scenes: int) -> Iterator[Callable[[], float]]:
+def _run_cost(options: Options, scenes: int = 1) -> Iterator[Callable[[], float]]:
     """CPU-seconds a scene of one run's process, from its start to its end, over scenes so small that they cost nothing.
 
     Everything a run brings is in it: the interpreter, imports, the instance, four steps with their events and checks.
@@ -209,41 +210,9 @@ def _run_cost(options: Options, scenes: int) -> Iterator[Callable[[], float]]:
     yield run
 
 
-@contextmanager
-def _single_run(options: Options) -> Iterator[Callable[[], float]]:
-    """One scene a run, as the daily run does."""
-    with _run_cost(options, 1) as run:
-        yield run
-
-
-@contextmanager
-def _batch_run(options: Options) -> Iterator[Callable[[], float]]:
-    """Ten scenes a run, as a backfill over history does."""
-    with _run_cost(options, 10) as run:
-        yield run
-
-
 def _at_most(limit: float, unit: str, where: str = "") -> Target:
     """Own and every peer keep the limit."""
     return Target(f"≤ {limit:g} {unit}{where}", lambda value, peers: max(value, *peers.values(), 0) <= limit)
-
-
-@contextmanager
-def _sensor_tick_postgres(options: Options) -> Iterator[Callable[[], float]]:
-    with _sensor_tick(options, year_in_postgres) as tick:
-        yield tick
-
-
-@contextmanager
-def _asset_page_postgres(options: Options) -> Iterator[Callable[[], float]]:
-    with _asset_page(options, year_in_postgres) as page:
-        yield page
-
-
-@contextmanager
-def _backfill_launch_postgres(options: Options) -> Iterator[Callable[[], float]]:
-    with _backfill_launch(options, year_in_postgres) as launch:
-        yield launch
 
 
 _BEHIND = f"a year behind it ({SCENES_A_DAY * DAYS} scenes, {len(MODELS)} model versions)"
@@ -254,7 +223,7 @@ ROWS = (
         title=f"a tick of the sensor `accepted_scenes`, {_BEHIND}, in SQLite",
         unit="s",
         own=_sensor_tick,
-        peers={_POSTGRES: _sensor_tick_postgres},
+        peers={_POSTGRES: partial(_sensor_tick, year=year_in_postgres)},
         target=_at_most(2, "s", " in both"),
         prepare=prepare_year,
         repetitions=3,
@@ -265,7 +234,7 @@ ROWS = (
         title=f"the asset page's query with the status of all partitions, {_BEHIND}, in SQLite",
         unit="s",
         own=_asset_page,
-        peers={_POSTGRES: _asset_page_postgres},
+        peers={_POSTGRES: partial(_asset_page, year=year_in_postgres)},
         target=_at_most(1, "s", " in both"),
         prepare=prepare_year,
         repetitions=5,
@@ -276,7 +245,7 @@ ROWS = (
         title=f"the answer to launching a backfill of {_BACKFILL} scenes over four assets, {_BEHIND}, in SQLite",
         unit="s",
         own=_backfill_launch,
-        peers={_POSTGRES: _backfill_launch_postgres},
+        peers={_POSTGRES: partial(_backfill_launch, year=year_in_postgres)},
         target=_at_most(10, "s", " in both"),
         prepare=prepare_year,
         repetitions=3,
@@ -286,8 +255,8 @@ ROWS = (
         name="run_cost",
         title="what a run costs by itself: all processor time of a run's process over scenes of 64 × 64 pixels",
         unit="CPU-s a scene and model",
-        own=_single_run,
-        peers={"ten scenes a run (backfill)": _batch_run},
+        own=_run_cost,
+        peers={"ten scenes a run (backfill)": partial(_run_cost, scenes=10)},
         target=_at_most(10, "CPU-s"),
         repetitions=2,
         warm_up=False,
