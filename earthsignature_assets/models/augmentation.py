@@ -5,7 +5,7 @@ that its own darkest pixels allow; then every tile, of either level, gets random
 enough that both levels lie inside what the network has seen. Random numbers come from one generator alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Self
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from earthsignature_assets.errors import GroundTruthError
 from earthsignature_assets.models.ground_truth import CLASS_CODES, VOID, Sample, allowed_classes
+from earthsignature_assets.models.input_range import InputRange, input_range
 
 Reflectance = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
@@ -235,6 +236,12 @@ def as_typical_surface(sample: Sample) -> npt.NDArray[np.uint16]:
     darkest = np.percentile(reflectance[:, observed], 0.5, axis=1)
     surface = reflectance - np.minimum(PATH_RADIANCE, 0.9 * darkest)[:, None, None]
     return np.where(observed, np.maximum(surface, 1), 0).astype(np.uint16)
+
+
+def surface_range(samples: Iterable[Sample]) -> InputRange:
+    """The range of labelled samples as level-2A shows them: typical path radiance is taken off those of level-1C."""
+    surfaces = (("L2A", as_typical_surface(sample)) for sample in samples)
+    return InputRange.from_json(input_range(surfaces)["L2A"])
 
 
 def as_typical_top(reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from earthsignature_assets.models.block_counts import BlockCounts
-from earthsignature_assets.models.evaluation import HATEG_GROUPS
+from earthsignature_assets.models.evaluation import group_table
 from earthsignature_assets.models.ground_truth import CLASS_CODES, LabelledScene
 from earthsignature_assets.models.paired_test import PairedTest, paired_test
 
-GROUPS = tuple(dict.fromkeys(HATEG_GROUPS[str(code)] for code in CLASS_CODES))
+GROUPS, _GROUP_OF = group_table(CLASS_CODES)
 """The five classes that the Hațeg labels can confirm."""
 
 
@@ -36,15 +36,12 @@ def polygon_counts(scene: LabelledScene, numbers: Sequence[int], predicted: npt.
         numbers: which polygons; those without a pixel are left out.
         predicted: codes, (height, width).
     """
-    group_of = np.zeros(1000, np.int64)
-    for code in CLASS_CODES:
-        group_of[code] = GROUPS.index(HATEG_GROUPS[str(code)])
     found = {}
     for number in numbers:
-        pixels = group_of[predicted[scene.polygons == number]]
+        pixels = _GROUP_OF[predicted[scene.polygons == number]]
         if pixels.size:
             matrix = np.zeros((len(GROUPS), len(GROUPS)), np.int64)
-            matrix[group_of[scene.codes_of[number - 1]]] = np.bincount(pixels, minlength=len(GROUPS))
+            matrix[_GROUP_OF[scene.codes_of[number - 1]]] = np.bincount(pixels, minlength=len(GROUPS))
             found[str(number)] = matrix
     return BlockCounts(GROUPS, tuple(found), np.stack(list(found.values())))
 

@@ -22,6 +22,15 @@ HATEG_GROUPS = {
 """The five classes that the Hațeg labels can confirm: what a predicted code counts as when judged by them."""
 
 
+def group_table(codes: Sequence[int]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+    """The groups of `HATEG_GROUPS` that codes belong to, in order of first use, and the group's place by code."""
+    names = tuple(dict.fromkeys(HATEG_GROUPS[str(code)] for code in codes))
+    group_of = np.zeros(1000, np.int64)
+    for code in codes:
+        group_of[code] = names.index(HATEG_GROUPS[str(code)])
+    return names, group_of
+
+
 def judge_patches(
     samples: Sequence[Sample],
     predicted: Sequence[npt.NDArray[np.uint16]],
@@ -66,10 +75,7 @@ def judge_polygons(
         every code among all observed pixels of the scene.
     """
     pixels = confusion(scene.codes(numbers), predicted, codes)
-    group_names = tuple(dict.fromkeys(HATEG_GROUPS[str(code)] for code in codes))
-    group_of = np.zeros(1000, np.uint16)
-    for code in codes:
-        group_of[code] = group_names.index(HATEG_GROUPS[str(code)])
+    group_names, group_of = group_table(codes)
     counts = np.zeros((len(group_names), len(group_names)), np.int64)
     for number in numbers:
         answer = group_of[predicted[scene.polygons == number]]

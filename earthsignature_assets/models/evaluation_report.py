@@ -1,8 +1,6 @@
 """An evaluation for people: page, card, and the picture of input, ground truth and prediction."""
 
 import json
-import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from earthsignature_assets.models.model_evaluation import Evaluation, answer, ev
 from earthsignature_assets.models.repository import ModelRepository
 from earthsignature_assets.models.spatial_split import Split
 from earthsignature_assets.models.training_set import TrainingSet
+from earthsignature_assets.models.whole_folder import written_whole
 from earthsignature_assets.pictures import input_truth_prediction, land_cover, png, true_colour
 
 FIGURES, PAGE, PICTURE = "evaluation.json", "evaluation.md", "evaluation.png"
@@ -54,9 +53,7 @@ def write_evaluation(
     folder: Path, evaluation: Evaluation, repository: ModelRepository, held_out: TrainingSet, split: Split
 ) -> None:
     """Write figures, page, card, picture and the counted answers into a folder, whole and at once."""
-    partial = folder.with_name(f".{uuid.uuid4().hex}.partial")
-    try:
-        partial.mkdir(parents=True)
+    with written_whole(folder) as partial:
         text = json.dumps(evaluation.figures, indent=1, ensure_ascii=False) + "\n"
         (partial / FIGURES).write_text(text, encoding="utf-8")
         (partial / PAGE).write_text(evaluation_page(evaluation.figures), encoding="utf-8")
@@ -66,10 +63,6 @@ def write_evaluation(
         (partial / PICTURE).write_bytes(evaluation_picture(evaluation, graph, held_out, split))
         columns = ["sample", "cell", "region", "image", *COLUMNS]
         evaluation.answers.table[columns].to_parquet(partial / ANSWERS, index=False, compression="zstd")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def evaluation_picture(evaluation: Evaluation, graph: Graph, held_out: TrainingSet, split: Split) -> bytes:

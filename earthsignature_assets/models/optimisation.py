@@ -21,6 +21,7 @@ from torch import nn
 from earthsignature_assets.errors import TrainingError
 from earthsignature_assets.models.augmentation import Atmosphere, TileMaker, as_typical_surface
 from earthsignature_assets.models.checkpoint import Checkpoint
+from earthsignature_assets.models.graph import padded
 from earthsignature_assets.models.ground_truth import CLASS_CODES, VOID, Sample
 from earthsignature_assets.models.learning_curve import LearningCurve
 from earthsignature_assets.models.network import LOG_SCALE, Architecture, UNet, predict
@@ -239,7 +240,5 @@ def validation_accuracy(network: UNet, samples: Sequence[Sample], classes: Seque
 
 def predict_any(network: UNet, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
     """Return the class index 1…K, (height, width) uint8, of one image of any size, (10, height, width)."""
-    stride = network.architecture.stride
     height, width = reflectance.shape[1:]
-    padded = np.pad(reflectance, ((0, 0), (0, -height % stride), (0, -width % stride)), "edge")
-    return predict(network, padded[None])[0, :height, :width]
+    return predict(network, padded(reflectance, network.architecture.stride)[None])[0, :height, :width]

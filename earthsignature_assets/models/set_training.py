@@ -13,10 +13,9 @@ from rich.progress import Progress
 
 from earthsignature_assets.errors import GroundTruthError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.augmentation import as_typical_surface
+from earthsignature_assets.models.augmentation import surface_range
 from earthsignature_assets.models.export import export
 from earthsignature_assets.models.ground_truth import VOID
-from earthsignature_assets.models.input_range import InputRange, input_range
 from earthsignature_assets.models.learning_curve import LearningCurve, draw_curves
 from earthsignature_assets.models.network import Architecture
 from earthsignature_assets.models.optimisation import Recipe, train
@@ -111,13 +110,12 @@ def train_on_set(
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".staged-", dir=repository) as staged:
         folder = ModelRepository(Path(staged)).folder(model)
-        surfaces = (("L2A", as_typical_surface(sample)) for sample in samples)
         description = export(
             network,
             model,
             folder,
             classes,
-            training_range=InputRange.from_json(input_range(surfaces)["L2A"]),
+            training_range=surface_range(samples),
             training_set=training_set.identity,
         )
         draw_curves({"validation": curve}, folder / CURVES, f"Training of {model} on {training_set.report['name']}")

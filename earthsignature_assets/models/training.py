@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.augmentation import as_typical_surface, as_typical_top
+from earthsignature_assets.models.augmentation import as_typical_surface, as_typical_top, surface_range
 from earthsignature_assets.models.confusion import majority
 from earthsignature_assets.models.evaluation import judge_patches
 from earthsignature_assets.models.export import export
@@ -39,7 +39,7 @@ from earthsignature_assets.models.ground_truth import (
     spatial_folds,
     split_polygons,
 )
-from earthsignature_assets.models.input_range import InputRange, input_range
+from earthsignature_assets.models.input_range import InputRange
 from earthsignature_assets.models.learning_curve import LearningCurve, draw_curves
 from earthsignature_assets.models.measurement import describe_version
 from earthsignature_assets.models.network import Architecture, UNet
@@ -48,7 +48,6 @@ from earthsignature_assets.models.repository import ModelRepository
 from earthsignature_assets.models.teacher import DynamicWorld, refine, supplement
 
 _APART_KM = 50.0
-_LEVEL = "L2A"
 _NOTES = (
     "Half of the samples are shown in another season: green plants more, or less, turned. A pixel without a code of "
     "its own may be any class that Dynamic World's cover leaves open, at half the weight: in patches and around the "
@@ -90,8 +89,7 @@ class TrainingData:
 
     def reflectance_range(self) -> InputRange:
         """The range of the training samples' reflectance, level-1C with typical path radiance taken off."""
-        surfaces = ((_LEVEL, as_typical_surface(sample)) for sample in (*self.patches, *self.polygons))
-        return InputRange.from_json(input_range(surfaces)[_LEVEL])
+        return surface_range((*self.patches, *self.polygons))
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,7 @@ A set appears whole or not at all; the same recipe on the same data gives the sa
 
 import hashlib
 import json
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +30,7 @@ from earthsignature_assets.models.ground_truth import Sample
 from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.models.spatial_split import Split
 from earthsignature_assets.models.truth_raster import TruthRaster
+from earthsignature_assets.models.whole_folder import written_whole
 
 ZARR, SAMPLES, REPORT, ITEM = "set.zarr", "samples.parquet", "report.json", "item.json"
 _BITSHUFFLED_ZSTD = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
@@ -174,7 +172,7 @@ def write_training_set(
         raise GroundTruthError("no chip holds a labelled pixel: a training set would be empty")
     frame = _frame(chips, cells, splits)
     report = report | {"identity": _identity(frame, chips)}
-    with _staged(folder) as staged:
+    with written_whole(folder) as staged:
         _write_zarr(staged / ZARR, chips, progress)
         frame.to_parquet(staged / SAMPLES, schema_version="1.1.0", write_covering_bbox=True, compression="zstd")
         for name, content in ((REPORT, report), (ITEM, item(frame, report))):
@@ -247,19 +245,3 @@ def _write_zarr(path: Path, chips: list[Chip], progress: Progress | None) -> Non
             array[number, rows, columns] = getattr(chip.truth, name)
         if progress:
             progress(number + 1, len(chips))
-
-
-@contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """A folder aside that takes the place of `folder` when the block ends well."""
-    partial = folder.with_name(f".{uuid.uuid4().hex}.partial")
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        old = folder.with_name(f".{uuid.uuid4().hex}.partial")
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

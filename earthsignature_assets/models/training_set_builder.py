@@ -17,7 +17,7 @@ from earthsignature_assets.models.training_images import Image, patch_chips, sce
 from earthsignature_assets.models.training_recipe import TrainingSetRecipe
 from earthsignature_assets.models.training_set import Chip, TrainingSet, write_training_set
 from earthsignature_assets.models.training_set_item import training_set_item
-from earthsignature_assets.models.truth_raster import Remark, TruthRaster
+from earthsignature_assets.models.truth_raster import Remark, TruthRaster, remarked
 from earthsignature_assets.models.truth_sources import TruthSource
 from earthsignature_assets.nomenclature import class_of
 
@@ -47,7 +47,7 @@ def build_training_set(
         remarks += found
         cut = list(scene_chips(image, truth, recipe.chip, recipe.margin, recipe.fewest_pixels))
         left_out = int(np.count_nonzero(truth.codes)) - sum(int(np.count_nonzero(chip.truth.codes)) for chip in cut)
-        remarks += _remark(image.name, f"in chips of fewer than {recipe.fewest_pixels} labelled pixels", left_out)
+        remarks += remarked(image.name, f"in chips of fewer than {recipe.fewest_pixels} labelled pixels", left_out)
         chips += cut
     for entry in recipe.patches:
         cut, found = patch_chips(entry.folder, entry.scheme, entry.bands, entry.level, entry.region)
@@ -70,9 +70,9 @@ def label_image(image: Image, sources: Sequence[TruthSource]) -> tuple[TruthRast
         said, found = source.on(image.grid)
         remarks += found
         truth, contradicting = truth.combined(said)
-        remarks += _remark(source.name, "contradicts another source", contradicting)
+        remarks += remarked(source.name, "contradicts another source", contradicting)
     hidden = image.hidden()
-    remarks += _remark(
+    remarks += remarked(
         image.name, "labelled, but the image shows no ground there", int(np.count_nonzero(truth.codes[hidden]))
     )
     return truth.masked(hidden), remarks
@@ -171,7 +171,3 @@ def _together(remarks: Sequence[Remark]) -> list[Remark]:
     for remark in remarks:
         counts[remark.source, remark.reason, remark.what] += remark.count
     return [Remark(source, reason, count, what) for (source, reason, what), count in counts.items()]
-
-
-def _remark(source: str, reason: str, count: int) -> list[Remark]:
-    return [Remark(source, reason, count, "pixels")] if count else []

@@ -26,6 +26,11 @@ class Remark:
     what: str
 
 
+def remarked(source: str, reason: str, count: int, what: str = "pixels") -> list[Remark]:
+    """A remark, if it is about anything."""
+    return [Remark(source, reason, count, what)] if count else []
+
+
 @dataclass(frozen=True, eq=False)
 class TruthRaster:
     """What the pixels of a grid are said to be, (height, width) each; 0 in all three where nothing is known.

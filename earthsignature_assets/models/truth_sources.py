@@ -24,7 +24,7 @@ from rasterio.vrt import WarpedVRT
 from earthsignature_assets.errors import GroundTruthError
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.models.label_scheme import LabelScheme, Statement, label_text
-from earthsignature_assets.models.truth_raster import VOID, Remark, TruthRaster, burn
+from earthsignature_assets.models.truth_raster import VOID, Remark, TruthRaster, burn, remarked
 
 _POLYGONAL = ("Polygon", "MultiPolygon")
 
@@ -74,13 +74,13 @@ class Polygons:
         frame, remarks = _features(self.path, self.layer, self.column, self.crs, name, grid)
         geometry = frame.geometry
         flat = geometry.geom_type.isin(_POLYGONAL)
-        remarks += _remark(name, "no polygon", int((~flat).sum()), "polygons")
+        remarks += remarked(name, "no polygon", int((~flat).sum()), "polygons")
         frame, geometry = frame[flat], geometry[flat]
         invalid = ~geometry.is_valid
         mended = geometry.where(~invalid, shapely.make_valid(geometry.to_numpy()))
         empty = mended.area == 0
-        remarks += _remark(name, "invalid, mended and used", int((invalid & ~empty).sum()), "polygons")
-        remarks += _remark(name, "invalid beyond mending: no area", int(empty.sum()), "polygons")
+        remarks += remarked(name, "invalid, mended and used", int((invalid & ~empty).sum()), "polygons")
+        remarks += remarked(name, "invalid beyond mending: no area", int(empty.sum()), "polygons")
         labels = [label_text(value) for value in frame[self.column][~empty]]
         spoken, unspoken = _spoken(labels, self.scheme, name, "polygons")
         shapes: dict[Statement, list[Any]] = {}
@@ -89,7 +89,7 @@ class Polygons:
                 shapes.setdefault(statement, []).append(shape)
         truth, contradicting = burn(shapes, grid)
         remarks += unspoken
-        remarks += _remark(name, "polygons with contradicting labels overlap", contradicting, "pixels")
+        remarks += remarked(name, "polygons with contradicting labels overlap", contradicting, "pixels")
         return truth, remarks
 
 
@@ -114,7 +114,7 @@ class Points:
             self.path, self.layer, self.column, self.crs, name, grid, (self.x_column, self.y_column)
         )
         dots = frame.geometry.geom_type == "Point"
-        remarks += _remark(name, "no point", int((~dots).sum()), "points")
+        remarks += remarked(name, "no point", int((~dots).sum()), "points")
         frame = frame[dots]
         spoken, unspoken = _spoken([label_text(value) for value in frame[self.column]], self.scheme, name, "points")
         columns, rows = ~grid.transform @ (frame.geometry.x.to_numpy(), frame.geometry.y.to_numpy())
@@ -129,7 +129,7 @@ class Points:
             index[row, column] = number
         index[contradicting] = VOID
         remarks += unspoken
-        remarks += _remark(
+        remarks += remarked(
             name, "points with contradicting labels share a pixel", int(np.count_nonzero(contradicting)), "pixels"
         )
         return TruthRaster.of(index, statements), remarks
@@ -159,7 +159,7 @@ class ClassRaster:
             statement = self.scheme.statement(str(label))
             if statement is None:
                 reason = _unspoken(str(label), self.scheme)
-                remarks += _remark(name, reason, int(np.count_nonzero(where)), "pixels")
+                remarks += remarked(name, reason, int(np.count_nonzero(where)), "pixels")
             else:
                 index[where] = statements.index(statement) + 1
         return TruthRaster.of(index, statements), remarks
@@ -212,8 +212,8 @@ def _features(
         inside &= frame.bounds.eval(f"minx >= {west} and minx < {east} and miny > {south} and miny <= {north}")
     without = int((~there).sum())
     what = "points" if any(coordinates) or set(frame.geometry.geom_type) == {"Point"} else "polygons"
-    remarks = _remark(name, "without geometry", without, what)
-    remarks += _remark(name, "outside the image", total - int(inside.sum()) - without, what)
+    remarks = remarked(name, "without geometry", without, what)
+    remarks += remarked(name, "outside the image", total - int(inside.sum()) - without, what)
     return frame[inside], remarks
 
 
@@ -264,7 +264,3 @@ def _unspoken(label: str, scheme: LabelScheme) -> str:
         return f"label {label} is not in the scheme {scheme.name}"
     note = scheme.notes.get(label)
     return f"label {label} names no CORINE class" + (f" ({note})" if note else "")
-
-
-def _remark(source: str, reason: str, count: int, what: str) -> list[Remark]:
-    return [Remark(source, reason, count, what)] if count else []
