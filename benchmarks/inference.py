@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from earthsignature_assets.inference.engine import Engine
     from earthsignature_assets.keys import ModelVersion
 
-_MODEL = "corine-unet-v1"
+MODEL = "corine-unet-v1"
 _HEAVY = "heavy-unet-v1"
 _MOST_MINUTES = 2.0
 _MOST_OF_BARE = 1.2
@@ -44,7 +44,7 @@ def _model(name: str) -> "ModelVersion":
     return ModelVersion.parse(name)
 
 
-def _embedded(options: Options, name: str = _MODEL) -> "EmbeddedEngine":
+def _embedded(options: Options, name: str = MODEL) -> "EmbeddedEngine":
     from earthsignature_assets.inference.embedded import EmbeddedEngine
     from earthsignature_assets.models.repository import shipped_repository
 
@@ -52,7 +52,7 @@ def _embedded(options: Options, name: str = _MODEL) -> "EmbeddedEngine":
     return EmbeddedEngine(repository, _model(name), THREADS)
 
 
-def _minutes(options: Options, patches: "PatchStore", engine: "Engine") -> float:
+def minutes(options: Options, patches: "PatchStore", engine: "Engine") -> float:
     from earthsignature_assets.inference.segmentation import segment_scene
 
     summary = segment_scene(patches, engine, options.folder / "segmentation.zarr")
@@ -66,7 +66,7 @@ def _scaled(minutes: float) -> float:
 @contextmanager
 def _dense(options: Options) -> Iterator[Callable[[], float]]:
     engine, patches = _embedded(options), dense_tile(options)
-    yield lambda: _minutes(options, patches, engine)
+    yield lambda: minutes(options, patches, engine)
 
 
 def _bare_minutes(options: Options, side: int) -> Callable[[], float]:
@@ -92,13 +92,13 @@ def _bare_part(options: Options) -> Iterator[Callable[[], float]]:
 @contextmanager
 def _sparse(options: Options) -> Iterator[Callable[[], float]]:
     engine, patches = _embedded(options), sparse_tile(options)
-    yield lambda: _minutes(options, patches, engine)
+    yield lambda: minutes(options, patches, engine)
 
 
 @contextmanager
 def _dense_part(options: Options) -> Iterator[Callable[[], float]]:
     engine, patches = _embedded(options), part_of_tile(options)
-    yield lambda: _scaled(_minutes(options, patches, engine))
+    yield lambda: _scaled(minutes(options, patches, engine))
 
 
 @contextmanager
@@ -106,39 +106,40 @@ def _triton(options: Options) -> Iterator[Callable[[], float]]:
     from earthsignature_assets.models.repository import shipped_repository
 
     patches = part_of_tile(options)
-    with triton_on_processors(options, shipped_repository(), _model(_MODEL)) as engine:
-        yield lambda: _scaled(_minutes(options, patches, engine))
+    with triton_on_processors(options, shipped_repository(), _model(MODEL)) as engine:
+        yield lambda: _scaled(minutes(options, patches, engine))
 
 
-def _kpx_per_core(seconds_a_pixel: float) -> float:
+def kpx_per_core(seconds_a_pixel: float) -> float:
     return 1e-3 / seconds_a_pixel / THREADS
 
 
 @contextmanager
-def _throughput(options: Options) -> Iterator[Callable[[], float]]:
+def throughput(options: Options) -> Iterator[Callable[[], float]]:
+    """The embedded engine in float32 over the part of a tile."""
     engine, patches = _embedded(options), part_of_tile(options)
-    yield lambda: _kpx_per_core(_minutes(options, patches, engine) * 60 / PART**2)
+    yield lambda: kpx_per_core(minutes(options, patches, engine) * 60 / PART**2)
 
 
 @contextmanager
 def _torch(options: Options) -> Iterator[Callable[[], float]]:
     model = _embedded(options).description
     work = torch_eager(part_of_tile(options), model.core, model.halo)
-    yield lambda: _kpx_per_core(work())
+    yield lambda: kpx_per_core(work())
 
 
 @contextmanager
 def _blended(options: Options) -> Iterator[Callable[[], float]]:
     from earthsignature_assets.models.repository import shipped_repository
 
-    work = blended_sliding_window(shipped_repository(), _model(_MODEL), part_of_tile(options))
-    yield lambda: _kpx_per_core(work())
+    work = blended_sliding_window(shipped_repository(), _model(MODEL), part_of_tile(options))
+    yield lambda: kpx_per_core(work())
 
 
 @contextmanager
 def _heavy(options: Options) -> Iterator[Callable[[], float]]:
     engine, patches = _embedded(options, _HEAVY), part_of_tile(options, _HEAVY_PART)
-    yield lambda: _minutes(options, patches, engine) * _PIXELS / _HEAVY_PART**2
+    yield lambda: minutes(options, patches, engine) * _PIXELS / _HEAVY_PART**2
 
 
 @contextmanager
@@ -173,7 +174,7 @@ _FROM_PART = f"min/tile ({TILE}² px, extrapolated from {PART}²)"
 ROWS = (
     Row(
         name="segmentation",
-        title=f"patches of a full dense tile to classes with {_MODEL}: read, halo, engine, write; one run",
+        title=f"patches of a full dense tile to classes with {MODEL}: read, halo, engine, write; one run",
         unit=f"min/tile ({TILE}² px)",
         own=_dense,
         peers={_BARE: _bare},
@@ -186,7 +187,7 @@ ROWS = (
     ),
     Row(
         name="tile_pipeline",
-        title=f"{PART}² px of patches to classes with {_MODEL}, beside the engine alone on the same pixels and halos",
+        title=f"{PART}² px of patches to classes with {MODEL}, beside the engine alone on the same pixels and halos",
         unit=_FROM_PART,
         own=_dense_part,
         peers={_BARE: _bare_part},
@@ -207,7 +208,7 @@ ROWS = (
     ),
     Row(
         name="triton",
-        title=f"{PART}² px of patches to classes with {_MODEL} on a Triton server for processors on the same machine",
+        title=f"{PART}² px of patches to classes with {MODEL} on a Triton server for processors on the same machine",
         unit=_FROM_PART,
         own=_triton,
         peers={_EMBEDDED: _dense_part},
@@ -219,9 +220,9 @@ ROWS = (
     ),
     Row(
         name="segmentation_pace",
-        title=f"{PART}² px of patches to classes with {_MODEL}, pixels of the scene a second and core",
+        title=f"{PART}² px of patches to classes with {MODEL}, pixels of the scene a second and core",
         unit="kpx/s per core",
-        own=_throughput,
+        own=throughput,
         peers={
             "torch eager, same windows, engine alone": _torch,
             "blended sliding window 512² by half, in memory": _blended,

@@ -1,11 +1,12 @@
 """The rows, in the order of the chain."""
 
-from benchmarks import catalogue, imagery, inference, orchestration, products, service
+from benchmarks import catalogue, imagery, inference, int8, orchestration, products, service
 from benchmarks.row import BenchmarkError, Row
 
 ROWS: tuple[Row, ...] = (
     *imagery.ROWS,
     *inference.ROWS,
+    *int8.ROWS,
     *products.ROWS,
     *catalogue.ROWS,
     *service.ROWS,

@@ -58,6 +58,8 @@ def _tile(options: Options, kind: str, side: int) -> "PatchStore":
     path = options.folder / "tiles" / f"{kind}-{side}-of-{options.size}-{sources}.zarr"
     if path.exists():
         return PatchStore(path)
+    for outdated in path.parent.glob(f"{kind}-{side}-of-*.zarr"):
+        shutil.rmtree(outdated)
     scene = write_patch_store(options, options.folder / "tile-source.zarr")
     source = scene.reflectance(slice(None))
     # The simulated cloud and defects stay; what the scene has not observed would be a hole.

@@ -40,10 +40,12 @@ class TritonTarget(StrEnum):
 def triton_configuration(description: ModelDescription, target: TritonTarget = TritonTarget.ONNX_RUNTIME) -> str:
     """Return the text of `config.pbtxt`.
 
-    Height and width are free in steps of the stride. Batches of equal windows are gathered for at most 5 ms. At most
-    16 windows wait (a window with its halo is about 25 MB), none for longer than a minute: what comes on top is
-    refused at once, and its client waits.
+    Height and width are free in steps of the stride. Where one instance runs a batch faster than its windows, batches
+    of equal windows are gathered for at most 5 ms. At most 16 windows wait (a window with its halo is about 25 MB),
+    none for longer than a minute: what comes on top is refused at once, and its client waits.
     """
+    # The python backend answers a batch's windows one after another, while its other instance stands idle.
+    preferred, delay_us = ("1", 0) if target is TritonTarget.PYTHON else (f"{_MAX_BATCH // 2}, {_MAX_BATCH}", 5000)
     return f"""name: "{description.model.name}"
 {_BACKEND[target]}
 max_batch_size: {_MAX_BATCH}
@@ -67,8 +69,8 @@ output [
   }}
 ]
 dynamic_batching {{
-  preferred_batch_size: [ {_MAX_BATCH // 2}, {_MAX_BATCH} ]
-  max_queue_delay_microseconds: 5000
+  preferred_batch_size: [ {preferred} ]
+  max_queue_delay_microseconds: {delay_us}
   default_queue_policy {{
     timeout_action: REJECT
     default_timeout_microseconds: {_MAX_WAIT_S * 1_000_000}

@@ -7,6 +7,7 @@ itself names the product's folder.
 import datetime as dt
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import shapely
@@ -46,6 +47,18 @@ _STORE_ROOT = "../../../.."
 """The store, as seen from a product's folder."""
 
 
+@dataclass(frozen=True)
+class ProductAreas:
+    """What each CORINE class covers in m², by level-3 code: in the raster, and in the polygons, once sieved.
+
+    The two differ by what the sieve to the minimum mapping unit gave to neighbours; a class that it removed is in the
+    raster alone.
+    """
+
+    raster_m2: dict[int, float]
+    polygons_m2: dict[int, float]
+
+
 def extension_schemas(*names: str) -> tuple[str, ...]:
     """The schemas' addresses of STAC extensions, named with their versions, as `stac_extensions` lists them."""
     return tuple(f"https://stac-extensions.github.io/{name}/schema.json" for name in names)
@@ -64,7 +77,7 @@ def multihash_of_sha256(digest: str) -> str:
 def build_item(
     draft: Draft,
     files: dict[Asset, tuple[str, int]],
-    areas_m2: dict[int, float],
+    areas: ProductAreas,
     published_at: dt.datetime,
 ) -> dict[str, Any]:
     """The STAC 1.1 item of a product as plain JSON values.
@@ -72,7 +85,7 @@ def build_item(
     Args:
         draft: the product's facts.
         files: multihash and size in bytes of every asset but the item.
-        areas_m2: area of every CORINE class in the land-cover raster, by level-3 code.
+        areas: what each class covers in the land-cover raster and in the polygons.
         published_at: the first publication, UTC.
     """
     return {
@@ -98,7 +111,7 @@ def build_item(
             "earthsignature:scene": str(draft.scene),
             "earthsignature:model": str(draft.model),
             "earthsignature:whole_scene": draft.whole_scene,
-            "earthsignature:area_m2": {str(code): area for code, area in sorted(areas_m2.items())},
+            "earthsignature:area_m2": _by_code(areas.raster_m2),
         },
         "links": _links(draft),
         "assets": {
@@ -110,6 +123,7 @@ def build_item(
             }
             | _described(asset)
             | _gridded(asset, draft.grid)
+            | ({"earthsignature:area_m2": _by_code(areas.polygons_m2)} if asset is Asset.POLYGONS else {})
             for asset, (checksum, size) in sorted(files.items())
         },
     }
@@ -173,7 +187,14 @@ def _links(draft: Draft) -> list[dict[str, Any]]:
     if draft.model_item is not None:
         href = f"{_STORE_ROOT}/{model_item_name(draft.model)}"
         links.append(
-            {"rel": "derived_from", "href": href, "type": "application/geo+json", "title": f"The model {draft.model}"}
+            {
+                "rel": "derived_from",
+                "href": href,
+                "type": "application/geo+json",
+                "title": f"The model {draft.model}",
+                # As the machine-learning-model extension asks of what a model made ("Relation Types").
+                "mlm:name": str(draft.model),
+            }
         )
     return links
 
@@ -226,6 +247,10 @@ def _gridded(asset: Asset, grid: PixelGrid) -> dict[str, Any]:
         "proj:transform": list(grid.transform)[:6],
         "raster:spatial_resolution": grid.resolution_m,
     }
+
+
+def _by_code(areas_m2: dict[int, float]) -> dict[str, float]:
+    return {str(code): area for code, area in sorted(areas_m2.items())}
 
 
 def _rfc3339(moment: dt.datetime) -> str:

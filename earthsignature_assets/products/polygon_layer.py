@@ -83,6 +83,11 @@ class PolygonLayer:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def class_areas(self) -> dict[int, float]:
+        """What the polygons of each class present say they cover in m², by code."""
+        areas = np.bincount(self.codes, self.areas_m2)
+        return {code: float(areas[code]) for code in np.unique(self.codes).tolist()}
+
     def chosen(self, keep: npt.NDArray[np.bool_]) -> Self:
         """The polygons where `keep`, (n,) bool, holds, in the same order."""
         if keep.all():

@@ -206,9 +206,9 @@ class ProductStore:
         from earthsignature_assets.products.validation import validate_files, validate_item
 
         files = _copied(draft, staging)
-        areas_m2 = validate_files(draft, staging)
+        areas = validate_files(draft, staging)
         earlier = catalogue.find(draft.product_id, draft.model)
-        item = build_item(draft, files, areas_m2, _now() if earlier is None else earlier.published_at)
+        item = build_item(draft, files, areas, _now() if earlier is None else earlier.published_at)
         validate_item(item)
         folder = f"{PRODUCTS}/{draft.model}/{draft.scene}/{content_digest(item)}"
         with _translated(staging / Asset.ITEM.value):

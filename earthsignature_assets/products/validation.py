@@ -19,7 +19,7 @@ from earthsignature_assets.nomenclature import NO_DATA, known_codes
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.geobuf import encode_feature_collection
 from earthsignature_assets.products.geoparquet import read_geoparquet
-from earthsignature_assets.products.item import asset_checksums
+from earthsignature_assets.products.item import ProductAreas, asset_checksums
 from earthsignature_assets.products.polygon_layer import PolygonLayer
 from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA, Asset
 from earthsignature_assets.products.raster import class_areas
@@ -30,8 +30,8 @@ _CACHE_MB = 64
 _ROWS_AT_ONCE = 1024
 
 
-def validate_files(draft: Draft, folder: Path) -> dict[int, float]:
-    """Read every file of a draft, in `folder`, to its last byte; returns the area in m² of each class.
+def validate_files(draft: Draft, folder: Path) -> ProductAreas:
+    """Read every file of a draft, in `folder`, to its last byte; returns what each class covers.
 
     Raises:
         ProductError: a file is missing or damaged, is on another grid, holds unknown codes, or contradicts another;
@@ -40,17 +40,17 @@ def validate_files(draft: Draft, folder: Path) -> dict[int, float]:
     for asset in Asset:
         if asset is not Asset.ITEM and not (folder / asset.value).is_file():
             raise ProductError(f"{draft.product_id}: {asset.value} is missing")
-    areas_m2 = _check_rasters(draft, folder)
+    raster_m2 = _check_rasters(draft, folder)
     return_free_memory()
     if (folder / Asset.STYLE.value).read_bytes() != qgis_style():
         raise ProductError(f"{draft.product_id}: {Asset.STYLE.value} is not the style of the 44 classes")
-    _check_polygons(draft, folder, frozenset(areas_m2))
+    polygons_m2 = _check_polygons(draft, folder, frozenset(raster_m2))
     try:
         with Image.open(folder / Asset.THUMBNAIL.value) as picture:
             picture.load()
     except OSError as error:
         raise ProductError(f"{draft.product_id}: {Asset.THUMBNAIL.value} cannot be read: {error}") from error
-    return areas_m2
+    return ProductAreas(raster_m2, polygons_m2)
 
 
 def validate_item(item: dict[str, Any]) -> None:
@@ -131,7 +131,7 @@ def _read_raster(
         raise ProductError(f"{draft.product_id}: {asset.value} is damaged or no GeoTIFF: {error}") from error
 
 
-def _check_polygons(draft: Draft, folder: Path, codes: frozenset[int]) -> None:
+def _check_polygons(draft: Draft, folder: Path, codes: frozenset[int]) -> dict[int, float]:
     name = f"{draft.product_id}: {Asset.POLYGONS.value}"
     try:
         layer = read_geoparquet(folder / Asset.POLYGONS.value)
@@ -149,6 +149,7 @@ def _check_polygons(draft: Draft, folder: Path, codes: frozenset[int]) -> None:
         raise ProductError(f"{name} holds {invalid} invalid polygons")
     if (folder / Asset.GEOBUF.value).read_bytes() != encode_feature_collection(layer):
         raise ProductError(f"{draft.product_id}: {Asset.GEOBUF.value} does not hold the polygons of {name}")
+    return layer.class_areas()
 
 
 def _count_invalid(layer: PolygonLayer) -> int:

@@ -11,6 +11,7 @@ import rasterio
 
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.item import (
+    ProductAreas,
     asset_checksums,
     build_item,
     class_codes_of,
@@ -21,6 +22,7 @@ from earthsignature_assets.products.item import (
 )
 from earthsignature_assets.products.product import Asset
 
+AREAS = ProductAreas(raster_m2={312: 4200.0, 111: 300.0}, polygons_m2={312: 4500.0})
 PUBLISHED = dt.datetime(2026, 5, 2, 8, tzinfo=dt.UTC)
 
 
@@ -36,7 +38,7 @@ def files_of(draft: Draft) -> dict[Asset, tuple[str, int]]:
 
 @pytest.fixture
 def item(draft: Draft) -> dict[str, Any]:
-    return build_item(draft, files_of(draft), {312: 4200.0, 111: 300.0}, PUBLISHED)
+    return build_item(draft, files_of(draft), AREAS, PUBLISHED)
 
 
 def test_it_is_a_stac_item(item: dict[str, Any], stac_faults: Callable[[dict[str, Any]], list[str]]) -> None:
@@ -50,11 +52,12 @@ def test_it_is_a_stac_item(item: dict[str, Any], stac_faults: Callable[[dict[str
 
 def test_it_names_its_source(item: dict[str, Any], draft: Draft) -> None:
     sources = ("https://stac.example/items/part-1", "https://stac.example/items/part-2")
-    split = build_item(replace(draft, source_hrefs=sources), files_of(draft), {}, PUBLISHED)
+    split = build_item(replace(draft, source_hrefs=sources), files_of(draft), AREAS, PUBLISHED)
     for made, expected in ((item, draft.source_hrefs), (split, sources)):
         derived = [link["href"] for link in made["links"] if link["rel"] == "derived_from"]
         assert derived == [*expected, "../../../../models/corine-unet-v1/item.json"]
-    without = build_item(replace(draft, model_item=None), files_of(draft), {}, PUBLISHED)
+        assert made["links"][-1]["mlm:name"] == "corine-unet-v1"
+    without = build_item(replace(draft, model_item=None), files_of(draft), AREAS, PUBLISHED)
     assert [link["rel"] for link in without["links"]] == ["collection", "derived_from"]
 
 
@@ -71,6 +74,12 @@ def test_its_extensions_are_those_that_pystac_knows(item: dict[str, Any]) -> Non
     declared = {url.split("/")[3] for url in item["stac_extensions"]}
     assert prefixes == {"eo", "proj", "raster", "file", "classification", "processing", "earthsignature"}
     assert declared == {"eo", "projection", "raster", "file", "classification", "processing"}
+
+
+def test_the_sieves_effect_on_each_class_stands_beside_its_area(item: dict[str, Any]) -> None:
+    assert item["properties"]["earthsignature:area_m2"] == {"111": 300.0, "312": 4200.0}
+    assert item["assets"]["polygons"]["earthsignature:area_m2"] == {"312": 4500.0}
+    assert class_codes_of(item) == {111, 312}, "those of the raster"
 
 
 def test_rasters_are_described_as_they_are(item: dict[str, Any], draft: Draft) -> None:
@@ -114,10 +123,10 @@ def test_what_was_built_is_read_back(item: dict[str, Any], draft: Draft) -> None
 
 
 def test_the_digest_is_of_the_content_and_not_of_the_moment(item: dict[str, Any], draft: Draft) -> None:
-    files, areas = files_of(draft), {312: 4200.0, 111: 300.0}
-    later = build_item(draft, files, areas, PUBLISHED + dt.timedelta(days=1))
+    files = files_of(draft)
+    later = build_item(draft, files, AREAS, PUBLISHED + dt.timedelta(days=1))
     assert content_digest(later) == content_digest(item)
     other_file = files | {Asset.THUMBNAIL: (multihash(b"other"), 5)}
-    assert content_digest(build_item(draft, other_file, areas, PUBLISHED)) != content_digest(item)
+    assert content_digest(build_item(draft, other_file, AREAS, PUBLISHED)) != content_digest(item)
     cloudier = replace(draft, cloud_cover_percent=20.0)
-    assert content_digest(build_item(cloudier, files, areas, PUBLISHED)) != content_digest(item)
+    assert content_digest(build_item(cloudier, files, AREAS, PUBLISHED)) != content_digest(item)

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -36,7 +37,9 @@ def test_a_good_draft_gives_its_areas(draft: Draft) -> None:
     with rasterio.open(draft.path(Asset.LAND_COVER)) as raster:
         codes = raster.read(1)
     areas = validate_files(draft, draft.folder)
-    assert areas == {int(code): 100.0 * (codes == code).sum() for code in np.unique(codes) if code}
+    assert areas.raster_m2 == {int(code): 100.0 * (codes == code).sum() for code in np.unique(codes) if code}
+    drawn = gpd.read_parquet(draft.path(Asset.POLYGONS))
+    assert areas.polygons_m2 == drawn.groupby("code")["area_m2"].sum().to_dict()
 
 
 @pytest.mark.parametrize("asset", FILES)
