@@ -8,16 +8,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio._env import set_gdal_config  # the one way that lasts, see `_BlockCache`
 from rasterio.errors import RasterioError
 from rasterio.session import DummySession, Session
 from rasterio.windows import Window
 
+from earthsignature_assets.block_cache import BLOCK_CACHE
 from earthsignature_assets.errors import BandError, ConfigurationError, EarthSignatureError, ProviderUnavailableError
 from earthsignature_assets.grid import PixelGrid, PixelWindow
 from earthsignature_assets.imagery import remote
@@ -38,47 +38,6 @@ ResultT = TypeVar("ResultT")
 NumberT = TypeVar("NumberT", np.uint8, np.uint16)
 
 
-class _BlockCache:
-    """How many bytes of decoded blocks GDAL may keep: what the open scenes need, and not a twentieth of the memory.
-
-    GDAL has one cache a process. A cache that is too small decodes blocks again for each row of windows. As an option
-    of `rasterio.Env` its size would be the default again, for all threads, whenever one of them leaves its environment.
-    """
-
-    _LEAST = 64 << 20
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._needed = 0
-
-    @contextmanager
-    def held(self, size_bytes: int) -> Iterator[None]:
-        """Let the cache hold so much more while the block runs."""
-        self._add(size_bytes)
-        try:
-            yield
-        finally:
-            self._add(-size_bytes)
-
-    def apply(self) -> None:
-        """Tell GDAL."""
-        set_gdal_config("GDAL_CACHEMAX", self.size_bytes)
-
-    def _add(self, size_bytes: int) -> None:
-        with self._lock:
-            self._needed += size_bytes
-            self.apply()
-
-    @property
-    def size_bytes(self) -> int:
-        """What GDAL is told."""
-        return max(self._LEAST, self._needed)
-
-
-BLOCK_CACHE = _BlockCache()
-"""The process's cache of blocks."""
-
-
 class _Credentials(Session):  # type: ignore[misc]
     """Credentials as GDAL options; rasterio's own session would need boto3 for the same."""
 
@@ -89,15 +48,16 @@ class _Credentials(Session):  # type: ignore[misc]
         return self._options
 
 
-def gdal_environment(access: Access | None = None) -> Any:
+@contextmanager
+def gdal_environment(access: Access | None = None) -> Iterator[None]:
     """The GDAL options that every read of a band runs under; enter it in each thread.
 
     Raises:
         CredentialError: the provider's S3 endpoint needs a credential that is not in the environment.
     """
     session = _Credentials(access.s3.gdal_options()) if access and access.s3 else DummySession()
-    BLOCK_CACHE.apply()
-    return rasterio.Env(session, **_GDAL_OPTIONS, **remote.POLICY.gdal_options())
+    with BLOCK_CACHE.held(), rasterio.Env(session, **_GDAL_OPTIONS, **remote.POLICY.gdal_options()):
+        yield
 
 
 class BandReader:

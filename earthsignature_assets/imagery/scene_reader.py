@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from earthsignature_assets.block_cache import BLOCK_CACHE
 from earthsignature_assets.errors import BandError
 from earthsignature_assets.grid import PixelGrid, PixelWindow
 from earthsignature_assets.imagery.access import Access
-from earthsignature_assets.imagery.band_reader import BLOCK_CACHE, BandReader, gdal_environment
+from earthsignature_assets.imagery.band_reader import BandReader, gdal_environment
 from earthsignature_assets.imagery.radiometry import harmonise
 from earthsignature_assets.imagery.resampling import bilinear, source_window
 from earthsignature_assets.imagery.scene import Scene, SceneItem

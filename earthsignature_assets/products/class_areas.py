@@ -21,6 +21,7 @@ from rasterio.features import geometry_mask
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
+from earthsignature_assets.block_cache import BLOCK_CACHE
 from earthsignature_assets.errors import ProductError, QueryError
 from earthsignature_assets.grid import tile_grid
 from earthsignature_assets.nomenclature import CODES, NO_DATA
@@ -31,7 +32,6 @@ MAX_PIXELS = 600_000_000
 
 _BLOCK = 2048
 _LONGEST_EDGE_DEGREES = 0.005  # a straight line in degrees bends by less than a centimetre over 500 m
-_GDAL_CACHE_MB = 64  # the default grows to a twentieth of the memory
 _ELLIPSOID = Geod(ellps="WGS84")
 
 ReadAsset = Callable[[Product, Asset], bytes]
@@ -115,7 +115,7 @@ def class_areas(
     for product in meeting:
         by_zone.setdefault(tile_grid(product.scene.tile).epsg, []).append(product)
     counts, left = _Counts(), whole
-    with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB):
+    with BLOCK_CACHE.held():
         for epsg, of_zone in sorted(by_zone.items(), key=lambda entry: (-len(entry[1]), entry[0])):
             _count_zone(counts, left, epsg, of_zone, read, budget, stopped)
             left = _polygonal(left.difference(shapely.union_all([product.footprint for product in of_zone])))

@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as copy_raster
 
+from earthsignature_assets.block_cache import BLOCK_CACHE
 from earthsignature_assets.errors import ProductError, UnknownClassError
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.memory import return_free_memory
@@ -45,9 +46,6 @@ class Codec(StrEnum):
 # Confidence is nearly noise: level 3 is 1 % larger than 6, in 40 % of its time.
 _LEVELS = {Codec.DEFLATE: "6", Codec.ZSTD: "19"}
 _LEVELS_OF_NOISE = {Codec.DEFLATE: "3", Codec.ZSTD: "9"}
-
-# What GDAL keeps of blocks is of no use here, where each is read once; its default is a twentieth of the memory.
-_CACHE_MB = 64
 
 _ROWS_AT_ONCE = 512
 
@@ -192,7 +190,7 @@ def _write(
     }
     # In memory first: GDAL does not tell every disk that fills up, and alike blocks are to be shared.
     try:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), MemoryFile() as pixels, MemoryFile() as file:
+        with BLOCK_CACHE.held(), MemoryFile() as pixels, MemoryFile() as file:
             with pixels.open(**profile) as dataset:
                 dataset.write(raster, 1)
                 dataset.set_band_description(1, description)

@@ -12,6 +12,7 @@ import shapely
 from PIL import Image
 from rasterio.errors import RasterioError
 
+from earthsignature_assets.block_cache import BLOCK_CACHE
 from earthsignature_assets.errors import ProductError
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.memory import return_free_memory
@@ -26,7 +27,6 @@ from earthsignature_assets.products.raster import class_areas
 from earthsignature_assets.products.style import qgis_style
 
 _POLYGONS_AT_ONCE = 16_384
-_CACHE_MB = 64
 _ROWS_AT_ONCE = 1024
 
 
@@ -101,7 +101,7 @@ def _read_raster(
 ) -> npt.NDArray[Any]:
     try:
         with (
-            rasterio.Env(GDAL_CACHEMAX=_CACHE_MB),
+            BLOCK_CACHE.held(),
             rasterio.open(folder / asset.value, driver="GTiff", NUM_THREADS=2) as raster,
         ):
             found = {

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import rasterio
 from shapely.affinity import affine_transform
 
+from earthsignature_assets.block_cache import BLOCK_CACHE
 from earthsignature_assets.errors import SimulationError
 from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.keys import SceneKey
@@ -255,5 +256,5 @@ def _write(path: Path, values: npt.NDArray[np.generic], grid: PixelGrid, categor
         "overview_resampling": "NEAREST" if categorical else "AVERAGE",
         "num_threads": _THREADS,
     }
-    with rasterio.Env(GDAL_CACHEMAX=128), rasterio.open(path, "w", **options) as dataset:
+    with BLOCK_CACHE.held(128 << 20), rasterio.open(path, "w", **options) as dataset:
         dataset.write(values, 1)

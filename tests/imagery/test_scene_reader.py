@@ -3,8 +3,9 @@ from typing import cast
 import numpy as np
 from rasterio._env import get_gdal_config
 
+from earthsignature_assets.block_cache import BLOCK_CACHE
 from earthsignature_assets.grid import PixelWindow
-from earthsignature_assets.imagery.band_reader import BLOCK_CACHE, gdal_environment
+from earthsignature_assets.imagery.band_reader import gdal_environment
 from earthsignature_assets.imagery.scene import Scene
 from earthsignature_assets.imagery.scene_reader import read_blocks
 from earthsignature_assets.models.repository import S2_BANDS

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rasterio._env import get_gdal_config
 from rio_cogeo.cogeo import cog_validate
 
+from earthsignature_assets.block_cache import BLOCK_CACHE
 from earthsignature_assets.errors import ProductError, StoreUnavailableError, UnknownClassError
 from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.nomenclature import CLASSES
+from earthsignature_assets.products import raster as raster_module
 from earthsignature_assets.products.raster import (
     Codec,
     class_areas,
@@ -19,6 +22,7 @@ from earthsignature_assets.products.raster import (
     write_confidence,
     write_land_cover,
 )
+from earthsignature_assets.products.shared_blocks import share_alike_blocks
 from earthsignature_assets.products.thumbnail import write_thumbnail
 
 Swath = Callable[..., np.ndarray]
@@ -39,6 +43,21 @@ def test_land_cover_is_a_cog_on_its_grid(land_cover: Path, swath_codes: Swath, p
         assert raster.transform == grid.transform
         assert np.array_equal(raster.read(1), swath_codes(700, 601))
         assert raster.overviews(1) == [2]
+
+
+def test_others_keep_their_cache_while_a_raster_is_written(
+    tmp_path: Path, swath_codes: Swath, part_of_tile: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def look(content: bytes) -> bytes:
+        seen.append(get_gdal_config("GDAL_CACHEMAX"))
+        return share_alike_blocks(content)
+
+    monkeypatch.setattr(raster_module, "share_alike_blocks", look)
+    with BLOCK_CACHE.held(300 << 20):
+        write_land_cover(tmp_path / "land_cover.tif", swath_codes(64, 64), part_of_tile(64, 64))
+        assert [*seen, get_gdal_config("GDAL_CACHEMAX")] == [300 << 20, 300 << 20]
 
 
 def test_a_validator_calls_it_a_cog(land_cover: Path) -> None:
