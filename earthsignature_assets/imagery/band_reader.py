@@ -5,6 +5,7 @@ Timeouts and tries are those of `remote`; no directory listings; neighbouring ra
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 from rasterio.session import DummySession, Session
 from rasterio.windows import Window
 
@@ -73,7 +75,8 @@ class BandReader:
         """
         self.item_id, self.band, self.href = item_id, band, href
         self._access = access or Access()
-        self._dataset = self._with_fresh_token("cannot be opened", lambda: rasterio.open(self._address()))
+        self._is_remote = "://" in href
+        self._dataset = self._tried("cannot be opened", self._opened, self._opened)
         affine, crs = self._dataset.transform, self._dataset.crs
         epsg = crs.to_epsg() if crs else None
         if epsg is None or affine.b or affine.d or affine.a != -affine.e:
@@ -114,8 +117,13 @@ class BandReader:
                 values = self._dataset.read(1, window=place)
                 out[:] = np.where(values == self._no_data, 0, values)
 
+        def reopen_and_read() -> None:
+            self._dataset.close()
+            self._dataset = self._opened()
+            read()
+
         with self._turn:
-            self._with_fresh_token(f"cannot be read at rows {rows.start}…{rows.stop}", read, self._reopen)
+            self._tried(f"cannot be read at rows {rows.start}…{rows.stop}", read, reopen_and_read)
         return out
 
     def close(self) -> None:
@@ -143,31 +151,33 @@ class BandReader:
             return SIGNER.sign(self.href, self._access.tokens)
         return self.href
 
-    def _reopen(self) -> None:
-        self._dataset.close()
-        self._dataset = rasterio.open(self._address())
+    def _opened(self) -> DatasetReader:
+        return rasterio.open(self._address())
 
-    def _with_fresh_token(
-        self, what: str, work: Callable[[], ResultT], before_again: Callable[[], None] = lambda: None
-    ) -> ResultT:
-        """Do the work; once more with a new token where the storage refuses the one that there was."""
-        try:
-            return work()
-        except RasterioError as error:
-            if self._access.tokens is None or not remote.is_forbidden(_causes(error)):
-                raise self._fault(what, error) from error
-        SIGNER.forget(self.href, self._access.tokens)
-        try:
-            before_again()
-            return work()
-        except RasterioError as error:
-            raise self._fault(what, error) from error
+    def _tried(self, what: str, work: Callable[[], ResultT], again: Callable[[], ResultT]) -> ResultT:
+        """Do the work; `again` where the storage refuses the token, or where a remote file cannot be decoded.
 
-    def _fault(self, what: str, error: RasterioError) -> EarthSignatureError:
-        text = _causes(error)
-        shown = _SECRET.sub(r"\1=…", text)
+        GDAL takes an answer that was cut for the whole one, so it is asked for again, after the pauses of the policy.
+        """
+        attempt, pauses, token_is_new = work, remote.POLICY.pauses_s(), False
+        while True:
+            try:
+                return attempt()
+            except RasterioError as error:
+                causes = _causes(error)
+                if self._access.tokens and not token_is_new and remote.is_forbidden(causes):
+                    SIGNER.forget(self.href, self._access.tokens)
+                    token_is_new = True
+                elif self._is_remote and remote.may_be_cut(causes) and (pause_s := next(pauses, None)) is not None:
+                    time.sleep(pause_s)
+                else:
+                    raise self._fault(what, causes) from error
+            attempt = again
+
+    def _fault(self, what: str, causes: str) -> EarthSignatureError:
+        shown = _SECRET.sub(r"\1=…", causes)
         message = f"item {self.item_id}: band {self.band} ({self.href}) {what}: {shown}"
-        if "://" in self.href and remote.can_pass(text):
+        if self._is_remote and remote.can_pass(causes):
             return ProviderUnavailableError(message)
         return BandError(f"{message}; {_REMEDY}")
 

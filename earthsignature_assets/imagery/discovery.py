@@ -7,8 +7,8 @@ import datetime as dt
 import json
 import os
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from pystac_client import Client
 from pystac_client.exceptions import APIError
@@ -27,6 +27,7 @@ from earthsignature_assets.imagery.provider import Provider
 from earthsignature_assets.keys import parse_tile
 
 _PAGE_ITEMS = 100
+AnswerT = TypeVar("AnswerT")
 
 
 def discover_day(provider: Provider, day: dt.date, area: AreaOfInterest) -> list[dict[str, Any]]:
@@ -69,7 +70,10 @@ def _search(provider: Provider, day: dt.date, box: Box) -> Iterator[dict[str, An
             headers=_headers(provider), timeout=remote.POLICY.timeout_s, max_retries=remote.POLICY.retry()
         )
         # Without a timeout of its own, opening takes the one of `stac_io` away.
-        client = Client.open(provider.api_url, stac_io=stac_io, timeout=remote.POLICY.timeout_s)
+        client = _whole(
+            provider.api_url,
+            lambda: Client.open(provider.api_url, stac_io=stac_io, timeout=remote.POLICY.timeout_s),
+        )
         search = client.search(
             collections=[provider.collection], datetime=(start, end), bbox=box, limit=_PAGE_ITEMS, method="POST"
         )
@@ -127,23 +131,24 @@ def _pages(stac_io: StacApiIO, url: str, parameters: dict[str, Any], what: str) 
 
 
 def _page(stac_io: StacApiIO, method: str, url: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Ask for a page; again where the answer ends too early: the session's own tries end with the headers."""
-    pause_s = remote.POLICY.first_pause_s
-    for tries_left in reversed(range(remote.POLICY.tries)):
+    page = _whole(url, lambda: json.loads(stac_io.request(url, method=method, parameters=parameters)))
+    if not isinstance(page, dict):
+        raise ProviderAnswerError(f"{url} answered with a {type(page).__name__}, expected a feature collection")
+    return page
+
+
+def _whole(url: str, ask: Callable[[], AnswerT]) -> AnswerT:
+    """Ask; again where the answer ends too early: the session's own tries end with the headers."""
+    pauses = remote.POLICY.pauses_s()
+    while True:
         try:
-            page = json.loads(stac_io.request(url, method=method, parameters=parameters))
+            return ask()
         except (APIError, json.JSONDecodeError) as error:
             if not _ends_too_early(error):
                 raise
-            if not tries_left:
+            if (pause_s := next(pauses, None)) is None:
                 raise ProviderUnavailableError(f"{url} answers, but what it says ends too early: {error}") from error
-        else:
-            if not isinstance(page, dict):
-                raise ProviderAnswerError(f"{url} answered with a {type(page).__name__}, expected a feature collection")
-            return page
         time.sleep(pause_s)
-        pause_s *= 2
-    raise AssertionError("the last try returns or raises")
 
 
 def _ends_too_early(error: APIError | json.JSONDecodeError) -> bool:

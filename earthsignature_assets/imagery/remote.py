@@ -3,7 +3,8 @@
     connect           10 s, then the try has failed
     answer            60 s between two bytes, then the try has failed
     tries             5, POST searches included
-    tried again       429, 500, 502, 503, 504; connections refused, reset or cut; a JSON answer that ends too early
+    tried again       429, 500, 502, 503, 504; connections refused, reset or cut; JSON that ends too early; a band that
+                      cannot be decoded, for its answer may have been cut
     pause             0.5 s, doubled each time; what `Retry-After` asks for (searches and tokens), at most 60 s
     paging            items of a known id are passed over; a page that was asked for before ends the search
     then              `ProviderUnavailableError`, which the step tries again later; every other refusal is terminal
@@ -12,6 +13,7 @@ GDAL opens the bands and knows no `Retry-After`: its pauses are the doubled ones
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import requests
@@ -46,6 +48,10 @@ class RemotePolicy:
     def timeout_s(self) -> tuple[float, float]:
         """Both timeouts, as `requests` takes them."""
         return self.connect_timeout_s, self.answer_timeout_s
+
+    def pauses_s(self) -> Iterator[float]:
+        """The pauses between the tries: as many as there are tries after the first."""
+        return (self.first_pause_s * 2.0**number for number in range(self.tries - 1))
 
     def retry(self) -> Retry:
         """The policy as urllib3 takes it."""
@@ -83,6 +89,7 @@ _PASSING = re.compile(
     r"|SlowDown|ServiceUnavailable|InternalError"
 )
 _FORBIDDEN = re.compile(r"(error|response) code ?: 40[13]|AccessDenied|AuthenticationFailed|ExpiredToken")
+_ANSWERED = re.compile(r"(error|response) code ?: \d{3}|NoSuchKey|NoSuchBucket|does not exist")
 
 
 def can_pass(message: str) -> bool:
@@ -93,3 +100,8 @@ def can_pass(message: str) -> bool:
 def is_forbidden(message: str) -> bool:
     """Whether what GDAL says of a remote file is a refused or expired credential."""
     return bool(_FORBIDDEN.search(message))
+
+
+def may_be_cut(message: str) -> bool:
+    """Whether what GDAL says of a remote file is that it cannot decode it, and not what its server answered."""
+    return not any(said.search(message) for said in (_PASSING, _FORBIDDEN, _ANSWERED))

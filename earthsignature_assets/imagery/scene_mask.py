@@ -1,5 +1,6 @@
 """What of a scene can be used, read from its files: the classification, or the cloud model where there is none."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
 import cv2
@@ -37,7 +38,10 @@ def read_scene_mask(scene: Scene, masks: MaskSet = DEFAULT_MASKS) -> tuple[Scene
 
 
 def _by_provider(scene: Scene) -> tuple[npt.NDArray[np.uint8], PixelGrid]:
-    layers = [_read_classification(part) for part in scene.parts]
+    # GDAL keeps a thread's connection for as long as the thread lives: the caller's would stay open beside those of the
+    # bands, one more than a provider such as CDSE allows.
+    with ThreadPoolExecutor(1, "classification") as thread:
+        layers = list(thread.map(_read_classification, scene.parts))
     classification, grid = layers[0]
     for part, (values, part_grid) in zip(scene.parts[1:], layers[1:], strict=True):
         if part_grid != grid:

@@ -1,6 +1,8 @@
 import http.server
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +65,40 @@ def test_a_server_that_comes_back_is_read_by_the_same_process(scene: Scene, tmp_
 def test_a_busy_server_is_worth_another_try(status: int) -> None:
     with answering(status) as base_url, pytest.raises(ProviderUnavailableError, match=str(status)):
         read(f"{base_url}/B05.tif")
+
+
+@pytest.mark.parametrize("how", ["429", "500", "503", "reset", "cut"])
+def test_an_answer_that_fails_in_passing_is_asked_for_again(scene: Scene, tmp_path: Path, how: str) -> None:
+    shutil.copy(scene.parts[0].bands["B05"].href, tmp_path / "B05.tif")
+    with rasterio.open(tmp_path / "B05.tif") as dataset:
+        expected = dataset.read(1)
+    with stumbling(tmp_path, how, times=2) as base_url:
+        assert np.array_equal(read(f"{base_url}/B05.tif"), expected)
+
+
+@pytest.mark.parametrize(
+    ("how", "fault"), [("503", ProviderUnavailableError), ("reset", ProviderUnavailableError), ("cut", BandError)]
+)
+def test_a_server_that_fails_while_a_band_is_read_is_worth_a_later_try(
+    scene: Scene, tmp_path: Path, how: str, fault: type[Exception]
+) -> None:
+    """But a file that its server holds cut looks like answers that are: after the tries it counts as damaged."""
+    shutil.copy(scene.parts[0].bands["B05"].href, tmp_path / "B05.tif")
+    with stumbling(tmp_path, how, times=1000) as base_url, pytest.raises(fault, match=r"item item: band B05"):
+        read(f"{base_url}/B05.tif")
+
+
+@contextmanager
+def stumbling(folder: Path, how: str, times: int) -> Iterator[str]:
+    """A file server in a process of its own that fails so often before it answers."""
+    script = Path(__file__).with_name("stumbling_server.py")
+    command = [sys.executable, str(script), str(folder), how, str(times)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        finally:
+            server.kill()
 
 
 @contextmanager

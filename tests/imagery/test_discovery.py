@@ -1,11 +1,12 @@
 import datetime as dt
+import email.utils
 import http.server
 import json
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -69,7 +70,7 @@ def test_an_unknown_tile_is_refused_before_any_request(c1: Provider) -> None:
         discover_tile(c1.at("http://127.0.0.1:9"), DAYS[0], "99XYZ")
 
 
-RESET, CUT, BUSY_FOR_A_SECOND = -1, -2, 429
+RESET, CUT, BUSY = -1, -2, 429
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,21 @@ class Request:
 
 
 @contextmanager
-def server(answers: list[tuple[int, object]]) -> Iterator[tuple[str, list[Request]]]:
-    """An HTTP server that gives the landing page, then these answers in turn, the last one for ever."""
+def server(
+    answers: list[tuple[int, object]], landing: Iterable[int] = (), retry_after: Callable[[], str] = lambda: "1"
+) -> Iterator[tuple[str, list[Request]]]:
+    """An HTTP server that gives the landing page, then these answers in turn, the last one for ever.
+
+    The landing page comes after answers of the statuses given. `Retry-After` goes with every 429.
+    """
     requests: list[Request] = []
+    landing = list(landing)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             root = f"http://127.0.0.1:{self.server.server_port}"
-            self.reply(
-                200,
+            self.answer(
+                landing.pop(0) if landing else 200,
                 {
                     "type": "Catalog",
                     "id": "misbehaving",
@@ -113,6 +120,9 @@ def server(answers: list[tuple[int, object]]) -> Iterator[tuple[str, list[Reques
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             requests.append(Request(time.monotonic(), body, self.headers.get("Authorization")))
             status, content = answers.pop(0) if len(answers) > 1 else answers[0]
+            self.answer(status, content)
+
+        def answer(self, status: int, content: object) -> None:
             if status == RESET:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.close()
@@ -124,8 +134,8 @@ def server(answers: list[tuple[int, object]]) -> Iterator[tuple[str, list[Reques
             self.send_response(200 if status == CUT else status)
             self.send_header("Content-Type", "application/geo+json")
             self.send_header("Content-Length", str(len(body) + (50 if status == CUT else 0)))
-            if status == BUSY_FOR_A_SECOND:
-                self.send_header("Retry-After", "1")
+            if status == BUSY:
+                self.send_header("Retry-After", retry_after())
             self.end_headers()
             self.wfile.write(body)
 
@@ -156,10 +166,31 @@ def test_a_search_that_fails_in_passing_is_sent_again(c1: Provider, status: int)
     assert requests[0].body == requests[2].body
 
 
-def test_a_busy_api_is_left_alone_for_as_long_as_it_asks(c1: Provider) -> None:
-    with server([(BUSY_FOR_A_SECOND, {}), (200, EMPTY)]) as (root, requests):
+def in_two_seconds() -> str:
+    return email.utils.format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "least_s", "most_s"),
+    [(lambda: "1", 1.0, 10.0), (in_two_seconds, 1.0, 10.0), (lambda: "3600", 2.0, 60.0)],
+    ids=["seconds", "date", "more than the policy follows"],
+)
+def test_a_busy_api_is_left_alone_for_as_long_as_it_asks(
+    c1: Provider, monkeypatch: pytest.MonkeyPatch, retry_after: Callable[[], str], least_s: float, most_s: float
+) -> None:
+    monkeypatch.setattr(remote, "POLICY", remote.RemotePolicy(first_pause_s=0.0, longest_pause_s=2))
+    with server([(BUSY, {}), (200, EMPTY)], retry_after=retry_after) as (root, requests):
         assert discover_day(c1.at(root), DAYS[0], AREA) == []
-    assert requests[1].at - requests[0].at >= 1
+    assert least_s <= requests[1].at - requests[0].at < most_s
+    assert requests[0].body == requests[1].body
+
+
+@pauseless
+@pytest.mark.parametrize("status", [500, 503, RESET, CUT])
+def test_a_landing_page_that_fails_in_passing_is_asked_for_again(c1: Provider, status: int) -> None:
+    with server([(200, EMPTY)], landing=[status, status]) as (root, requests):
+        assert discover_day(c1.at(root), DAYS[0], AREA) == []
+    assert len(requests) == 1
 
 
 @pauseless

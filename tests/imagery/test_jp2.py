@@ -1,8 +1,12 @@
 """Scenes in JPEG 2000, as ESA makes them and as CDSE and Earth Search's L1C publish them, made lossless by GDAL."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +89,26 @@ def put(address: str, content: bytes | None = None) -> None:
     urllib.request.urlopen(request, timeout=60).close()
 
 
-def test_jp2_on_s3_as_cdse_publishes_it_gives_the_patches_of_the_cogs(
+@contextmanager
+def counted(s3_server: str, folder: Path) -> Iterator[tuple[str, Callable[[], tuple[int, int]]]]:
+    """The S3 server behind one that lets each request wait for 50 ms: its address, and what tells the most requests
+    that were under way at once and the most connections that were open."""
+    log = folder / "requests"
+    command = [sys.executable, str(Path(__file__).with_name("counting_proxy.py")), s3_server[7:], str(log), "0.05"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:
+
+        def most() -> tuple[int, int]:
+            under_way, connections = zip(*map(json.loads, log.read_text().splitlines()), strict=True)
+            return max(under_way), max(connections)
+
+        try:
+            assert proxy.stdout
+            yield f"http://127.0.0.1:{proxy.stdout.readline().strip()}", most
+        finally:
+            proxy.kill()
+
+
+def test_jp2_on_s3_as_cdse_publishes_it_gives_the_patches_of_the_cogs_over_four_connections(
     simulated: SimulatedScene,
     scene: Scene,
     jp2s: Mapping[str, Path],
@@ -96,16 +119,19 @@ def test_jp2_on_s3_as_cdse_publishes_it_gives_the_patches_of_the_cogs(
     assert CDSE.access.s3 is not None
     monkeypatch.setenv(CDSE.access.s3.key_variable, "key")
     monkeypatch.setenv(CDSE.access.s3.secret_variable, "secret")
-    bucket = f"{s3_server}/eodata-{tmp_path.parent.name}"
-    put(bucket)
+    bucket = f"eodata-{tmp_path.parent.name}"
+    put(f"{s3_server}/{bucket}")
     for path in jp2s.values():
-        put(f"{bucket}/{path.name}", path.read_bytes())
-    s3 = dataclasses.replace(CDSE.access.s3, endpoint=s3_server, region="us-east-1")
-    provider = dataclasses.replace(CDSE, access=dataclasses.replace(CDSE.access, s3=s3))
-    hrefs = {band: f"s3://{bucket.rpartition('/')[2]}/{path.name}" for band, path in jp2s.items()}
-    item = scene_item(published(simulated, provider, hrefs), provider, S2_BANDS)
-    assert (item.baseline, item.bands["B05"].offset_dn, item.access.connections) == ((5, 11), -1000, 4)
-    assert_same(patches(Scene((item,)), tmp_path / "jp2.zarr"), patches(scene, tmp_path / "cog.zarr"))
+        put(f"{s3_server}/{bucket}/{path.name}", path.read_bytes())
+    hrefs = {band: f"s3://{bucket}/{path.name}" for band, path in jp2s.items()}
+    with counted(s3_server, tmp_path) as (endpoint, most):
+        s3 = dataclasses.replace(CDSE.access.s3, endpoint=endpoint, region="us-east-1")
+        provider = dataclasses.replace(CDSE, access=dataclasses.replace(CDSE.access, s3=s3))
+        item = scene_item(published(simulated, provider, hrefs), provider, S2_BANDS)
+        assert (item.baseline, item.bands["B05"].offset_dn) == ((5, 11), -1000)
+        store = patches(Scene((item,)), tmp_path / "jp2.zarr")
+        assert most() == (4, 4)  # requests under way, connections open: what CDSE allows an account
+    assert_same(store, patches(scene, tmp_path / "cog.zarr"))
 
 
 @pytest.mark.parametrize(("offset", "offset_dn"), [(-0.1, -1000), (0, 0)])
