@@ -3,7 +3,7 @@
     reflectance   uint16 (band, y, x)   reflectance × 10000, 0 = no data
     no_data       bool   (y, x)         outside the eroded swath, or defective
     unreliable    bool   (y, x)         under cloud or shadow, dilated
-    overview      uint16 (band, y_overview, x_overview)   every n-th pixel of the stack, for pictures
+    overview/reflectance   uint16 (band, y, x)   every n-th pixel of the stack, for pictures: a group of its own
 
 Coordinates are pixel centres in the tile's UTM zone; `spatial_ref` carries the CRS. Patches without a valid pixel
 take no space. A store is written aside and becomes visible by one rename.
@@ -73,7 +73,7 @@ class PatchStore:
 
     def overview(self) -> npt.NDArray[np.uint16]:
         """Every n-th pixel of the stack, about 640 pixels on its longest side: (bands, height, width) uint16."""
-        return np.asarray(self._array("overview")[:], np.uint16)
+        return np.asarray(self._array("overview/reflectance")[:], np.uint16)
 
     def clear_overview(self) -> npt.NDArray[np.uint16]:
         """The pixels of the overview that show the ground, without no data, cloud and shadow: (bands, n) uint16.
@@ -104,18 +104,9 @@ class PatchWriter:
     """Writes one scene's patches, window by window of whole patches."""
 
     def __init__(self, group: zarr.Group, grid: PixelGrid, bands: Sequence[str], patch_size: int) -> None:
-        self._reflectance = group.create_array(
-            "reflectance",
-            shape=(len(bands), *grid.shape),
-            chunks=(len(bands), patch_size, patch_size),
-            dtype="uint16",
-            fill_value=0,
-            compressors=_BITSHUFFLED_LZ4,
-            dimension_names=("band", "y", "x"),
-            attributes={"grid_mapping": "spatial_ref"},
-            # Patches without data are not written at all; that zarr looks for them too costs as much as the encoding.
-            config={"write_empty_chunks": True},
-        )
+        self._group, self._grid, self._bands, self._patch_size = group, grid, bands, patch_size
+        _write_coordinates(group, grid, bands)
+        self._reflectance = _create_reflectance(group, (len(bands), *grid.shape), (len(bands), patch_size, patch_size))
         self._no_data, self._unreliable = (
             group.create_array(
                 name,
@@ -125,11 +116,14 @@ class PatchWriter:
                 fill_value=missing,
                 compressors=_BITSHUFFLED_LZ4,
                 dimension_names=("y", "x"),
-                attributes={"grid_mapping": "spatial_ref"},
+                attributes={"grid_mapping": "spatial_ref", "long_name": meaning},
             )
-            for name, missing in (("no_data", True), ("unreliable", False))
+            for name, missing, meaning in (
+                ("no_data", True, "nothing observed"),
+                ("unreliable", False, "under cloud or shadow"),
+            )
         )
-        self._group, self._patch_size, self._step = group, patch_size, _overview_step(grid)
+        self._step = _overview_step(grid)
         self._overview = np.zeros((len(bands), *(-(-side // self._step) for side in grid.shape)), np.uint16)
 
     def write(
@@ -169,16 +163,9 @@ class PatchWriter:
 
     def finish(self) -> None:
         """Write the overview, which gathers what all windows bring."""
-        overview = self._group.create_array(
-            "overview",
-            shape=self._overview.shape,
-            chunks=self._overview.shape,
-            dtype="uint16",
-            fill_value=0,
-            compressors=_BITSHUFFLED_LZ4,
-            dimension_names=("band", "y_overview", "x_overview"),
-        )
-        overview[:] = self._overview
+        group = self._group.create_group("overview")
+        _write_coordinates(group, self._grid, self._bands, self._step)
+        _create_reflectance(group, self._overview.shape, self._overview.shape)[:] = self._overview
 
 
 @contextmanager
@@ -198,7 +185,6 @@ def create_patch_store(
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         group = zarr.open_group(partial, mode="w")
-        _write_coordinates(group, grid, bands)
         group.attrs["earthsignature"] = {"grid": _grid_facts(grid), "bands": list(bands), **facts}
         writer = PatchWriter(group, grid, bands, patch_size)
         yield writer
@@ -213,14 +199,33 @@ def create_patch_store(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_coordinates(group: zarr.Group, grid: PixelGrid, bands: Sequence[str]) -> None:
-    """Write what xarray and rioxarray look for: band names, pixel centres, and the CRS as CF and GDAL tell it."""
+def _create_reflectance(group: zarr.Group, shape: tuple[int, ...], chunks: tuple[int, ...]) -> zarr.Array[Any]:
+    """Make the array of a stack. rioxarray reads `nodata`; of a `_FillValue` xarray would make floats."""
+    return group.create_array(
+        "reflectance",
+        shape=shape,
+        chunks=chunks,
+        dtype="uint16",
+        fill_value=0,
+        compressors=_BITSHUFFLED_LZ4,
+        dimension_names=("band", "y", "x"),
+        attributes={"grid_mapping": "spatial_ref", "long_name": "reflectance × 10000", "nodata": 0},
+        # Patches without data are not written at all; that zarr looks for them too costs as much as the encoding.
+        config={"write_empty_chunks": True},
+    )
+
+
+def _write_coordinates(group: zarr.Group, grid: PixelGrid, bands: Sequence[str], step: int = 1) -> None:
+    """Write what xarray and rioxarray look for: bands, centres of each n-th pixel, the CRS as CF and GDAL tell it."""
     west, south, east, north = grid.bounds
     half = grid.resolution_m / 2
-    y = np.linspace(north - half, south + half, grid.height)
-    x = np.linspace(west + half, east - half, grid.width)
+    y = np.linspace(north - half, south + half, grid.height)[::step]
+    x = np.linspace(west + half, east - half, grid.width)[::step]
+    axes = {axis["axis"].lower(): axis for axis in grid.crs.cs_to_cf()}
     for name, values in (("band", np.array(bands, np.dtypes.StringDType())), ("y", y), ("x", x)):
-        group.create_array(name, data=values, chunks=values.shape, dimension_names=(name,))
+        group.create_array(
+            name, data=values, chunks=values.shape, dimension_names=(name,), attributes=axes.get(name, {})
+        )
     attributes = grid.crs.to_cf() | {"spatial_ref": grid.crs.to_wkt()}
     group.create_array("spatial_ref", shape=(), dtype="int64", fill_value=0, attributes=attributes)
     group.attrs["coordinates"] = "spatial_ref"

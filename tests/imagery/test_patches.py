@@ -9,6 +9,7 @@ import rioxarray  # noqa: F401
 import xarray as xr
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
+from shapely.geometry import Polygon
 
 from earthsignature_assets.errors import BandError, ItemError, ProviderUnavailableError
 from earthsignature_assets.grid import PixelGrid
@@ -62,10 +63,41 @@ def test_any_tool_reads_the_store_as_a_georeferenced_dataset(scene: Scene, store
     dataset = xr.open_zarr(store.path, chunks=None)
     assert dataset["reflectance"].dtype == np.uint16
     assert list(dataset["band"].values) == list(S2_BANDS)
-    assert dataset["reflectance"].rio.crs.to_epsg() == scene.grid.epsg
-    assert dataset["reflectance"].rio.bounds() == scene.grid.bounds
+    assert dataset.rio.crs.to_epsg() == scene.grid.epsg
+    assert dataset.rio.bounds() == scene.grid.bounds
+    assert dataset.rio.transform() == scene.grid.transform
+    assert (dataset["reflectance"].rio.nodata, dataset["x"].attrs["units"]) == (0, "metre")
     nir = dataset["reflectance"].sel(band="B08").to_numpy()
     assert np.array_equal(nir, store.reflectance(slice(None))[S2_BANDS.index("B08")])
+
+
+def test_the_dataset_is_clipped_masked_and_written_as_in_a_notebook(
+    scene: Scene, store: PatchStore, tmp_path: Path
+) -> None:
+    dataset = xr.open_zarr(store.path, chunks=None)
+    west, south, _, _ = scene.grid.bounds
+    triangle = Polygon([(west, south), (west + 2000, south), (west, south + 1000)])
+    clipped = dataset.rio.clip([triangle])
+    assert dict(clipped.sizes) == {"band": 10, "y": 100, "x": 199}  # no pixel of the tip has its centre inside
+    assert {name: array.dtype.name for name, array in clipped.items()} == {
+        "reflectance": "uint16",
+        "no_data": "bool",
+        "unreliable": "bool",
+    }
+    assert not clipped["reflectance"].to_numpy()[:, 0, -1].any()
+    ground = dataset["reflectance"].where(~dataset["no_data"] & ~dataset["unreliable"])
+    assert ground.notnull().to_numpy()[0].mean() == pytest.approx(
+        1 - (store.no_data() | store.unreliable()).mean(), abs=1e-6
+    )
+    dataset["reflectance"].sel(band=["B04", "B03", "B02"]).rio.to_raster(tmp_path / "rgb.tif")
+    with rasterio.open(tmp_path / "rgb.tif") as raster:
+        assert (raster.count, raster.nodata, raster.transform) == (3, 0, scene.grid.transform)
+        assert np.array_equal(raster.read(1), store.reflectance(slice(None))[S2_BANDS.index("B04")])
+    small = xr.open_zarr(store.path, group="overview", chunks=None)["reflectance"]
+    assert small.rio.crs.to_epsg() == scene.grid.epsg
+    sampled = dataset["reflectance"].sel(x=small["x"], y=small["y"])
+    assert np.array_equal(small.to_numpy(), sampled.to_numpy())
+    assert np.array_equal(small.to_numpy(), store.overview())
 
 
 def test_patches_without_a_valid_pixel_take_no_space(scene: Scene, tmp_path: Path) -> None:
