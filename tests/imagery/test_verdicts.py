@@ -88,6 +88,16 @@ def test_a_day_over_much_of_europe_fits_on_a_screen(day: list[SimulatedScene], c
     assert height <= 900
 
 
+def test_a_day_across_the_antimeridian_is_drawn_side_by_side(day: list[SimulatedScene], c1: Provider) -> None:
+    ((verdict, _), *_) = judge_day([day[0].item], c1, S2_BANDS, CloudPolicy()).scenes
+    there = [(verdict, box(178, 65, 179.5, 66)), (verdict, box(179, 65, 180, 66).union(box(-180, 65, -179, 66)))]
+    inland = [(verdict, box(18, 65, 19.5, 66)), (verdict, box(19, 65, 21, 66))]
+    # The same picture as elsewhere, but for the degrees below it.
+    assert np.array_equal(draw_day("A day", there)[60:-40], draw_day("A day", inland)[60:-40])
+    around = [(verdict, box(west, 40, west + 1, 41)) for west in range(-180, 180, 30)]
+    assert draw_day("A day", around).shape[1] == 720
+
+
 def figures(cloud: float, valid: float, clear: float) -> SceneMask:
     return SceneMask(np.zeros((1, 1), np.uint8), cloud, 0.0, 0.0, valid, clear)
 
