@@ -72,13 +72,8 @@ def _sending(
 ) -> MethodHandler:
     """The method that sends products whole."""
 
-    async def responses(request: bytes) -> AsyncGenerator[bytes, None]:
-        # A query takes microseconds, or milliseconds where the area is large: off the loop as well.
-        threads = backend.workshop.threads
-        query, rendering = await asyncio.get_running_loop().run_in_executor(threads, to_request, request)
-        async with aclosing(assembled(backend.reader, backend.workshop, query, rendering)) as messages:
-            async for message in messages:
-                yield message
+    def responses(request: bytes) -> AsyncGenerator[bytes, None]:
+        return assembled(backend.reader, backend.workshop, request, to_request)
 
     return streaming_method(method, responses, backend.limits)
 
@@ -89,6 +84,7 @@ def _naming(
     """The method that names products."""
 
     async def responses(request: bytes) -> AsyncGenerator[bytes, None]:
+        # A query takes microseconds, or milliseconds where the area is large: off the loop as well.
         threads = backend.workshop.threads
         query = await asyncio.get_running_loop().run_in_executor(threads, to_query, request)
         async with aclosing(rendered(backend.reader, threads, query, renderer, _NAMES_AT_ONCE)) as messages:
