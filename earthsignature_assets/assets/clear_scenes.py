@@ -7,6 +7,7 @@ from earthsignature_assets.assets.checks.finding import check_results
 from earthsignature_assets.assets.discovered_items import DAILY, discovered_items
 from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import OWNERS, Materialised, picture, table
+from earthsignature_assets.assets.provider_places import PROVIDER_POOL, provider_place
 from earthsignature_assets.imagery.day_map import draw_day
 from earthsignature_assets.imagery.verdicts import judge_day
 from earthsignature_assets.models.repository import S2_BANDS
@@ -25,11 +26,11 @@ from earthsignature_assets.resources.workspace import Workspace
     tags={"retention": "kept"},
     owners=OWNERS,
     kinds={"rasterio"},
-    pool="stac_provider",
+    pool=PROVIDER_POOL,
 )
 def clear_scenes(context: dg.AssetExecutionContext, imagery: ImagerySource, workspace: Workspace) -> Materialised:
     """The true cloud cover of each scene and a verdict with its reason; accepted scenes become partitions."""
-    with step_faults(context):
+    with step_faults(context), provider_place(context, workspace.patches_root):
         day = day_of(context.partition_key)
         verdicts = judge_day(
             workspace.days.items(day), imagery.provider, S2_BANDS, imagery.policy, workspace.days.verdicts(day)

@@ -7,6 +7,7 @@ import dagster as dg
 
 from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import OWNERS
+from earthsignature_assets.assets.provider_places import PROVIDER_POOL, provider_place
 from earthsignature_assets.partitions import day_of, days
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
@@ -23,14 +24,14 @@ DAILY = dg.FreshnessPolicy.time_window(warn_window=dt.timedelta(hours=30), fail_
     tags={"retention": "kept"},
     owners=OWNERS,
     kinds={"stac"},
-    pool="stac_provider",
+    pool=PROVIDER_POOL,
     freshness_policy=DAILY,
 )
 def discovered_items(
     context: dg.AssetExecutionContext, imagery: ImagerySource, engine: InferenceEngine, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Every Sentinel-2 item of the day over the area of interest, as stac-geoparquet."""
-    with step_faults(context):
+    with step_faults(context), provider_place(context, workspace.patches_root):
         day = day_of(context.partition_key)
         engine.refuse_level(imagery.provider.level, f"provider {imagery.provider.name}")
         items = imagery.discover(day)

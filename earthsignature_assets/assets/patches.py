@@ -14,6 +14,7 @@ from earthsignature_assets.assets.clear_scenes import clear_scenes
 from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import OWNERS, picture, table
 from earthsignature_assets.assets.progress import progress_of
+from earthsignature_assets.assets.provider_places import PROVIDER_POOL, provider_place
 from earthsignature_assets.imagery.patch_store import PatchStore
 from earthsignature_assets.imagery.patches import write_patches
 from earthsignature_assets.keys import SceneKey
@@ -37,7 +38,7 @@ _ANY_DAY = dg.AssetDep(clear_scenes, partition_mapping=dg.SpecificPartitionsPart
     tags={"retention": "transient"},
     owners=OWNERS,
     kinds={"zarr"},
-    pool="stac_provider",
+    pool=PROVIDER_POOL,
 )
 def patches(
     context: dg.AssetExecutionContext, imagery: ImagerySource, workspace: Workspace
@@ -72,13 +73,14 @@ def _fetch(
     """Write the patches of a scene; returns what people want to see of them."""
     scene = workspace.days.scene(key, imagery.provider, S2_BANDS)
     verdict = workspace.days.verdict(key)
-    summary = write_patches(
-        scene,
-        S2_BANDS,
-        workspace.patches(key),
-        masks=imagery.policy.masks,
-        progress=progress_of(context, str(key), "rows"),
-    )
+    with provider_place(context, workspace.patches_root):
+        summary = write_patches(
+            scene,
+            S2_BANDS,
+            workspace.patches(key),
+            masks=imagery.policy.masks,
+            progress=progress_of(context, str(key), "rows"),
+        )
     store = PatchStore(workspace.patches(key))
     overview = store.overview()
     red, green, blue = (overview[S2_BANDS.index(band)] for band in ("B04", "B03", "B02"))
