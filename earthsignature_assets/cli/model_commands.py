@@ -48,6 +48,14 @@ def show_model(desk: "ModelDesk", model: str) -> None:
     desk.show(model)
 
 
+@models.command("history")
+@click.pass_obj
+@reported
+def show_history(desk: "ModelDesk") -> None:
+    """Who promoted and retired which version, when and why: one page, the latest first."""
+    desk.history()
+
+
 @models.command("register")
 @click.argument("source")
 @click.pass_obj

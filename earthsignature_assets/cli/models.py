@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.markup import escape
 from rich.table import Table
 
 from earthsignature_assets.cli.bar import bar
@@ -87,6 +89,23 @@ class ModelDesk:
         cards = (self._repository.folder(model) / CARD, self._workspace.evaluations_root / str(model) / CARD)
         if (card := next((path for path in cards if path.is_file()), None)) is not None:
             self._console.print(Markdown(card.read_text(encoding="utf-8")))
+
+    def history(self) -> None:
+        """Print every promotion and every retirement that stands: when, what, whose, why; the latest first."""
+        promotions = self._promotions()
+        decisions = [(one.promoted_at, "promoted", one.model, one.who, one.why) for one in promotions]
+        decisions += [
+            (one.retired_at, "retired", one.model, one.who, one.why)
+            for one in self._workspace.retired_models.all().values()
+        ]
+        table = Table(title=f"{len(decisions)} decisions about model versions")
+        for column in ("when (UTC)", "decision", "model version", "who", "why"):
+            table.add_column(column)
+        for when, decision, model, who, why in sorted(decisions, key=itemgetter(0), reverse=True):
+            table.add_row(f"{when:%Y-%m-%d %H:%M}", decision, str(model), escape(who), escape(why))
+        self._console.print(table)
+        if promotions:
+            self._console.print(f"{promotions[0].model} is served first; where it has no product, the one before it")
 
     def make_training_set(self, path: Path) -> None:
         """Make a training set, and print its balance and what was left out.

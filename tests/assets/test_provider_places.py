@@ -34,7 +34,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provider_places, "_POLL_S", 0.02)
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "not in time"
@@ -102,7 +102,7 @@ def test_a_limit_that_is_raised_is_noticed_by_those_who_wait(tmp_path: Path) -> 
         with provider_place(context, tmp_path):
             raised.start()
             with provider_place(context, tmp_path):
-                assert raised.finished.is_set()
+                assert places(instance) == 2
 
 
 def test_segmentation_waits_for_a_place_before_it_fetches_what_retention_removed(
@@ -129,5 +129,7 @@ def test_segmentation_waits_for_a_place_before_it_fetches_what_retention_removed
 
 
 def _waits(instance: dg.DagsterInstance) -> bool:
-    told = [log.message for run in instance.get_runs() for log in instance.all_logs(run.run_id)]
+    # Of a run that has not started yet the file of its events may be half made.
+    runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    told = [log.message for run in runs for log in instance.all_logs(run.run_id)]
     return any("all 1 places of the pool stac_provider are taken" in message for message in told)

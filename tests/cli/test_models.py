@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,24 @@ def test_a_version_is_registered_promoted_rolled_back_and_retired(home: Path, tr
     models(home, "register", str(SECOND))
     assert keys(home) == [str(SECOND)]
     assert "retired" not in models(home, "list").output
+
+
+def test_the_history_of_decisions_is_one_page_the_latest_first(home: Path, trained: Path) -> None:
+    assert "0 decisions" in models(home, "history").output
+    models(home, "register", str(trained))
+    models(home, "promote", str(SECOND), "--who", "Ada", "--why", "better [forests]")
+    models(home, "promote", str(FIRST), "--who", "Bob", "--why", "worse water")
+    models(home, "retire", str(SECOND), "--who", "Eve", "--why", "it rests")
+    told = models(home, "history").output
+    rows = [re.split(r"\s*│\s*", line.strip("│ "))[1:] for line in told.splitlines() if line.startswith("│")]
+    # Within one minute the order of a retirement and a promotion is that of their seconds.
+    assert sorted(rows) == [
+        ["promoted", str(FIRST), "Bob", "worse water"],
+        ["promoted", str(SECOND), "Ada", "better [forests]"],
+        ["retired", str(SECOND), "Eve", "it rests"],
+    ]
+    assert [row[2] for row in rows if row[0] == "promoted"] == ["Bob", "Ada"]
+    assert f"{FIRST} is served first" in told
 
 
 def test_retiring_the_promoted_version_warns(home: Path) -> None:
