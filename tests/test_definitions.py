@@ -105,3 +105,23 @@ def test_dagsters_own_check_has_nothing_to_say() -> None:
     assert done.returncode == 0, told
     assert "All definitions loaded successfully" in told
     assert "warning" not in told.lower()
+
+
+def test_what_only_some_runs_need_is_not_imported_by_all() -> None:
+    heavy = "geopandas", "matplotlib", "pandas", "pystac_client", "torch", "tritonclient"
+    program = f"import sys, earthsignature_assets.definitions; print([one for one in {heavy} if one in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_older_command_validates_as_well_and_says_of_itself_alone_that_it_is_old(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).parent / "dagster"), "definitions", "validate", "--module-name"]
+    done = subprocess.run(
+        [*command, "earthsignature_assets.definitions"], cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    assert "All code locations passed validation" in told
+    warnings = [line for line in told.splitlines() if "warning" in line.lower()]
+    assert len(warnings) <= 1, told
+    assert all("`definitions_validate_command` is superseded" in line for line in warnings), told

@@ -11,7 +11,6 @@ from earthsignature_assets.assets.metadata import OWNERS, png_picture, table
 from earthsignature_assets.assets.progress import progress_of
 from earthsignature_assets.assets.training_set import training_set
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.evaluation_report import PAGE, PICTURE, evaluate_version
 from earthsignature_assets.models.spatial_split import Split
 from earthsignature_assets.partitions import model_versions
 from earthsignature_assets.resources.inference_engine import InferenceEngine
@@ -43,8 +42,12 @@ def model_evaluation(
     context: dg.AssetExecutionContext, config: EvaluationConfig, engine: InferenceEngine, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Figures with intervals over places, the picture of input, truth and prediction, and a verdict with its reason."""
+    # What the runs of the chain do without.
+    from earthsignature_assets.models.evaluation_report import PAGE, PICTURE, evaluate_version
+
     with step_faults(context):
         model = ModelVersion.parse(context.partition_key)
+        folder = workspace.evaluations_root / str(model)
         current = (
             ModelVersion.parse(config.compare_with)
             if config.compare_with
@@ -56,13 +59,13 @@ def model_evaluation(
             current,
             workspace.training_set(config.training_set),
             Split(config.split),
-            workspace.evaluations_root / str(model),
+            folder,
             progress_of(context, str(model), "samples"),
         )
-        return dg.MaterializeResult(metadata=_metadata(evaluation.figures, workspace.evaluations_root / str(model)))
+        return dg.MaterializeResult(metadata=_metadata(evaluation.figures, folder / PICTURE, folder / PAGE))
 
 
-def _metadata(figures: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _metadata(figures: Mapping[str, Any], picture: Path, page: Path) -> dict[str, Any]:
     labelled = figures["as_labelled"]
     metadata: dict[str, Any] = {
         "promote": figures["verdict"]["promote"],
@@ -73,7 +76,7 @@ def _metadata(figures: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "overall_accuracy": labelled["overall_accuracy"]["value"],
         "mean_f1": labelled["mean_f1"]["value"],
         "expected_calibration_error": figures["calibration"]["expected_error"]["value"],
-        "picture": png_picture((folder / PICTURE).read_bytes()),
+        "picture": png_picture(picture.read_bytes()),
         "classes": table([_class_row(name, own) for name, own in labelled["per_class"].items() if own["support"]]),
         "confusion": _matrix(labelled),
         "reliability": table(figures["calibration"]["bins"]),
@@ -83,7 +86,7 @@ def _metadata(figures: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 for name, found in figures["regions"].items()
             ]
         ),
-        "page": dg.MetadataValue.path(str(folder / PAGE)),
+        "page": dg.MetadataValue.path(str(page)),
     }
     for level, found in figures["levels"].items():
         if found["pixels"]:

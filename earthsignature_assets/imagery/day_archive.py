@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
+import pyarrow.parquet as pq
 import rustac
 
 from earthsignature_assets.errors import InvalidKeyError, ItemError, NoSuchSceneError
@@ -108,6 +108,8 @@ class DayArchive:
         rows = [
             dataclasses.asdict(verdict) | {"key": str(verdict.key), "geometry": shape} for verdict, shape in verdicts
         ]
+        import geopandas as gpd  # those who only read do without
+
         path = self._verdicts_path(day)
         if not rows:
             path.unlink(missing_ok=True)
@@ -122,7 +124,7 @@ class DayArchive:
         path = self._verdicts_path(day)
         if not path.is_file():
             return []
-        rows = gpd.read_parquet(path).drop(columns="geometry").to_dict("records")
+        rows = pq.read_table(path, columns=[field.name for field in dataclasses.fields(Verdict)]).to_pylist()
         return sorted((_verdict(row) for row in rows), key=lambda verdict: verdict.key)
 
     def verdict(self, key: SceneKey) -> Verdict:
@@ -164,7 +166,7 @@ def _partial(path: Path) -> Path:
 
 
 def _verdict(row: dict[str, Any]) -> Verdict:
-    # Parquet has one empty value for numbers, which is read back as NaN.
+    # A column of numbers has one empty value, which may be NaN in files of before.
     percent = row["provider_cloud_percent"]
     stated = None if percent is None or math.isnan(percent) else float(percent)
     return Verdict(**(row | {"key": SceneKey.parse(row["key"]), "provider_cloud_percent": stated}))

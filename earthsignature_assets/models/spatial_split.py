@@ -8,6 +8,7 @@ grid on EPSG:3035, so that a cell's name says where it is whatever the scene and
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 
 import numpy as np
 import shapely
@@ -28,8 +29,6 @@ class Split(StrEnum):
 SHARES: Mapping[Split, float] = {Split.TRAIN: 0.7, Split.VALIDATION: 0.15, Split.TEST: 0.15}
 """The part of every class that each split aims at."""
 
-_TO_LAEA = Transformer.from_crs(4326, 3035, always_xy=True)
-
 
 def cell_of(longitude: float, latitude: float, cell_km: float) -> str:
     """The name of the reference grid's cell that holds a place (EPSG:4326), for cells of any side.
@@ -37,7 +36,7 @@ def cell_of(longitude: float, latitude: float, cell_km: float) -> str:
     Raises:
         GroundTruthError: the place is none of the projection: Europe and around.
     """
-    east, north = _TO_LAEA.transform(longitude, latitude)
+    east, north = _to_laea().transform(longitude, latitude)
     if not (np.isfinite(east) and np.isfinite(north)):
         raise GroundTruthError(f"{longitude:.4f}, {latitude:.4f} is outside the European reference grid (EPSG:3035)")
     return f"{cell_km:g}kmE{int(east // (cell_km * 1000))}N{int(north // (cell_km * 1000))}"
@@ -99,9 +98,15 @@ def guarded(places: Sequence[tuple[float, float]], splits: Sequence[Split], guar
     """
     if guard_km <= 0:
         return list(splits)
-    points = [shapely.Point(*_TO_LAEA.transform(*place)) for place in places]
+    points = [shapely.Point(*_to_laea().transform(*place)) for place in places]
     held_out = [point for point, split in zip(points, splits, strict=True) if split != Split.TRAIN]
     if not held_out:
         return list(splits)
     near = set(shapely.STRtree(held_out).query(points, predicate="dwithin", distance=guard_km * 1000)[0])
     return [Split.GUARD if split == Split.TRAIN and number in near else split for number, split in enumerate(splits)]
+
+
+@cache
+def _to_laea() -> Transformer:
+    """Degrees to the European grid's metres; made when it is first needed, because that takes 60 ms."""
+    return Transformer.from_crs(4326, 3035, always_xy=True)

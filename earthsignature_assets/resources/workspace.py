@@ -12,7 +12,7 @@
 """
 
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import dagster as dg
 
@@ -23,9 +23,11 @@ from earthsignature_assets.imagery.retention import RetentionPolicy
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import ModelRepository
 from earthsignature_assets.models.retirement import RetiredModels
-from earthsignature_assets.models.training_set import SAMPLES, TrainingSet
 from earthsignature_assets.products.store import ProductStore
 from earthsignature_assets.resources.settings import Settings
+
+if TYPE_CHECKING:
+    from earthsignature_assets.models.training_set import TrainingSet
 
 
 class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -94,12 +96,14 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Where the training sets are, a folder for each."""
         return Path(self.home) / "training_sets"
 
-    def training_set(self, name: str = "") -> TrainingSet:
+    def training_set(self, name: str = "") -> "TrainingSet":
         """A training set by its name or folder; the newest one of the home where the name is empty.
 
         Raises:
             GroundTruthError: there is none.
         """
+        from earthsignature_assets.models.training_set import SAMPLES, TrainingSet
+
         root = self.training_sets_root
         if name:
             return TrainingSet(root / name if (root / name).is_dir() else Path(name).expanduser())
