@@ -1,10 +1,14 @@
 import datetime as dt
+import time
 from collections.abc import Iterator
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from dagster._utils.schedules import schedule_execution_time_iterator
 
+from earthsignature_assets.automation.retention import nightly_patch_retention
 from earthsignature_assets.automation.schedules import daily_discovery, days_to_discover
 from earthsignature_assets.resources.horizon import Horizon
 
@@ -66,6 +70,29 @@ def test_a_tick_that_is_repeated_asks_for_the_same_and_the_next_day_asks_again(i
 def test_the_nights_in_which_clocks_change_lose_no_day(instance: dg.DagsterInstance, month: int) -> None:
     found = set()
     for day in range(24, 32):
-        at = dt.datetime(2026, month, day, 6, tzinfo=dt.UTC).astimezone(ZoneInfo("Europe/Paris"))
+        at = dt.datetime(2026, month, day, 6, tzinfo=dt.UTC).astimezone(ZoneInfo("Europe/Berlin"))
         found |= {request.partition_key for request in tick(instance, at)}
     assert found == {dt.date(2026, month, day).isoformat() for day in range(22, 31)}
+
+
+def test_leap_days_and_new_years_days_are_discovered() -> None:
+    assert days_to_discover(dt.date(2028, 3, 1), 2, set()) == [dt.date(2028, 2, 29), dt.date(2028, 2, 28)]
+    assert days_to_discover(dt.date(2027, 1, 1), 1, {"2026-12-29"}) == [dt.date(2026, 12, day) for day in (31, 30)]
+
+
+@pytest.mark.parametrize("schedule", [daily_discovery, nightly_patch_retention])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Chicago"])
+@pytest.mark.parametrize("first", [dt.date(2026, 3, 27), dt.date(2026, 10, 23), dt.date(2028, 2, 27)])
+def test_ticks_are_a_day_apart_whatever_clocks_do(
+    schedule: dg.ScheduleDefinition, zone: str, first: dt.date, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the daemon's own reckoning, on a machine whose clock changes in that week."""
+    begin = dt.datetime.combine(first, dt.time(), dt.UTC)
+    with monkeypatch.context() as machine:
+        machine.setenv("TZ", zone)
+        time.tzset()
+        cron, own_zone = schedule.cron_schedule, schedule.execution_timezone
+        ticks = list(islice(schedule_execution_time_iterator(begin.timestamp(), cron, own_zone), 6))
+    time.tzset()
+    hour = {"daily_discovery": 6, "nightly_patch_retention": 3}[schedule.name]
+    assert ticks == [begin + dt.timedelta(days=number, hours=hour) for number in range(6)]

@@ -76,6 +76,23 @@ def test_baselines_are_pairs_of_numbers_however_they_are_written(
     assert scene_item(simulated.item | {"properties": properties}, c1, S2_BANDS).baseline == numbers
 
 
+@pytest.mark.parametrize(
+    ("told", "day"),
+    [
+        ("2026-05-01T23:59:59.999Z", dt.date(2026, 5, 1)),
+        ("2026-05-02T00:00:00Z", dt.date(2026, 5, 2)),
+        ("2026-05-02T01:30:00+02:00", dt.date(2026, 5, 1)),
+        ("2026-04-30T20:00:00-05:00", dt.date(2026, 5, 1)),
+        ("2028-02-29T10:00:00Z", dt.date(2028, 2, 29)),
+    ],
+)
+def test_the_day_of_a_scene_is_that_of_utc_whatever_zone_its_time_is_told_in(
+    simulated: SimulatedScene, c1: Provider, told: str, day: dt.date
+) -> None:
+    properties = simulated.item["properties"] | {"datetime": told}
+    assert scene_item(simulated.item | {"properties": properties}, c1, S2_BANDS).key.day == day
+
+
 @pytest.mark.parametrize("platform", ["S2A", "S2B", "S2C", "S2D"])
 def test_every_platform_of_the_series_is_read(simulated: SimulatedScene, c1: Provider, platform: str) -> None:
     properties = simulated.item["properties"]
