@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,18 +113,18 @@ def test_segmentation_waits_for_a_place_before_it_fetches_what_retention_removed
     shutil.copytree(
         deployment.settings.home, home, ignore=shutil.ignore_patterns("simulated", "dagster", "patches", "store")
     )
-    with open_instance(home) as instance:
+    with open_instance(home) as instance, ThreadPoolExecutor(1) as pool:
         instance.event_log_storage.set_concurrency_slots(PROVIDER_POOL, 1)
         instance.add_dynamic_partitions("scene", [str(scene)])
         chain = Chain(dataclasses.replace(deployment.settings, home=home), instance)
         (home / "patches").mkdir()
         with (home / "patches" / ".provider-0").open("w") as place:
             fcntl.flock(place, fcntl.LOCK_EX)
-            run = threading.Thread(target=chain.segment, args=[scene, MODEL])
-            run.start()
-            until(lambda: _waits(instance))
+            run = pool.submit(chain.segment, scene, MODEL)
+            until(lambda: run.done() or _waits(instance))
+            assert not run.done(), run.exception()
             assert list((home / "patches").glob("*.zarr")) == []
-        run.join()
+        assert run.result().scene == scene
         assert instance.get_materialized_partitions(dg.AssetKey("patches")) == {str(scene)}
         assert instance.get_materialized_partitions(dg.AssetKey("land_cover_product")) == {f"{MODEL}|{scene}"}
 
