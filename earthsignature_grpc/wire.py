@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from earthsignature_assets.errors import QueryError
+from earthsignature_assets.protobuf_wire import field_head
 from earthsignature_grpc.descriptors import wire_class
 
 _WIRE_TYPES = {0: "varint", 1: "64-bit", 2: "length-delimited", 3: "group", 4: "end of group", 5: "32-bit"}
@@ -110,13 +111,4 @@ def encode(full_name: str, **fields: object) -> bytes:
 
 def length_delimited(field_number: int, payload: bytes) -> tuple[bytes, bytes]:
     """The head (tag and length) of a bytes, string or message field, and its payload, to be joined."""
-    return _varint(field_number << 3 | 2) + _varint(len(payload)), payload
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    return field_head(field_number, len(payload)), payload

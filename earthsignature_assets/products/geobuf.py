@@ -20,6 +20,7 @@ from earthsignature_assets.errors import ProductError
 from earthsignature_assets.nomenclature import class_of
 from earthsignature_assets.products.polygon_layer import PolygonLayer
 from earthsignature_assets.products.product import Product
+from earthsignature_assets.protobuf_wire import field_head, varint
 
 PRECISION = 6
 
@@ -95,7 +96,7 @@ def _iso(moment: dt.datetime) -> str:
 def _data(keys: Sequence[str], number: int, *contents: bytes | memoryview) -> bytes:
     head = b"".join(_field(1, key.encode()) for key in keys)
     size = sum(map(len, contents))
-    head += bytes([2 << 3, 2, 3 << 3, PRECISION]) + _varint(number << 3 | 2) + _varint(size)
+    head += bytes([2 << 3, 2, 3 << 3, PRECISION]) + field_head(number, size)
     return b"".join([head, *contents])
 
 
@@ -122,25 +123,16 @@ def _geometry(shape: BaseGeometry) -> bytes:
     return message + _packed(3, [step << 1 ^ step >> 63 for step in steps])
 
 
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
 def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+    return field_head(number, len(content)) + content
 
 
 def _packed(number: int, values: Sequence[int]) -> bytes:
-    return _field(number, b"".join(map(_varint, values)))
+    return _field(number, b"".join(map(varint, values)))
 
 
 def _integer_value(value: int) -> bytes:
-    return _field(13, b"\x18" + _varint(value))
+    return _field(13, b"\x18" + varint(value))
 
 
 def _string_value(value: str) -> bytes:

@@ -2,15 +2,23 @@
 
 import socket
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
+import grpc
 import numpy as np
 import pytest
-from tritonclient.utils import InferenceServerException
+from grpc import StatusCode
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from earthsignature_assets.errors import EngineUnavailableError, InvalidKeyError, ModelError
-from earthsignature_assets.inference import triton, triton_server
+from earthsignature_assets.inference import triton
 from earthsignature_assets.inference.triton import TritonEngine, parse_endpoints
+from earthsignature_assets.inference.triton_server import TritonServer
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import shipped_repository
 
@@ -56,134 +64,148 @@ def test_no_endpoint_is_refused() -> None:
         TritonEngine(shipped_repository(), MODEL, [])
 
 
-class Server:
-    """A stand-in for the client of one server, which fails as told and notes every call."""
+class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """A server that speaks Triton's protocol, fails as told, and notes who asks it to infer."""
 
-    message = "as told"
-
-    def __init__(self, endpoint: str, calls: list[str], status: str | None = None, **datatypes: str) -> None:
-        self.endpoint, self.calls, self.status, self.open = endpoint, calls, status, True
+    def __init__(self, *refusals: tuple[grpc.StatusCode, str], always: bool = False, **datatypes: str) -> None:
+        self.refusals, self.always, self.peers = list(refusals), always, []
+        self.requests: list[Any] = []
         self.datatypes = {"reflectance": "UINT16", "class_index": "UINT8", "confidence": "UINT8"} | datatypes
 
-    def is_model_ready(self, name: str, version: str, client_timeout: float) -> bool:
-        assert client_timeout > 0
-        return True
+    def ModelReady(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        assert context.time_remaining() < 60
+        return service_pb2.ModelReadyResponse(ready=True)
 
-    def get_model_metadata(self, name: str, version: str, client_timeout: float) -> SimpleNamespace:
-        assert client_timeout > 0
-        return SimpleNamespace(
-            inputs=[
-                SimpleNamespace(name="reflectance", datatype=self.datatypes["reflectance"], shape=[-1, 10, -1, -1])
-            ],
-            outputs=[
-                SimpleNamespace(name=name, datatype=self.datatypes[name]) for name in ("class_index", "confidence")
-            ],
-        )
+    def ModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        assert context.time_remaining() < 60
+        answer = service_pb2.ModelMetadataResponse(name=request.name)
+        answer.inputs.add(name="reflectance", datatype=self.datatypes["reflectance"], shape=[-1, 10, -1, -1])
+        for name in ("class_index", "confidence"):
+            answer.outputs.add(name=name, datatype=self.datatypes[name], shape=[-1, -1, -1])
+        return answer
 
-    def infer(self, name: str, inputs: list, model_version: str, outputs: list, client_timeout: float) -> object:
-        assert (model_version, client_timeout) == ("1", 7.0)
-        self.calls.append(self.endpoint)
-        if self.status:
-            raise InferenceServerException(self.message, status=f"StatusCode.{self.status}")
-        n, _, height, width = inputs[0].shape()
-        return SimpleNamespace(
-            as_numpy=lambda name: np.full((n, height, width), 20 if name == "confidence" else 1, np.uint8)
-        )
+    def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        assert context.time_remaining() < 8
+        self.peers.append(context.peer())
+        self.requests.append(request)
+        if self.refusals:
+            context.abort(*(self.refusals[0] if self.always else self.refusals.pop(0)))
+        [asked] = request.inputs
+        count, _, height, width = asked.shape
+        answer = service_pb2.ModelInferResponse(model_name=request.model_name, model_version=request.model_version)
+        for output, value in zip(request.outputs, (1, 20), strict=True):
+            plane = np.full((count, height, width), value, np.uint8)
+            answer.outputs.add(name=output.name, datatype="UINT8", shape=plane.shape)
+            answer.raw_output_contents.append(plane.tobytes())
+        return answer
 
-    def close(self) -> None:
-        self.open = False
+
+Start = Callable[[Server], str]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a server on a free port of loopback; gives its endpoint."""
+    with ExitStack() as running:
+
+        def start(servicer: Server) -> str:
+            server = grpc.server(ThreadPoolExecutor(4))
+            service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+            port = server.add_insecure_port("127.0.0.1:0")
+            server.start()
+            running.callback(lambda: server.stop(None).wait())
+            return f"127.0.0.1:{port}"
+
+        yield start
+
+
+def engine_on(*endpoints: str) -> TritonEngine:
+    return TritonEngine(shipped_repository(), MODEL, endpoints, deadline_s=7.0)
 
 
 @pytest.mark.parametrize(
     ("status", "elsewhere"),
     [
-        ("UNAVAILABLE", True),
-        ("DEADLINE_EXCEEDED", True),
-        ("INTERNAL", True),
-        ("INVALID_ARGUMENT", False),
-        ("NOT_FOUND", False),
-        ("UNIMPLEMENTED", False),
+        (StatusCode.UNAVAILABLE, True),
+        (StatusCode.DEADLINE_EXCEEDED, True),
+        (StatusCode.INTERNAL, True),
+        (StatusCode.INVALID_ARGUMENT, False),
+        (StatusCode.NOT_FOUND, False),
+        (StatusCode.UNIMPLEMENTED, False),
     ],
 )
-def test_only_what_can_pass_is_tried_elsewhere(monkeypatch: pytest.MonkeyPatch, status: str, elsewhere: bool) -> None:
-    calls: list[str] = []
-    statuses = {"first:1": status, "second:1": None}
-    monkeypatch.setattr(
-        triton_server.triton, "InferenceServerClient", lambda endpoint: Server(endpoint, calls, statuses[endpoint])
-    )
+def test_only_what_can_pass_is_tried_elsewhere(start: Start, status: StatusCode, elsewhere: bool) -> None:
+    first, second = Server((status, "as told"), always=True), Server()
+    endpoints = start(first), start(second)
     if not elsewhere:
-        with pytest.raises(ModelError, match=rf"corine-unet-v1 on Triton at first:1: StatusCode.{status}: as told"):
-            TritonEngine(shipped_repository(), MODEL, ["first:1", "second:1"], deadline_s=7.0)
-        assert calls == ["first:1"]
+        with pytest.raises(ModelError, match=rf"corine-unet-v1 on Triton at {endpoints[0]}: {status}: as told"):
+            engine_on(*endpoints)
+        assert (len(first.peers), len(second.peers)) == (1, 0)
         return
-    engine = TritonEngine(shipped_repository(), MODEL, ["first:1", "second:1"], deadline_s=7.0)
-    assert calls == ["first:1", "second:1", "second:1"]
-    engine.segment(np.ones((1, 10, 16, 16), np.uint16))
-    assert calls[3:] == ["second:1"]
+    with closing(engine_on(*endpoints)) as engine:
+        assert (len(first.peers), len(second.peers)) == (1, 2)
+        engine.segment(np.ones((1, 10, 16, 16), np.uint16))
+    assert (len(first.peers), len(second.peers)) == (1, 3)
 
 
-def test_all_endpoints_are_asked_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[str] = []
-    monkeypatch.setattr(
-        triton_server.triton, "InferenceServerClient", lambda endpoint: Server(endpoint, calls, "UNAVAILABLE")
-    )
-    with pytest.raises(EngineUnavailableError, match=r"first:1.*second:1"):
-        TritonEngine(shipped_repository(), MODEL, ["first:1", "second:1"], deadline_s=7.0)
-    assert calls == ["first:1", "second:1"] * 3
+def test_all_endpoints_are_asked_three_times(start: Start) -> None:
+    servers = [Server((StatusCode.UNAVAILABLE, "as told"), always=True) for _ in range(2)]
+    first, second = (start(server) for server in servers)
+    with pytest.raises(EngineUnavailableError, match=rf"{first}.*{second}"):
+        engine_on(first, second)
+    assert [len(server.peers) for server in servers] == [3, 3]
 
 
 @pytest.mark.parametrize("tensor", ["reflectance", "class_index", "confidence"])
-def test_a_server_whose_tensors_are_others_is_refused_and_left(monkeypatch: pytest.MonkeyPatch, tensor: str) -> None:
-    server = Server("first:1", [], **{tensor: "INT64"})
-    monkeypatch.setattr(triton_server.triton, "InferenceServerClient", lambda _: server)
-    with pytest.raises(ModelError, match=rf"{tensor}': 'INT64'.* expected .*generated with the model"):
-        TritonEngine(shipped_repository(), MODEL, ["first:1"], deadline_s=7.0)
-    assert server.calls == []
-    assert not server.open
+def test_a_server_whose_tensors_are_others_is_refused_and_left(start: Start, tensor: str) -> None:
+    server = Server(**{tensor: "INT64"})
+    with (
+        mock.patch.object(TritonServer, "close", autospec=True, side_effect=TritonServer.close) as close,
+        pytest.raises(ModelError, match=rf"{tensor}': 'INT64'.* expected .*generated with the model"),
+    ):
+        engine_on(start(server))
+    assert server.peers == []
+    close.assert_called_once()
 
 
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        ("UNAVAILABLE", "[request id: <id_unknown>] Exceeds maximum queue size"),
-        ("UNAVAILABLE", "Request timeout expired"),
-        ("RESOURCE_EXHAUSTED", "no memory for now"),
+        (StatusCode.UNAVAILABLE, "[request id: <id_unknown>] Exceeds maximum queue size"),
+        (StatusCode.UNAVAILABLE, "Request timeout expired"),
+        (StatusCode.RESOURCE_EXHAUSTED, "no memory for now"),
     ],
 )
 def test_a_busy_server_is_asked_again_over_the_same_connection(
-    monkeypatch: pytest.MonkeyPatch, status: str, message: str
+    monkeypatch: pytest.MonkeyPatch, start: Start, status: StatusCode, message: str
 ) -> None:
-    opened, calls, pauses = [], [], []
-    monkeypatch.setattr(triton.time, "sleep", pauses.append)
-
-    def connect(endpoint: str) -> Server:
-        opened.append(Server(endpoint, calls))
-        return opened[-1]
-
-    monkeypatch.setattr(triton_server.triton, "InferenceServerClient", connect)
-    engine = TritonEngine(shipped_repository(), MODEL, ["first:1"], deadline_s=7.0)
-    server, refusals = opened[0], [2]
-    answer = server.infer
-
-    def infer(*arguments: object, **options: object) -> object:
-        if refusals[0]:
-            refusals[0] -= 1
-            raise InferenceServerException(message, status=f"StatusCode.{status}")
-        return answer(*arguments, **options)
-
-    monkeypatch.setattr(server, "infer", infer)
-    engine.segment(np.ones((1, 10, 16, 16), np.uint16))
-    assert len(opened) == 1
+    pauses: list[float] = []
+    server = Server()
+    with closing(engine_on(start(server))) as engine:
+        monkeypatch.setattr(triton, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
+        server.refusals = [(status, message)] * 2
+        engine.segment(np.ones((1, 10, 16, 16), np.uint16))
+    assert len(set(server.peers)) == 1
     assert len(pauses) == 2
     assert 0 < pauses[0] <= 0.75 < pauses[0] + pauses[1]
 
 
-def test_a_message_that_is_too_large_cannot_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server("first:1", [], "RESOURCE_EXHAUSTED")
-    server.message = "SERVER: Received message larger than max (4194305 vs. 4194304)"
-    monkeypatch.setattr(triton_server.triton, "InferenceServerClient", lambda _: server)
+def test_a_message_that_is_too_large_cannot_pass(start: Start) -> None:
+    refusal = StatusCode.RESOURCE_EXHAUSTED, "SERVER: Received message larger than max (4194305 vs. 4194304)"
     with pytest.raises(ModelError, match="larger than max"):
-        TritonEngine(shipped_repository(), MODEL, ["first:1"], deadline_s=7.0)
+        engine_on(start(Server(refusal)))
+
+
+def test_a_window_arrives_as_it_is(start: Start) -> None:
+    server = Server()
+    window = np.random.default_rng(0).integers(0, 2**16, (2, 10, 16, 48)).astype(np.uint16)
+    with closing(engine_on(start(server))) as engine:
+        for given in (window, window[:, :, ::-1], np.asfortranarray(window)):
+            segments = engine.segment(given)
+            request = server.requests[-1]
+            assert (request.model_name, request.model_version) == ("corine-unet", "1")
+            assert request.raw_input_contents[0] == given.tobytes()
+            assert segments.class_index.shape == (2, 16, 48)
 
 
 def test_a_host_that_does_not_resolve_is_named_quickly() -> None:
