@@ -35,7 +35,9 @@ _GDAL_OPTIONS = {
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
 }
 _SECRET = re.compile(r"(sig|Signature|X-Amz-Signature)=[^&\s'\"]+")
-_REMEDY = "once the provider has mended the file, materialise `discovered_items` of its day again"
+REMEDY = "once the provider has mended it, materialise `discovered_items` of its day again"
+"""What helps where a file is damaged or is not the item's."""
+
 ResultT = TypeVar("ResultT")
 NumberT = TypeVar("NumberT", np.uint8, np.uint16)
 
@@ -81,7 +83,7 @@ class BandReader:
         epsg = crs.to_epsg() if crs else None
         if epsg is None or affine.b or affine.d or affine.a != -affine.e:
             self.close()
-            raise BandError(f"item {item_id}: band {band} ({href}) has no north-up grid in a known CRS; {_REMEDY}")
+            raise BandError(f"item {item_id}: band {band} ({href}) has no north-up grid in a known CRS; {REMEDY}")
         self.grid = PixelGrid(epsg, affine.c, affine.f, affine.a, self._dataset.width, self._dataset.height)
         self._no_data = self._dataset.nodata
         self._turn = threading.Lock()
@@ -179,7 +181,7 @@ class BandReader:
         message = f"item {self.item_id}: band {self.band} ({self.href}) {what}: {shown}"
         if self._is_remote and remote.can_pass(causes):
             return ProviderUnavailableError(message)
-        return BandError(f"{message}; {_REMEDY}")
+        return BandError(f"{message}; {REMEDY}")
 
 
 def _causes(error: BaseException) -> str:

@@ -14,6 +14,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def create_patch_store(
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         group = zarr.open_group(partial, mode="w")
-        group.attrs["earthsignature"] = {"grid": _grid_facts(grid), "bands": list(bands), **facts}
+        group.attrs["earthsignature"] = {"grid": asdict(grid), "bands": list(bands), **facts}
         writer = PatchWriter(group, grid, bands, patch_size)
         yield writer
         writer.finish()
@@ -233,17 +234,6 @@ def _write_coordinates(group: zarr.Group, grid: PixelGrid, bands: Sequence[str],
 
 def _overview_step(grid: PixelGrid) -> int:
     return -(-max(grid.shape) // _OVERVIEW_PIXELS)
-
-
-def _grid_facts(grid: PixelGrid) -> dict[str, float]:
-    return {
-        "epsg": grid.epsg,
-        "left_m": grid.left_m,
-        "top_m": grid.top_m,
-        "resolution_m": grid.resolution_m,
-        "width": grid.width,
-        "height": grid.height,
-    }
 
 
 def _facts(group: zarr.Group) -> dict[str, Any]:

@@ -58,8 +58,7 @@ def write_patches(
     grid = scene.grid
     mask, mask_grid = read_scene_mask(scene, masks)
     valid = patches_with_data = 0
-    facts = {"scene": str(scene.key), "product_id": scene.product_id, "level": scene.level}
-    with create_patch_store(path, grid, bands, patch_size, **facts) as writer:
+    with create_patch_store(path, grid, bands, patch_size, scene=str(scene.key), product_id=scene.product_id) as writer:
         for block in read_blocks(scene, bands, patch_size, patch_size * max(1, _BLOCK_COLUMNS // patch_size)):
             window = block.window
             states = nearest(mask.states, mask_grid, grid, window)

@@ -67,50 +67,46 @@ class Provider:
         return self if not api_url else replace(self, api_url=api_url)
 
 
-_EARTH_SEARCH_URL = "https://earth-search.aws.element84.com/v1"
-_EARTH_SEARCH_KEYS = {
-    "B02": "blue",
-    "B03": "green",
-    "B04": "red",
-    "B05": "rededge1",
-    "B06": "rededge2",
-    "B07": "rededge3",
-    "B08": "nir",
-    "B8A": "nir08",
-    "B11": "swir16",
-    "B12": "swir22",
-}
-_TEN_METRE_BANDS = ("B02", "B03", "B04", "B08")
+TEN_METRE_BANDS = ("B02", "B03", "B04", "B08")
+"""The bands of 10 m; the others that the chain reads are of 20 m."""
+
+_COLLECTION_1 = Provider(
+    name="earth-search",
+    api_url="https://earth-search.aws.element84.com/v1",
+    collection="sentinel-2-c1-l2a",
+    level="L2A",
+    band_assets={
+        "B02": "blue",
+        "B03": "green",
+        "B04": "red",
+        "B05": "rededge1",
+        "B06": "rededge2",
+        "B07": "rededge3",
+        "B08": "nir",
+        "B8A": "nir08",
+        "B11": "swir16",
+        "B12": "swir22",
+    },
+    classification_asset="scl",
+    offset_rule=OffsetRule.RASTER_BANDS,
+)
 
 PROVIDERS: Mapping[str, Provider] = {
     provider.name: provider
     for provider in (
-        Provider(
-            name="earth-search",
-            api_url=_EARTH_SEARCH_URL,
-            collection="sentinel-2-c1-l2a",
-            level="L2A",
-            band_assets=_EARTH_SEARCH_KEYS,
-            classification_asset="scl",
-            offset_rule=OffsetRule.RASTER_BANDS,
-        ),
-        Provider(
+        _COLLECTION_1,
+        replace(
+            _COLLECTION_1,
             name="earth-search-l2a",
-            api_url=_EARTH_SEARCH_URL,
             collection="sentinel-2-l2a",
-            level="L2A",
-            band_assets=_EARTH_SEARCH_KEYS,
-            classification_asset="scl",
             offset_rule=OffsetRule.EARTH_SEARCH_FLAG,
         ),
-        Provider(
+        replace(
+            _COLLECTION_1,
             name="earth-search-l1c",
-            api_url=_EARTH_SEARCH_URL,
             collection="sentinel-2-l1c",
             level="L1C",
-            band_assets=_EARTH_SEARCH_KEYS,
             classification_asset="",
-            offset_rule=OffsetRule.RASTER_BANDS,
             access=Access(
                 s3=S3(
                     endpoint="https://s3.eu-central-1.amazonaws.com",
@@ -126,7 +122,7 @@ PROVIDERS: Mapping[str, Provider] = {
             api_url="https://planetarycomputer.microsoft.com/api/stac/v1",
             collection="sentinel-2-l2a",
             level="L2A",
-            band_assets={band: band for band in _EARTH_SEARCH_KEYS},
+            band_assets={band: band for band in _COLLECTION_1.band_assets},
             classification_asset="SCL",
             offset_rule=OffsetRule.BASELINE,
             access=Access(
@@ -141,7 +137,9 @@ PROVIDERS: Mapping[str, Provider] = {
             api_url="https://stac.dataspace.copernicus.eu/v1",
             collection="sentinel-2-l2a",
             level="L2A",
-            band_assets={band: f"{band}_{10 if band in _TEN_METRE_BANDS else 20}m" for band in _EARTH_SEARCH_KEYS},
+            band_assets={
+                band: f"{band}_{10 if band in TEN_METRE_BANDS else 20}m" for band in _COLLECTION_1.band_assets
+            },
             classification_asset="SCL_20m",
             offset_rule=OffsetRule.RASTER_BANDS,
             access=Access(

@@ -19,7 +19,7 @@ from earthsignature_assets.errors import InvalidKeyError, ItemError
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.imagery.access import Access
 from earthsignature_assets.imagery.footprint import cut_at_antimeridian
-from earthsignature_assets.imagery.provider import OffsetRule, Provider
+from earthsignature_assets.imagery.provider import TEN_METRE_BANDS, OffsetRule, Provider
 from earthsignature_assets.keys import SceneKey, parse_product_id, parse_tile, relative_orbit_of
 
 _QUANTIFICATION = 10_000
@@ -197,7 +197,7 @@ def tile_of(item: Mapping[str, Any]) -> str:
 
 
 def _ten_metre_band(bands: Sequence[str]) -> str:
-    return next((band for band in bands if band in ("B02", "B03", "B04", "B08")), bands[0])
+    return next((band for band in bands if band in TEN_METRE_BANDS), bands[0])
 
 
 def _fact(item_id: str, properties: Mapping[str, Any], *names: str) -> Any:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from earthsignature_assets.errors import BandError, ItemError
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.imagery import cloud_model
-from earthsignature_assets.imagery.band_reader import BandReader, gdal_environment
+from earthsignature_assets.imagery.band_reader import REMEDY, BandReader, gdal_environment
 from earthsignature_assets.imagery.cloud_mask import DEFAULT_MASKS, OUTSIDE_VALUE, MaskSet, SceneMask, mask_scene
 from earthsignature_assets.imagery.scene import Scene, SceneItem
 from earthsignature_assets.imagery.scene_reader import check_grid, read_blocks
@@ -65,7 +65,7 @@ def _read_classification(part: SceneItem) -> tuple[npt.NDArray[np.uint8], PixelG
     if not values.any():
         raise BandError(
             f"item {part.item_id}: band SCL ({part.classification}) says no data everywhere: its product is damaged; "
-            f"materialise `discovered_items` of {part.key.day} again once the provider has replaced it"
+            f"{REMEDY}"
         )
     return values, reader.grid
 

@@ -19,7 +19,7 @@ from earthsignature_assets.block_cache import BLOCK_CACHE
 from earthsignature_assets.errors import BandError
 from earthsignature_assets.grid import PixelGrid, PixelWindow
 from earthsignature_assets.imagery.access import Access
-from earthsignature_assets.imagery.band_reader import BandReader, gdal_environment
+from earthsignature_assets.imagery.band_reader import REMEDY, BandReader, gdal_environment
 from earthsignature_assets.imagery.radiometry import harmonise
 from earthsignature_assets.imagery.resampling import bilinear, source_window
 from earthsignature_assets.imagery.scene import Scene, SceneItem
@@ -127,8 +127,7 @@ class _PartReader:
         if empty:
             raise BandError(
                 f"item {self._part.item_id}: band {', '.join(empty)} holds nothing but zeros "
-                f"({self._part.bands[empty[0]].href}): its product is damaged; materialise `discovered_items` of "
-                f"{self._part.key.day} again once the provider has replaced it"
+                f"({self._part.bands[empty[0]].href}): its product is damaged; {REMEDY}"
             )
 
 
@@ -169,17 +168,18 @@ def check_grid(reader: BandReader, part: SceneItem) -> None:
         BandError: the band is not the item's.
     """
     named = f"item {part.item_id}: band {reader.band} ({reader.href})"
-    remedy = f"; once the provider has mended it, materialise `discovered_items` of {part.key.day} again"
     if reader.grid.epsg != part.grid.epsg:
-        raise BandError(f"{named} is in EPSG:{reader.grid.epsg}, the item says EPSG:{part.grid.epsg}{remedy}")
+        raise BandError(f"{named} is in EPSG:{reader.grid.epsg}, the item says EPSG:{part.grid.epsg}; {REMEDY}")
     if reader.grid.resolution_m == part.grid.resolution_m and reader.grid != part.grid:
-        raise BandError(f"{named} has the grid {reader.grid}, the item says {part.grid}{remedy}")
+        raise BandError(f"{named} has the grid {reader.grid}, the item says {part.grid}; {REMEDY}")
     # A coarser band may start or end within one of its own pixels of the item's grid, as in crops.
     slack = reader.grid.resolution_m
     west, south, east, north = part.grid.bounds
     has_west, has_south, has_east, has_north = reader.grid.bounds
     if has_west > west + slack or has_south > south + slack or has_east < east - slack or has_north < north - slack:
-        raise BandError(f"{named} covers {reader.grid.bounds}, the item's grid is {part.grid.bounds} (metres){remedy}")
+        raise BandError(
+            f"{named} covers {reader.grid.bounds}, the item's grid is {part.grid.bounds} (metres); {REMEDY}"
+        )
 
 
 def _finished(window: PixelWindow, readings: Sequence[_Reading]) -> SceneBlock:

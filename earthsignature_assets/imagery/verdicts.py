@@ -148,20 +148,7 @@ def judge_scene(scene: Scene, policy: CloudPolicy) -> Verdict:
     try:
         mask, _ = read_scene_mask(scene, policy.masks)
     except (BandError, ItemError) as error:
-        return Verdict(
-            key=scene.key,
-            product_id=scene.product_id,
-            source=scene.source,
-            masks=policy.masks.name,
-            accepted=False,
-            reason=str(error),
-            cloud_percent=0.0,
-            shadow_percent=0.0,
-            snow_percent=0.0,
-            valid_percent=0.0,
-            clear_percent=0.0,
-            provider_cloud_percent=scene.parts[0].cloud_cover_percent,
-        )
+        return _verdict(scene, policy, False, str(error))
     return judge(scene, mask, policy)
 
 
@@ -179,6 +166,13 @@ def judge(scene: Scene, figures: SceneMask | Verdict, policy: CloudPolicy) -> Ve
         reason = f"only {figures.clear_percent:.1f} % of the tile is clear (at least {policy.min_clear_percent:g} %)"
     else:
         accepted, reason = True, f"{figures.clear_percent:.1f} % of the tile is clear"
+    return _verdict(scene, policy, accepted, reason, figures)
+
+
+def _verdict(
+    scene: Scene, policy: CloudPolicy, accepted: bool, reason: str, figures: SceneMask | Verdict | None = None
+) -> Verdict:
+    """A verdict with the figures that it rests on; zeros where the classification could not be read."""
     return Verdict(
         key=scene.key,
         product_id=scene.product_id,
@@ -186,10 +180,10 @@ def judge(scene: Scene, figures: SceneMask | Verdict, policy: CloudPolicy) -> Ve
         masks=policy.masks.name,
         accepted=accepted,
         reason=reason,
-        cloud_percent=figures.cloud_percent,
-        shadow_percent=figures.shadow_percent,
-        snow_percent=figures.snow_percent,
-        valid_percent=figures.valid_percent,
-        clear_percent=figures.clear_percent,
+        cloud_percent=figures.cloud_percent if figures else 0.0,
+        shadow_percent=figures.shadow_percent if figures else 0.0,
+        snow_percent=figures.snow_percent if figures else 0.0,
+        valid_percent=figures.valid_percent if figures else 0.0,
+        clear_percent=figures.clear_percent if figures else 0.0,
         provider_cloud_percent=scene.parts[0].cloud_cover_percent,
     )
