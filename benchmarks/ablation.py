@@ -4,8 +4,9 @@
     python -m benchmarks.ablation compare --data DIR --ablation ablation.json --repository DIR --to comparison.json
 
 Every variant is judged on patches of regions that its training did not see, and on all polygons of the Hațeg scene, of
-which no variant sees anything: another region, season and level than all it has learnt from. The first command needs
-PyTorch: run it in the environment of scripts/install_training.
+which no variant sees anything: another region, season and level than all it has learnt from; with `--polygons` it sees
+the training polygons, as a version does, and is judged by the others. Both as they are and under other atmospheres. The
+first command needs PyTorch: run it in the environment of scripts/install_training.
 """
 
 import datetime as dt
@@ -23,9 +24,9 @@ import rasterio
 from rich.console import Console
 
 from earthsignature_assets.keys import ModelVersion, SceneKey
-from earthsignature_assets.models.augmentation import STILL, under_one_deviation
+from earthsignature_assets.models.augmentation import AS_VERSION_1, STILL, as_typical_surface, under_one_deviation
 from earthsignature_assets.models.block_counts import BlockCounts
-from earthsignature_assets.models.comparison import GROUPS, patch_counts, polygon_counts, summed, told
+from earthsignature_assets.models.comparison import patch_counts, polygon_counts, summed, told
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.ground_truth import CLASS_CODES, Sample, read_eurosat, read_hateg, split_polygons
 from earthsignature_assets.models.repository import S2_BANDS, ModelRepository, shipped_repository
@@ -33,7 +34,7 @@ from earthsignature_assets.simulator import SceneRecipe, simulate_scene
 
 if TYPE_CHECKING:
     from earthsignature_assets.models.optimisation import Recipe
-    from earthsignature_assets.models.training import TrainingData
+    from earthsignature_assets.models.training import Plan, TrainingData
 
 _ATMOSPHERES = 12
 
@@ -47,18 +48,29 @@ class Lesson:
     recipe: "Recipe"
 
 
+def _without_covers(lesson: Lesson) -> Lesson:
+    taught, further = ([replace(one, covers=None) for one in part] for part in (lesson.taught, lesson.further))
+    return replace(lesson, taught=taught, further=further)
+
+
 def _without_supplement(lesson: Lesson) -> Lesson:
-    return replace(lesson, taught=[replace(sample, weak=None) for sample in lesson.taught])
+    taught, further = ([replace(one, weak=None) for one in part] for part in (lesson.taught, lesson.further))
+    return replace(lesson, taught=taught, further=further)
 
 
 def _as_version_1(lesson: Lesson) -> Lesson:
-    return replace(_without_supplement(lesson), recipe=replace(lesson.recipe, season=0.0, averaging=0.0))
+    recipe = replace(lesson.recipe, season=0.0, averaging=0.0, atmosphere=AS_VERSION_1)
+    return replace(_without_covers(_without_supplement(lesson)), recipe=recipe)
 
 
 VARIANTS: dict[str, Callable[[Lesson, Path], Lesson]] = {
     "all of it": lambda lesson, _: lesson,
     "as version 1": lambda lesson, _: _as_version_1(lesson),
     "without other atmospheres": lambda lesson, _: replace(lesson, recipe=replace(lesson.recipe, atmosphere=STILL)),
+    "with version 1's atmospheres": lambda lesson, _: replace(
+        lesson, recipe=replace(lesson.recipe, atmosphere=AS_VERSION_1)
+    ),
+    "without the teacher's covers": lambda lesson, _: _without_covers(lesson),
     "without other seasons": lambda lesson, _: replace(lesson, recipe=replace(lesson.recipe, season=0.0)),
     "without what the teacher leaves open": lambda lesson, _: _without_supplement(lesson),
     "with simulated scenes": lambda lesson, _: replace(lesson, further=simulated_samples()),
@@ -80,47 +92,74 @@ def main() -> None:
 @click.option("--variant", "chosen", type=click.Choice(list(VARIANTS)), multiple=True, help="By default all of them.")
 @click.option("--epochs", type=click.IntRange(1), default=20, help="Epochs of every training.")
 @click.option("--folds", type=click.IntRange(2), default=2, help="Folds over EuroSAT.")
-def train_variants(data: Path, to: Path, chosen: Sequence[str], epochs: int, folds: int) -> None:
+@click.option("--polygons/--no-polygons", default=False, help="Train on the training polygons of Hațeg too.")
+def train_variants(data: Path, to: Path, chosen: Sequence[str], epochs: int, folds: int, polygons: bool) -> None:
     """Train the folds once a variant, and write the figures of each; variants that the file has are kept."""
     from earthsignature_assets.models.optimisation import Recipe
-    from earthsignature_assets.models.training import TrainingData, progress_bars
+    from earthsignature_assets.models.training import Plan, TrainingData, progress_bars
 
     known = TrainingData.read(data)
     found: dict[str, Any] = json.loads(to.read_text(encoding="utf-8")) if to.exists() else {}
     with progress_bars(Console()) as progress:
         for name in chosen or VARIANTS:
-            lesson = VARIANTS[name](Lesson(list(known.patches), [], Recipe()), data)
-            found[name] = run_variant(known, lesson, epochs, folds, progress)
+            seen = list(known.polygons) if polygons else []
+            lesson = VARIANTS[name](Lesson(list(known.patches), seen, Recipe()), data)
+            numbers = known.held_out if polygons else range(1, len(known.scene.labels) + 1)
+            found[name] = run_variant(known, lesson, Plan(lesson.recipe, epochs, folds), numbers, progress)
             to.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def run_variant(known: "TrainingData", lesson: Lesson, epochs: int, folds: int, progress: Any) -> dict[str, Any]:
-    """Cross-validate a variant without Hațeg, and judge the networks of all folds by every polygon of Hațeg."""
+def run_variant(
+    known: "TrainingData", lesson: Lesson, plan: "Plan", numbers: Sequence[int], progress: Any
+) -> dict[str, Any]:
+    """Cross-validate a variant, and judge the networks of all folds by these polygons of Hațeg and the fold's patches.
+
+    Returns:
+        The figures, with the counts of patches and polygons as they are (`answers`, `polygons`), and summed over other
+        atmospheres (`shifted_patches`, `shifted_polygons`).
+    """
     from earthsignature_assets.models.optimisation import predict_any
-    from earthsignature_assets.models.training import Plan, cross_validate
+    from earthsignature_assets.models.training import cross_validate, patch_answer
 
     table = np.array([0, *CLASS_CODES], np.uint16)
     seen: list[BlockCounts] = []
+    shifted: list[BlockCounts] = []
+    answers: list[dict[str, Any]] = [{} for _ in range(_ATMOSPHERES)]
 
-    def judge(network: Any) -> None:
-        predicted = table[predict_any(network, known.scene.reflectance)]
-        seen.append(polygon_counts(known.scene, range(1, len(known.scene.labels) + 1), predicted))
+    def judge(network: Any, kept_out: Sequence[Sample]) -> None:
+        image = known.scene.reflectance
+        seen.append(polygon_counts(known.scene, numbers, table[predict_any(network, image)]))
+        for seed in range(_ATMOSPHERES):
+            other = table[predict_any(network, under_one_deviation(image, seed))]
+            shifted.append(polygon_counts(known.scene, numbers, other))
+            for patch in kept_out:
+                told = table[predict_any(network, under_one_deviation(as_typical_surface(patch), seed))]
+                answers[seed][patch.name] = patch_answer(patch, told)
 
-    plan = Plan(lesson.recipe, epochs, folds)
     eurosat, _ = cross_validate(known.patches, lesson.further, plan, progress, judge=judge, taught=lesson.taught)
     polygons = summed(seen)
     return {
-        "epochs": epochs,
-        "folds": folds,
+        "epochs": plan.fold_epochs,
+        "folds": plan.folds,
         "answers": eurosat["answers"],
         "patch_accuracy": eurosat["patches"]["overall_accuracy"],
         "patch_mean_f1": eurosat["patches"]["mean_f1"],
         "pixel_accuracy": eurosat["pixels"]["overall_accuracy"],
-        "polygons": {"blocks": polygons.blocks, "counts": polygons.counts.tolist()},
+        "polygons": _to_json(polygons),
+        "shifted_patches": _to_json(summed([patch_counts(answer) for answer in answers])),
+        "shifted_polygons": _to_json(summed(shifted)),
         "polygon_pixel_accuracy": polygons.total.overall_accuracy,
         "polygon_mean_f1": polygons.total.mean_f1,
         "recall": {name: figures["recall"] for name, figures in polygons.total.per_class().items()},
     }
+
+
+def _to_json(counts: BlockCounts) -> dict[str, Any]:
+    return {"names": counts.names, "blocks": counts.blocks, "counts": counts.counts.tolist()}
+
+
+def _from_json(found: dict[str, Any]) -> BlockCounts:
+    return BlockCounts(tuple(found["names"]), tuple(found["blocks"]), np.array(found["counts"], np.int64))
 
 
 def simulated_samples(side: int = 128) -> list[Sample]:
@@ -182,16 +221,14 @@ def compare(data: Path, ablation: Path, to: Path, repository: Path, candidate: s
         "held_out_polygons": told(*(summed(side) for side in pairs["as it is"])),
         "held_out_polygons_under_other_atmospheres": told(*(summed(side) for side in pairs["other atmospheres"])),
         "recipes_on_held_out_patches": told(patch_counts(one["answers"]), patch_counts(other["answers"])),
-        "recipes_on_a_scene_unseen_in_training": told(_polygons(one), _polygons(other)),
-        "recipes_at": {"epochs": one["epochs"], "folds": one["folds"]},
+        **{
+            f"recipes_on_{part}": told(_from_json(one[part]), _from_json(other[part]))
+            for part in ("polygons", "shifted_patches", "shifted_polygons")
+        },
+        "recipes_at": {name: found[name]["epochs"] for name in ("all of it", "as version 1")},
     }
     to.write_text(json.dumps(comparison, indent=1) + "\n", encoding="utf-8")
     Console().print_json(data=comparison)
-
-
-def _polygons(variant: dict[str, Any]) -> BlockCounts:
-    found = variant["polygons"]
-    return BlockCounts(GROUPS, tuple(found["blocks"]), np.array(found["counts"], np.int64))
 
 
 if __name__ == "__main__":

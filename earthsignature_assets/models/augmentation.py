@@ -57,11 +57,14 @@ class Atmosphere:
 
     gain: float = 0.14
     band_gain: float = 0.06
-    path_radiance: float = 0.25
-    offset: float = 25.0
-    steady_noise: float = 8.0
-    relative_noise: float = 0.015
+    path_radiance: float = 0.125
+    offset: float = 12.0
+    steady_noise: float = 4.0
+    relative_noise: float = 0.0075
 
+
+AS_VERSION_1 = Atmosphere(0.14, 0.06, 0.25, 25.0, 8.0, 0.015)
+"""What version 1 was trained with, and how wide the other atmospheres are that every version is judged under."""
 
 STILL = Atmosphere(0, 0, 0, 0, 0, 0)
 """No variation at all: what the ablation trains without."""
@@ -75,13 +78,15 @@ class Tile:
     else 0. `allowed` (side, side) uint64 is the set of classes that a pixel may be, as `allowed_classes` gives it.
     `weights`, (side, side) float32, make up for a region's void pixels, up to `_HIGHEST_WEIGHT` times: a polygon of a
     hundred pixels says as much about its class as a patch that is labelled all over. Pixels that the teacher alone
-    has labelled weigh `WEAK_WEIGHT`.
+    has labelled weigh `WEAK_WEIGHT`. `covers`, (covers, side, side) float32, are the teacher's probabilities, 0 where
+    it says nothing.
     """
 
     reflectance: Reflectance
     codes: Codes
     allowed: Sets
     weights: Weights
+    covers: Weights
 
 
 class TileMaker:
@@ -95,6 +100,7 @@ class TileMaker:
         atmosphere: Atmosphere = Atmosphere(),
         season: float = 0.0,
         classes: Sequence[int] = CLASS_CODES,
+        covers: int = 0,
     ) -> None:
         """Take the samples.
 
@@ -105,6 +111,7 @@ class TileMaker:
             atmosphere: how far the reflectance of a tile varies.
             season: the share of samples that are shown in another season.
             classes: the codes that the bits of a tile's `allowed` stand for, 64 at most.
+            covers: how many covers the teacher tells; 0 leaves them out.
 
         Raises:
             GroundTruthError: no sample has a labelled pixel.
@@ -114,6 +121,7 @@ class TileMaker:
         self._atmosphere = atmosphere
         self._season = season
         self._classes = classes
+        self._covers = covers
         # By class, then by source, so that neither source drowns the other within a class.
         self._by_class: dict[int, dict[str, list[Sample]]] = {}
         for sample in samples:
@@ -138,12 +146,14 @@ class TileMaker:
         codes = np.zeros((self._side, self._side), np.uint16)
         allowed = np.zeros((self._side, self._side), np.uint64)
         weights = np.zeros((self._side, self._side), np.float32)
+        covers = np.zeros((self._covers, self._side, self._side), np.float32)
         for region in range(int(regions.max()) + 1):
             inside = regions == region
-            texture, labels, sets = self._texture()
+            texture, labels, sets, probable = self._texture()
             reflectance[:, inside] = texture[:, inside]
             codes[inside] = labels[inside]
             allowed[inside] = sets[inside]
+            covers[:, inside] = probable[:, inside]
             labelled = max(1, int(np.count_nonzero(codes[inside] != VOID)))
             weight = min(_HIGHEST_WEIGHT, int(np.count_nonzero(inside)) / labelled)
             weights[inside] = np.where(codes[inside] != VOID, weight, WEAK_WEIGHT)
@@ -152,11 +162,11 @@ class TileMaker:
         if generator.random() < _SWATH_EDGE_SHARE:
             observed &= ~self._beyond_swath()
         reflectance[:, ~observed] = 0
-        codes[~observed], allowed[~observed] = VOID, 0
-        return Tile(reflectance, codes, allowed, weights)
+        codes[~observed], allowed[~observed], covers[:, ~observed] = VOID, 0, 0
+        return Tile(reflectance, codes, allowed, weights, covers)
 
-    def _texture(self) -> tuple[Reflectance, Codes, Sets]:
-        """Reflectance, codes and allowed classes of a tile filled from one sample, turned, cropped or mirrored."""
+    def _texture(self) -> tuple[Reflectance, Codes, Sets, Weights]:
+        """Reflectance, codes, allowed classes and covers of a tile of one sample, turned, cropped or mirrored."""
         generator = self._generator
         code = int(generator.choice(sorted(self._by_class)))
         sources = self._by_class[code]
@@ -166,10 +176,13 @@ class TileMaker:
         if self._season and generator.random() < self._season:
             reflectance = in_another_season(reflectance, generator)
         labels = np.stack([sample.codes, allowed_classes(sample, self._classes)])
+        covers = np.zeros((self._covers, *sample.codes.shape), np.float32)
+        if self._covers and sample.covers is not None:
+            covers = sample.covers
         turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
-        reflectance, labels = np.rot90(reflectance, turns, (1, 2)), np.rot90(labels, turns, (1, 2))
+        reflectance, labels, covers = (np.rot90(part, turns, (1, 2)) for part in (reflectance, labels, covers))
         if mirrored:
-            reflectance, labels = reflectance[:, :, ::-1], labels[:, :, ::-1]
+            reflectance, labels, covers = (part[:, :, ::-1] for part in (reflectance, labels, covers))
         codes, allowed = labels[0].astype(np.uint16), labels[1]
         rows, columns = np.nonzero(codes == code)
         pixel = int(generator.integers(len(rows)))
@@ -178,7 +191,7 @@ class TileMaker:
             for length, centre in zip(codes.shape, (rows[pixel], columns[pixel]), strict=True)
         )
         place = down[:, None], across
-        return reflectance[:, *place], codes[place], allowed[place]
+        return reflectance[:, *place], codes[place], allowed[place], covers[:, *place]
 
     def _regions(self, count: int) -> npt.NDArray[np.int64]:
         """Regions 0…count-1 of natural shape: Voronoi cells whose borders are bent by smooth noise."""
@@ -268,9 +281,10 @@ def under_another_atmosphere(
 def under_one_deviation(image: npt.NDArray[np.uint16], seed: int) -> npt.NDArray[np.uint16]:
     """Return an image, (10, height, width) uint16, under an atmosphere one standard deviation away, for judging.
 
-    Gain, offset and path radiance of each band lie as far to either side as training draws them (`Atmosphere`).
+    Gain, offset and path radiance of each band lie as far to either side as `AS_VERSION_1` draws them, whatever a
+    version was trained with.
     """
-    generator, drawn = np.random.default_rng(seed), Atmosphere()
+    generator, drawn = np.random.default_rng(seed), AS_VERSION_1
     signs = generator.choice([-1.0, 1.0], 12)
     gain = np.exp(signs[0] * drawn.gain + generator.choice([-1.0, 1.0], 10) * drawn.band_gain)
     offset = signs[1] * drawn.path_radiance * PATH_RADIANCE + signs[2:] * drawn.offset

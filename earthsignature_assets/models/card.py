@@ -1,6 +1,6 @@
 """The model card: what a version is made of, what it can tell, and how well, as Markdown for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from earthsignature_assets.models.repository import ModelDescription
@@ -31,6 +31,7 @@ def card(description: ModelDescription, evaluation: Mapping[str, Any]) -> str:
         *([training["notes"]] if "notes" in training else []),
         _patch_figures(evaluation["eurosat"]),
         _scene_figures(evaluation["hateg"]),
+        _level_figures(evaluation["level_agreement"]),
         "## Limits",
         _LIMITS,
         "## File",
@@ -107,6 +108,22 @@ def _scene_figures(figures: Mapping[str, Any]) -> str:
             "Accuracy over the five classes when the level of the reflectance is shifted:",
             f"| Shift | Accuracy |\n|---|---|\n{shifts}",
             "![input, labelled polygons, prediction](evaluation.png)",
+        ]
+    )
+
+
+def _level_figures(figures: Sequence[Mapping[str, Any]]) -> str:
+    rows = "\n".join(
+        f"| {entry['between']} | {entry['same_code']:.1%} | {entry['same_group']:.1%} |" for entry in figures
+    )
+    return "\n\n".join(
+        [
+            "## Agreement between levels",
+            "How many pixels keep their code, and their one of the five classes, when the same image is shown at "
+            "another level; no label takes part. Level-2A is the Hațeg scene, level-1C the EuroSAT patches, both of "
+            "which training saw. The other atmospheres shift the gain, path radiance and offset of each band by one "
+            "deviation of what version 1 was trained with.",
+            f"| Between | Same code | Same of five |\n|---|---|---|\n{rows}",
         ]
     )
 

@@ -79,7 +79,8 @@ class Sample:
     `codes` is (height, width) uint16, CORINE level-3 codes, 0 = void. `level` is "L1C" (top of atmosphere) or
     "L2A" (surface). `label` is the source's own word. `also` gives, for a code, a second one that the label may mean.
     `weak`, (height, width) uint64, is the set of classes that a void pixel may be by a teacher's word, as
-    `allowed_classes` writes it, 0 where it says nothing; it takes part in the loss and in no figure.
+    `allowed_classes` writes it, 0 where it says nothing; it takes part in the loss and in no figure. `covers`,
+    (covers, height, width) float32, is how probable the teacher holds each cover, for a side task of the network.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Sample:
     latitude: float
     also: Mapping[int, int] = field(default_factory=dict)
     weak: npt.NDArray[np.uint64] | None = None
+    covers: npt.NDArray[np.float32] | None = None
 
     def with_codes(self, codes: npt.NDArray[np.uint16]) -> "Sample":
         """The same image with other labels."""

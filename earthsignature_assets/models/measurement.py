@@ -3,23 +3,29 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from earthsignature_assets.models.augmentation import PATH_RADIANCE
+from earthsignature_assets.models.augmentation import (
+    PATH_RADIANCE,
+    as_typical_surface,
+    as_typical_top,
+    under_one_deviation,
+)
 from earthsignature_assets.models.card import card
-from earthsignature_assets.models.evaluation import judge_polygons
+from earthsignature_assets.models.evaluation import group_table, judge_polygons
 from earthsignature_assets.models.graph import Graph
-from earthsignature_assets.models.ground_truth import LabelledScene
+from earthsignature_assets.models.ground_truth import LabelledScene, Sample
 from earthsignature_assets.models.repository import ModelDescription
 from earthsignature_assets.pictures import Panel, land_cover, overview, png, side_by_side, true_colour
 
 _TILE_PIXELS = 10980
 _PANEL_HEIGHT = 440
+_ATMOSPHERES = 12
 _SHIFTS = ((1.0, 0.0), (0.9, 0.0), (1.1, 0.0), (1.0, -0.3), (1.0, 0.3), (1.0, 1.0))
 
 
@@ -35,6 +41,7 @@ def describe_version(
     description: ModelDescription,
     scene: LabelledScene,
     held_out: Sequence[int],
+    patches: Sequence[Sample],
     figures: Mapping[str, Any],
     threads: int,
 ) -> float:
@@ -45,6 +52,7 @@ def describe_version(
         description: the version's `model.json`.
         scene: the labelled scene.
         held_out: the numbers of the polygons that training has not seen.
+        patches: level-1C patches, to see how far the two levels agree.
         figures: what training measured: `model`, `training` and `eurosat` of `evaluation.json`.
         threads: threads of ONNX Runtime.
 
@@ -53,7 +61,9 @@ def describe_version(
     """
     graph = Graph(folder / "model.onnx", threads)
     hateg = judge_scene(graph, description, scene, held_out)
-    evaluation = {**figures, "hateg": hateg, "speed": measure_speed(graph, description, threads)}
+    agreement = level_agreement(graph, description, scene.reflectance, patches)
+    speed = measure_speed(graph, description, threads)
+    evaluation = {**figures, "hateg": hateg, "level_agreement": agreement, "speed": speed}
     text = json.dumps(evaluation, indent=1, ensure_ascii=False) + "\n"
     (folder / "evaluation.json").write_text(text, encoding="utf-8")
     (folder / "card.md").write_text(card(description, evaluation), encoding="utf-8")
@@ -81,6 +91,41 @@ def judge_scene(
         shifts.append({"shift": shift, "overall_accuracy": grouped["overall_accuracy"]})
     predicted = codes_of_scene(graph, description, scene.reflectance)
     return {**judge_polygons(scene, held_out, predicted, codes), "level_shifts": shifts}
+
+
+def level_agreement(
+    graph: Graph, description: ModelDescription, surface: npt.NDArray[np.uint16], patches: Sequence[Sample]
+) -> list[dict[str, Any]]:
+    """How much of a map stays when one image is shown at the other level: no label takes part.
+
+    Args:
+        graph: the version's graph.
+        description: the version's `model.json`.
+        surface: a level-2A image, (10, height, width) uint16.
+        patches: level-1C patches.
+
+    Returns:
+        Of each pair of images the shares of pixels that keep their code, and their one of the five classes of
+        `HATEG_GROUPS`.
+    """
+    _, group_of = group_table(description.class_codes)
+
+    def kept(pairs: Iterable[tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]]) -> dict[str, float]:
+        pixels = codes = groups = 0
+        for one, other in pairs:
+            before, after = (codes_of_scene(graph, description, image) for image in (one, other))
+            pixels += before.size
+            codes += int((before == after).sum())
+            groups += int((group_of[before] == group_of[after]).sum())
+        return {"same_code": round(codes / pixels, 4), "same_group": round(groups / pixels, 4)}
+
+    atmospheres = [(surface, under_one_deviation(surface, seed)) for seed in range(_ATMOSPHERES)]
+    levels = [(patch.reflectance, as_typical_surface(patch)) for patch in patches]
+    return [
+        {"between": "level-2A and the same with typical path radiance", **kept([(surface, as_typical_top(surface))])},
+        {"between": f"level-2A and the same under {_ATMOSPHERES} other atmospheres", **kept(atmospheres)},
+        {"between": "level-1C patches and the same without typical path radiance", **kept(levels)},
+    ]
 
 
 def measure_speed(graph: Graph, description: ModelDescription, threads: int, repeats: int = 5) -> dict[str, Any]:

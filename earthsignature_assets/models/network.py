@@ -19,12 +19,16 @@ LOG_SCALE = 200.0
 
 @dataclass(frozen=True)
 class Architecture:
-    """Width and depth of the U-Net: channels at the full resolution, doubled at each of `depth` halvings."""
+    """Width and depth of the U-Net: channels at the full resolution, doubled at each of `depth` halvings.
+
+    `covers` is how many covers of a teacher it tells besides, in training alone: no graph that ships holds them.
+    """
 
     bands: int = 10
     classes: int = 8
     width: int = 16
     depth: int = 3
+    covers: int = 0
 
     @property
     def stride(self) -> int:
@@ -91,9 +95,15 @@ class UNet(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types ar
         self.up = nn.ModuleList(_block(shallow, shallow) for shallow in channels[:-1])
         self.dropout = nn.Dropout2d(0.1)
         self.head = nn.Conv2d(channels[0], architecture.classes, 1)
+        self.covers = nn.Conv2d(channels[0], architecture.covers, 1) if architecture.covers else None
 
     def forward(self, reflectance: torch.Tensor) -> torch.Tensor:
         """Return logits; height and width must be multiples of the stride."""
+        logits: torch.Tensor = self.head(self.features(reflectance))
+        return logits
+
+    def features(self, reflectance: torch.Tensor) -> torch.Tensor:
+        """What classes and covers are told from, (n, width, height, width)."""
         features = torch.log(reflectance + LOG_SCALE) * self.scale + self.shift
         skips: list[torch.Tensor] = []
         for level, block in enumerate(self.down):
@@ -105,8 +115,8 @@ class UNet(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types ar
         for level in reversed(range(self.architecture.depth)):
             raised = nn.functional.interpolate(self.narrow[level](features), scale_factor=2.0, mode="nearest")
             features = self.up[level](raised + skips[level])
-        logits: torch.Tensor = self.head(self.dropout(features))
-        return logits
+        dropped: torch.Tensor = self.dropout(features)
+        return dropped
 
 
 class PackagedUNet(nn.Module):  # type: ignore[misc]  # see UNet

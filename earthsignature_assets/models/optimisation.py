@@ -29,7 +29,7 @@ from earthsignature_assets.models.network import LOG_SCALE, Architecture, UNet, 
 _STATISTICS_STEP = 1 << 31
 """The step number of the tiles that scale the input: none that a run reaches."""
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,15 @@ class Recipe:
         averaging: how much of the average of the weights stays in each step; the average is what is kept.
         atmosphere: how far gains, offsets and path radiance vary.
         season: the share of samples that are shown in another season.
+        teaching: what the teacher's covers weigh in the loss, where the architecture has them.
         patience: epochs without a better validation accuracy after which training stops; 0 never stops.
-        threads: what PyTorch may use.
+        threads: what PyTorch may use; another number gives other bits.
         device: `cpu` or `cuda`.
         half: convolutions in bfloat16 where the processor has instructions for it (twice as fast); weights stay
             float32.
     """
 
-    epochs: int = 96
+    epochs: int = 70
     seed: int = 20181016
     side: int = 96
     batch: int = 16
@@ -64,8 +65,9 @@ class Recipe:
     averaging: float = 0.98
     atmosphere: Atmosphere = field(default_factory=Atmosphere)
     season: float = 0.5
+    teaching: float = 1.0
     patience: int = 0
-    threads: int = 2
+    threads: int = 1
     device: str = "cpu"
     half: bool = True
 
@@ -106,7 +108,7 @@ def train(
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     generator = _generator(recipe, _STATISTICS_STEP)
-    maker = TileMaker(samples, recipe.side, generator, recipe.atmosphere, recipe.season, classes)
+    maker = TileMaker(samples, recipe.side, generator, recipe.atmosphere, recipe.season, classes, architecture.covers)
     # Channels last: the CPU's convolutions are a fifth faster.
     network = UNet(architecture, *_statistics(maker)).to(recipe.device, memory_format=torch.channels_last)
     average = deepcopy(network)
@@ -147,13 +149,17 @@ def _step(
     network: UNet, batch: Batch, optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, title: str
 ) -> float:
     """One step of gradient descent; its loss."""
-    images, allowed, weights = (part.to(recipe.device) for part in batch)
+    images, allowed, weights, covers = (part.to(recipe.device) for part in batch)
     torch.manual_seed(hash((recipe.seed, step)))
     network.train()
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.half and _fast_half(recipe.device)):
-        logits = network(images.to(memory_format=torch.channels_last))
+        features = network.features(images.to(memory_format=torch.channels_last))
+        logits = network.head(features)
+        told = network.covers(features) if network.covers else None
     loss = masked_loss(logits.float(), allowed, weights, recipe.smoothing)
+    if told is not None:
+        loss = loss + recipe.teaching * taught_loss(told.float(), covers)
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimiser.step()
@@ -204,18 +210,30 @@ def masked_loss(
     return (costs * effective).sum() / effective.sum().clamp(min=1)
 
 
+def taught_loss(logits: torch.Tensor, covers: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of the covers that the network tells and the teacher's probabilities.
+
+    Args:
+        logits: (n, covers, height, width).
+        covers: the same shape; a pixel of which the teacher says nothing holds zeros, and costs nothing.
+    """
+    costs = -(torch.log_softmax(logits, dim=1) * covers).sum()
+    return costs / covers.sum().clamp(min=1)
+
+
 def _generator(recipe: Recipe, step: int) -> np.random.Generator:
     return np.random.default_rng((recipe.seed, step))
 
 
 def _batch(maker: TileMaker, recipe: Recipe, classes: int, step: int) -> Batch:
-    """Return reflectance (batch, 10, side, side) float32, allowed classes bool, and weights, as in `masked_loss`."""
+    """Return reflectance (batch, 10, side, side) float32, allowed classes bool, weights as in `masked_loss`, covers."""
     maker = maker.drawing_from(_generator(recipe, step))
     tiles = [maker.tile() for _ in range(recipe.batch)]
     sets = np.stack([tile.allowed for tile in tiles])
     allowed = np.stack([(sets >> index) & 1 for index in range(classes)], axis=1).astype(bool)
     images, weights = np.stack([tile.reflectance for tile in tiles]), np.stack([tile.weights for tile in tiles])
-    return torch.from_numpy(images), torch.from_numpy(allowed), torch.from_numpy(weights)
+    covers = np.stack([tile.covers for tile in tiles])
+    return torch.from_numpy(images), torch.from_numpy(allowed), torch.from_numpy(weights), torch.from_numpy(covers)
 
 
 def _statistics(maker: TileMaker, tiles: int = 64) -> tuple[list[float], list[float]]:

@@ -45,14 +45,16 @@ from earthsignature_assets.models.measurement import describe_version
 from earthsignature_assets.models.network import Architecture, UNet
 from earthsignature_assets.models.optimisation import Recipe, predict_any, train
 from earthsignature_assets.models.repository import ModelRepository
-from earthsignature_assets.models.teacher import DynamicWorld, refine, supplement
+from earthsignature_assets.models.teacher import COVERS, DynamicWorld, refine, supplement
 
 _APART_KM = 50.0
 _NOTES = (
     "Half of the samples are shown in another season: green plants more, or less, turned. A pixel without a code of "
     "its own may be any class that Dynamic World's cover leaves open, at half the weight: in patches and around the "
-    "training polygons (there with typical path radiance put on). The network is the average of its weights over the "
-    "last steps. Seconds are processor seconds over threads: what two idle cores would take."
+    "training polygons (there with typical path radiance put on). In training the network also tells how probable "
+    "Dynamic World holds each of its nine covers at each pixel, seen through every random atmosphere; the graph that "
+    "ships leaves these answers out. The network is the average of its weights over the last steps. Seconds are "
+    "processor seconds over threads: what idle cores would take."
 )
 
 
@@ -67,7 +69,7 @@ class TrainingData:
 
     @classmethod
     def read(cls, data: Path, threads: int = 2) -> Self:
-        """Read the data folder; the teacher refines the labels of the patches, and supplements those and the polygons'.
+        """Read the data folder; the teacher refines the patches' labels, and tells the covers of patches and polygons.
 
         Raises:
             GroundTruthError: a part cannot be read.
@@ -77,14 +79,14 @@ class TrainingData:
         patches = []
         for patch in read_eurosat(data / "eurosat_ms_geotorchai"):
             covers = teacher.covers(patch.reflectance)
-            patches.append(supplement(refine(patch, covers), covers))
+            patches.append(replace(supplement(refine(patch, covers), covers), covers=covers))
         scene = read_hateg(data / "s2_hateg_34TFR_20181016")
         training, held_out = split_polygons(scene.labels)
         polygons = []
         for polygon in polygon_samples(scene, training):
             # What lies around a polygon is unlabelled; held-out polygons are blank in it.
             covers = teacher.covers(as_typical_top(polygon.reflectance))
-            polygons.append(supplement(polygon, covers))
+            polygons.append(replace(supplement(polygon, covers), covers=covers))
         return cls(tuple(patches), tuple(polygons), scene, held_out)
 
     def reflectance_range(self) -> InputRange:
@@ -100,9 +102,9 @@ class Plan:
     """
 
     recipe: Recipe = field(default_factory=Recipe)
-    fold_epochs: int = 20
+    fold_epochs: int = 50
     folds: int = 4
-    architecture: Architecture = field(default_factory=lambda: Architecture(classes=len(CLASSES)))
+    architecture: Architecture = field(default_factory=lambda: Architecture(classes=len(CLASSES), covers=len(COVERS)))
 
 
 def train_version(
@@ -155,7 +157,7 @@ def train_version(
     with TemporaryDirectory(prefix=".staged-", dir=repository) as staged:
         folder = ModelRepository(Path(staged)).folder(model)
         description = export(network, model, folder, training_range=data.reflectance_range())
-        describe_version(folder, description, data.scene, data.held_out, figures, plan.recipe.threads)
+        describe_version(folder, description, data.scene, data.held_out, data.patches, figures, plan.recipe.threads)
         draw_curves({**curves, "all of it": curve}, folder / "learning_curves.png", f"Training of {model}")
         evaluation: dict[str, Any] = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
         _publish(Path(staged), repository, model)
@@ -169,13 +171,14 @@ def cross_validate(
     plan: Plan,
     progress: Progress,
     checkpoints: Path | None = None,
-    judge: Callable[[UNet], None] | None = None,
+    judge: Callable[[UNet, Sequence[Sample]], None] | None = None,
     taught: Sequence[Sample] | None = None,
 ) -> tuple[dict[str, Any], dict[str, LearningCurve]]:
     """Train once a fold without the fold's places, and judge the fold's patches.
 
     Nothing is chosen by the fold's own patches: their accuracy is watched, and the last epoch counts. `judge` is given
-    the network of every fold. `taught` are the same patches with the labels that training is shown instead.
+    the network of every fold and the patches that it has not seen. `taught` are the same patches with the labels that
+    training is shown instead.
 
     Returns:
         The figures, whose counts sum over folds, with the most frequent code of every patch (`answers`), by which
@@ -200,7 +203,7 @@ def cross_validate(
             checkpoint=checkpoints / f"fold-{fold + 1}.pt" if checkpoints else None,
         )
         if judge:
-            judge(network)
+            judge(network, kept_out)
         for patch in kept_out:
             predicted[patch.name] = table[predict_any(network, as_typical_surface(patch))]
     answers = [predicted[patch.name] for patch in patches]
@@ -310,7 +313,7 @@ def main(
         recipe=Recipe(epochs=epochs, seed=seed, patience=patience, threads=threads, device=device),
         fold_epochs=fold_epochs,
         folds=folds,
-        architecture=Architecture(classes=len(CLASSES), width=width, depth=depth),
+        architecture=Architecture(classes=len(CLASSES), width=width, depth=depth, covers=len(COVERS)),
     )
     try:
         model = ModelVersion(name, version)

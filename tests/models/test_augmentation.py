@@ -5,6 +5,7 @@ import pytest
 
 from earthsignature_assets.errors import GroundTruthError
 from earthsignature_assets.models.augmentation import (
+    AS_VERSION_1,
     PATH_RADIANCE,
     STILL,
     WEAK_WEIGHT,
@@ -13,6 +14,7 @@ from earthsignature_assets.models.augmentation import (
     as_typical_surface,
     as_typical_top,
     in_another_season,
+    under_one_deviation,
 )
 from earthsignature_assets.models.ground_truth import Sample, class_set
 
@@ -46,7 +48,7 @@ def test_a_label_s_second_meaning_stays_on_its_pixels() -> None:
 def test_tiles_are_the_same_for_one_seed_and_differ_for_another() -> None:
     samples = [_sample(313, "L1C", 2000), _sample(512, "L2A", 200)]
     one, again, other = (TileMaker(samples, 96, np.random.default_rng(seed)).tile() for seed in (5, 5, 6))
-    for name in ("reflectance", "codes", "allowed", "weights"):
+    for name in ("reflectance", "codes", "allowed", "weights", "covers"):
         np.testing.assert_array_equal(getattr(one, name), getattr(again, name))
     assert not np.array_equal(one.reflectance, other.reflectance)
 
@@ -95,6 +97,42 @@ def test_pixels_of_the_teacher_alone_weigh_less_and_stay_on_their_place() -> Non
     assert (tile.allowed[of_teacher] == class_set(222, 313)).all()
     assert (tile.weights[of_teacher] == WEAK_WEIGHT).all()
     assert (tile.weights[tile.codes > 0] >= 1).all()
+
+
+def test_what_the_teacher_says_of_covers_stays_on_its_pixels_and_is_nothing_where_it_is_silent() -> None:
+    forest, water = _sample(313, "L2A", 6000), _sample(512, "L2A", 100)
+    told = np.zeros((3, 64, 64), np.float32)
+    told[1] = 0.75
+    told[2] = 0.25
+    maker = TileMaker([replace(forest, covers=told), water], 96, np.random.default_rng(5), covers=3)
+    tiles = [maker.tile() for _ in range(20)]
+    codes, covers = np.stack([tile.codes for tile in tiles]), np.stack([tile.covers for tile in tiles], axis=1)
+    assert (codes == 313).any()
+    assert (codes == 512).any()
+    assert (covers[:, codes == 313] == np.array([[0], [0.75], [0.25]])).all()
+    assert not covers[:, codes != 313].any()
+
+
+def test_covers_change_nothing_else_of_a_tile() -> None:
+    sample = _sample(313, "L1C", 2000)
+    sample.reflectance[:, :20] += np.arange(20, dtype=np.uint16)[:, None]
+    told = replace(sample, covers=np.full((3, 64, 64), 1 / 3, np.float32))
+    without = TileMaker([sample], 96, np.random.default_rng(5)).tile()
+    with_covers = TileMaker([told], 96, np.random.default_rng(5), covers=3).tile()
+    np.testing.assert_array_equal(with_covers.reflectance, without.reflectance)
+    np.testing.assert_array_equal(with_covers.codes, without.codes)
+
+
+def test_the_atmospheres_of_the_judge_are_as_wide_as_version_1_s_and_repeat_themselves() -> None:
+    image = np.full((10, 8, 8), 2000, np.uint16)
+    one, again, other = (under_one_deviation(image, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+    wide = AS_VERSION_1
+    gain = np.exp(wide.gain + wide.band_gain)
+    most = 2000 * gain + wide.path_radiance * PATH_RADIANCE + wide.offset
+    assert (one[:, 0, 0] <= most).all()
+    assert np.ptp(one[:, 0, 0]) > wide.offset
 
 
 def test_without_variation_a_tile_of_level_2a_keeps_its_reflectance() -> None:

@@ -5,9 +5,16 @@ import pytest
 from PIL import Image
 
 from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.models.augmentation import as_typical_surface
 from earthsignature_assets.models.graph import Graph
-from earthsignature_assets.models.ground_truth import LabelledScene
-from earthsignature_assets.models.measurement import codes_of_scene, judge_scene, measure_speed, picture
+from earthsignature_assets.models.ground_truth import LabelledScene, Sample
+from earthsignature_assets.models.measurement import (
+    codes_of_scene,
+    judge_scene,
+    level_agreement,
+    measure_speed,
+    picture,
+)
 from earthsignature_assets.models.repository import ModelDescription, shipped_repository
 from earthsignature_assets.nomenclature import class_of
 
@@ -41,6 +48,22 @@ def test_a_scene_is_judged_as_it_is_and_shifted(graph: Graph, description: Model
     assert figures["pixels"]["total"] == 300
     assert figures["level_shifts"][0]["overall_accuracy"] == figures["pixels_grouped"]["overall_accuracy"]
     assert len(figures["level_shifts"]) == 6
+
+
+def test_agreement_counts_the_pixels_that_keep_their_class_at_another_level(
+    graph: Graph, description: ModelDescription
+) -> None:
+    surface = _scene().reflectance
+    patch = Sample("patch", "EuroSAT", "L1C", "", surface + np.uint16(600), np.zeros((64, 72), np.uint16), 0.0, 0.0)
+    figures = level_agreement(graph, description, surface, [patch])
+    top, lowered = (
+        codes_of_scene(graph, description, image) for image in (patch.reflectance, as_typical_surface(patch))
+    )
+    assert figures[-1]["same_code"] == pytest.approx((top == lowered).mean(), abs=1e-4)
+    for entry in figures:
+        assert 0 < entry["same_code"] <= entry["same_group"] <= 1
+    still = level_agreement(graph, description, np.zeros_like(surface), [patch])
+    assert still[0]["same_code"] == still[1]["same_code"] == 1
 
 
 def test_speed_reckons_the_halo(graph: Graph, description: ModelDescription) -> None:

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from earthsignature_assets.errors import GroundTruthError, TrainingError
 from earthsignature_assets.models.ground_truth import CLASSES, Sample, class_set
 from earthsignature_assets.models.network import Architecture, UNet, predict
-from earthsignature_assets.models.optimisation import Recipe, masked_loss, train
+from earthsignature_assets.models.optimisation import Recipe, masked_loss, taught_loss, train
 
 TINY = Architecture(classes=len(CLASSES), width=4, depth=2)
 RECIPE = Recipe(epochs=6, side=32, batch=2, threads=1, learning_rate=1e-2)
@@ -147,3 +147,29 @@ def test_void_pixels_cost_nothing() -> None:
     loss.backward()
     assert loss.item() == 0.0
     assert not logits.grad.any()
+
+
+def test_the_teacher_s_covers_cost_nothing_where_it_says_nothing_and_least_where_it_is_followed() -> None:
+    covers = torch.zeros(1, 3, 2, 2)
+    covers[0, :, 0, 0] = torch.tensor([0.7, 0.2, 0.1])
+    followed = torch.log(covers.clamp(min=1e-9))
+    entropy = -(covers[covers > 0] * torch.log(covers[covers > 0])).sum()
+    assert float(taught_loss(followed, covers)) == pytest.approx(float(entropy), abs=1e-5)
+    assert float(taught_loss(torch.zeros_like(covers), covers)) > float(entropy)
+    elsewhere = followed.clone()
+    elsewhere[0, :, 1, 1] = 50.0
+    assert float(taught_loss(elsewhere, covers)) == pytest.approx(float(taught_loss(followed, covers)), abs=1e-6)
+    assert float(taught_loss(followed, torch.zeros_like(covers))) == 0
+
+
+def test_covers_are_learnt_beside_the_classes() -> None:
+    told = []
+    for number, sample in enumerate(samples()):
+        covers = np.zeros((2, 64, 64), np.float32)
+        covers[number] = 1
+        told.append(replace(sample, covers=covers))
+    network, _ = train(told, replace(RECIPE, epochs=60, batch=4), replace(TINY, covers=2), QUIET, "covers")
+    for number, sample in enumerate(told):
+        with torch.no_grad():
+            logits = network.covers(network.features(torch.from_numpy(sample.reflectance.astype(np.float32))[None]))
+        assert (logits.argmax(dim=1) == number).float().mean() > 0.9
