@@ -23,7 +23,7 @@ from typing import Any
 
 import shapely
 
-from earthsignature_assets.errors import ProductError, StoreUnavailableError
+from earthsignature_assets.errors import AlreadyExistsError, ProductError, StoreUnavailableError
 from earthsignature_assets.keys import ModelVersion, SceneKey, parse_product_id
 from earthsignature_assets.products.catalogue import Catalogue
 from earthsignature_assets.products.collection import Extent, build_collection
@@ -148,10 +148,16 @@ class ProductStore:
         sizes = self.storage.sizes(_folder(product))
         return {asset: sizes[asset.value] for asset in Asset if asset.value in sizes}
 
-    def publish(self, draft: Draft) -> Product:
+    def publish(self, draft: Draft, *, new: bool = False) -> Product:
         """Make a draft's product visible, whole and at once; the same content again changes nothing.
 
+        Args:
+            draft: what to publish.
+            new: whether it must be new: what is there by its name and model is then left as it is, whoever came first
+                and however close.
+
         Raises:
+            AlreadyExistsError: `new`, and it is not.
             ProductError: the draft's files are not what they must be.
             StoreUnavailableError: the store or its disk cannot be written.
         """
@@ -160,7 +166,7 @@ class ProductStore:
                 with self._staging() as staging:
                     folder = self._placed(draft, staging, catalogue)
                 self._write_shared(draft)
-                if self._record(catalogue, folder):
+                if self._record(catalogue, folder, new):
                     recorded = catalogue.find(draft.product_id, draft.model)
                     assert recorded is not None  # noqa: S101 - recorded a moment ago
                     return recorded
@@ -254,7 +260,7 @@ class ProductStore:
         except FileNotFoundError:
             return None
 
-    def _record(self, catalogue: Catalogue, folder: str) -> bool:
+    def _record(self, catalogue: Catalogue, folder: str, new: bool) -> bool:
         """Write the row; False if the folder is not whole, because it was swept since it was placed."""
         with catalogue.transaction():
             sizes = self.storage.sizes(folder)
@@ -266,6 +272,10 @@ class ProductStore:
             if any(sizes.get(asset.value) != size for asset, (_, size) in asset_checksums(item).items()):
                 return False
             earlier = catalogue.find(product.product_id, product.model)
+            if new and earlier is not None:
+                if earlier.folder != folder and SUPERSEDED not in sizes:
+                    self.storage.withdraw(folder)
+                raise AlreadyExistsError(f"{product.product_id} by {product.model} exists; a call never replaces it")
             if SUPERSEDED in sizes:
                 self.storage.remove(f"{folder}/{SUPERSEDED}")
             if earlier is not None and earlier.folder != folder and self.storage.sizes(earlier.folder):

@@ -133,18 +133,16 @@ def publish_draft(
         write_geoparquet(layer, draft.path(Asset.POLYGONS))
         draft.path(Asset.GEOBUF).write_bytes(encode_feature_collection(layer))
         write_thumbnail(draft.path(Asset.THUMBNAIL), codes)
-        _refuse_existing(store, facts)
-        return store.publish(draft).product_id
+        return store.publish(draft, new=True).product_id
     except (ProductError, InvalidKeyError) as error:
         raise QueryError(facts.field, f"makes no product: {error}") from error
 
 
 def _refuse_existing(store: ProductStore, facts: Facts) -> None:
+    """Refuse early what would be refused at its publication."""
     with store.open_catalogue() as catalogue:
         if catalogue.find(facts.product_id, facts.model) is not None:
-            raise AlreadyExistsError(
-                f"{facts.product_id} by {facts.model} exists; a product is never replaced by a call"
-            )
+            raise AlreadyExistsError(f"{facts.product_id} by {facts.model} exists; a call never replaces it")
 
 
 def _described(data: Any, field: str) -> tuple[dict[str, Any], BaseGeometry | None]:

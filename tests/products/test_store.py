@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from earthsignature_assets.errors import ProductError, StoreUnavailableError
+from earthsignature_assets.errors import AlreadyExistsError, ProductError, StoreUnavailableError
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.products import store as publication
 from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
@@ -179,6 +179,22 @@ def test_content_that_returns_is_served_again(store: ProductStore, finished_draf
     first = store.publish(finished_drafts())
     store.publish(finished_drafts(seed=1))
     assert store.publish(finished_drafts()) == first
+
+
+def test_what_must_be_new_leaves_what_is_there(
+    store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft
+) -> None:
+    first = store.publish(finished_drafts(), new=True)
+    for draft in (finished_drafts(), finished_drafts(seed=1)):
+        with pytest.raises(AlreadyExistsError):
+            store.publish(draft, new=True)
+    assert list(catalogue.search(ProductQuery())) == [first]
+    assert folders(store) == [first.folder]
+    # What was superseded is still owed to readers that hold it.
+    second = store.publish(finished_drafts(seed=1))
+    with pytest.raises(AlreadyExistsError):
+        store.publish(finished_drafts(), new=True)
+    assert folders(store) == sorted([first.folder, second.folder])
 
 
 def test_models_live_side_by_side(store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft) -> None:
