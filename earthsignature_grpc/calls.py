@@ -36,7 +36,7 @@ def streaming_method(method: str, answer: StreamingAnswer, limits: Limits | None
             async with aclosing(answer(request)) as responses, _Patience(granted.stall_s) as patience:
                 async for response in responses:
                     patience.begin()
-                    await context.write(response)
+                    await _send(context, response)
                     patience.end()
                     call.count(response)
 
@@ -105,6 +105,15 @@ async def _request(context: Context, most_bytes: int, within_s: float) -> bytes:
     if len(content) > most_bytes:
         raise OversizeError(f"the request has {len(content)} bytes, {most_bytes} are allowed; ask for less at once")
     return content
+
+
+async def _send(context: Context, response: bytes) -> None:
+    try:
+        await context.write(response)
+    except grpc.aio.InternalError as error:
+        # A call that has ended takes no message: its client left or its deadline passed. That this task is cancelled
+        # gRPC tells it only afterwards.
+        raise asyncio.CancelledError("the call has ended") from error
 
 
 class _Patience:

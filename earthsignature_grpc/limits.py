@@ -19,6 +19,8 @@ class Limits:
         burst_s: a client that was quiet may start the calls of so many seconds at once.
         request_s: how long a request may take to arrive.
         stall_s: how long a client may leave a message untaken before its call is ended.
+        silent_s: after how long without a word a client is asked whether it is still there.
+        answer_s: how long it may take to answer that before its calls are ended.
         cache_bytes: what is kept of messages that were sent lately.
         grace_s: how long calls under way may take to finish once the server is told to stop.
     """
@@ -32,5 +34,7 @@ class Limits:
     burst_s: float = 10.0
     request_s: float = 60.0
     stall_s: float = 300.0
+    silent_s: float = 60.0
+    answer_s: float = 20.0
     cache_bytes: int = 64 << 20
     grace_s: float = 30.0

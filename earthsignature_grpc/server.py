@@ -34,11 +34,10 @@ log = logging.getLogger("earthsignature_grpc")
 
 _TRANSPORT_OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on a taken port must fail, not share its calls
-    # A client that vanished without a word is noticed after 80 s, and what its calls hold is freed. Clients may
-    # ask the same of the server every 30 s, also between calls.
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
+    # Clients may ask every 30 s, also between calls, whether the server is still there. By default neither side asks a
+    # third time until it has sent data: one that waits for news would never learn that the other has vanished.
     ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
     ("grpc.http2.max_ping_strikes", 3),
     ("grpc.max_connection_idle_ms", 600_000),  # idle is without a call: a stream that waits for news is not
@@ -75,6 +74,10 @@ async def running_server(
         server = grpc.aio.server(
             options=(
                 *_TRANSPORT_OPTIONS,
+                # The server asks as well: what calls of a client hold that vanished without a word is freed.
+                ("grpc.keepalive_time_ms", int(1000 * limits.silent_s)),
+                ("grpc.keepalive_timeout_ms", int(1000 * limits.answer_s)),
+                ("grpc.http2.ping_timeout_ms", int(1000 * limits.answer_s)),
                 ("grpc.max_receive_message_length", largest),
                 ("grpc.max_send_message_length", limits.response_bytes),
             ),

@@ -11,12 +11,14 @@ from earthsignature_assets.errors import CredentialError
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
-_OPTIONS = (
+CHANNEL_OPTIONS = (
     # Users were told to accept 1 GiB: dense products are tens of megabytes.
     ("grpc.max_receive_message_length", 1 << 30),
     # A service that vanished without a word is noticed within 80 s, also by a stream that waits for news.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),  # else it stops asking after two that brought no news
 )
 _THIS_MACHINE = re.compile(r"(?:(?:dns|ipv4|ipv6):(?:///)?)?(?:localhost|127(?:\.\d+){3}|\[::1\]|::1)(?::\d+)?|unix:.*")
 
@@ -83,14 +85,14 @@ class Connection:
     def open(self) -> grpc.Channel:
         """Open a channel for threads."""
         if self.tls is None:
-            return grpc.insecure_channel(self.target, options=_OPTIONS)
-        return grpc.secure_channel(self.target, self.tls.credentials(), options=_OPTIONS)
+            return grpc.insecure_channel(self.target, options=CHANNEL_OPTIONS)
+        return grpc.secure_channel(self.target, self.tls.credentials(), options=CHANNEL_OPTIONS)
 
     def open_async(self) -> grpc.aio.Channel:
         """Open a channel for the running event loop."""
         if self.tls is None:
-            return grpc.aio.insecure_channel(self.target, options=_OPTIONS)
-        return grpc.aio.secure_channel(self.target, self.tls.credentials(), options=_OPTIONS)
+            return grpc.aio.insecure_channel(self.target, options=CHANNEL_OPTIONS)
+        return grpc.aio.secure_channel(self.target, self.tls.credentials(), options=CHANNEL_OPTIONS)
 
 
 def _read(path: Path) -> bytes:
