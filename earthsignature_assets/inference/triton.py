@@ -57,7 +57,7 @@ class TritonEngine:
         repository: ModelRepository,
         model: ModelVersion,
         endpoints: Sequence[str],
-        windows_at_once: int = 3,
+        windows_at_once: int = 4,
         deadline_s: float = 120.0,
     ) -> None:
         """Find a server that answers for the version.
@@ -66,8 +66,8 @@ class TritonEngine:
             repository: where the version's description is.
             model: which version.
             endpoints: `host:port` of each server, in order of preference.
-            windows_at_once: how many windows may be at the servers at once; one more than a server has instances, so
-                that none of them waits for a window on its way.
+            windows_at_once: how many windows may be at the servers at once; one more than a server on processors has
+                instances, so that none of them waits for a window on its way.
             deadline_s: seconds that one inference may take, and that a busy server is waited for.
 
         Raises:

@@ -135,14 +135,15 @@ _BACKEND = {
 def _instances(description: ModelDescription, target: TritonTarget) -> str:
     """Instances of the model, and what runs each of them.
 
-    One instance a GPU: a window fills it, and a second one only takes memory. Two processes of one thread on
-    processors: they share two cores better than one with two threads.
+    One instance a GPU: a window fills it, and a second one only takes memory. Processes of one thread on
+    processors: they share two cores better than one with two threads, and a third one works while another's window is
+    on its way.
     """
     if target is TritonTarget.ONNX_RUNTIME:
         return "instance_group [ { count: 1 } ]\n"
     if target is TritonTarget.PYTHON:
         return (
-            "instance_group [ { count: 2 kind: KIND_CPU } ]\n"
+            "instance_group [ { count: 3 kind: KIND_CPU } ]\n"
             'parameters { key: "threads" value: { string_value: "1" } }\n'
         )
     # A search for the best convolution would begin anew with the shape of every trimmed window.

@@ -221,7 +221,7 @@ def test_a_full_queue_is_waited_for_by_all_four_scenes(
     add_version(slow, 1, answering("import time; time.sleep(0.05); return index, confidence"))
     configuration = tmp_path / V1.name / "config.pbtxt"
     text = configuration.read_text()
-    configuration.write_text(text.replace("max_queue_size: 16", "max_queue_size: 1").replace("count: 2", "count: 1"))
+    configuration.write_text(text.replace("max_queue_size: 16", "max_queue_size: 1").replace("count: 3", "count: 1"))
     endpoint, process = start_triton(slow)
     asked = window(1, 10, 64, 64)
     expected = embedded.segment(asked)
@@ -243,7 +243,7 @@ def test_a_server_that_stays_full_is_given_up_in_the_end(
     add_version(slow, 1, answering("import time; time.sleep(0.3); return index, confidence"))
     configuration = tmp_path / V1.name / "config.pbtxt"
     text = configuration.read_text()
-    configuration.write_text(text.replace("max_queue_size: 16", "max_queue_size: 1").replace("count: 2", "count: 1"))
+    configuration.write_text(text.replace("max_queue_size: 16", "max_queue_size: 1").replace("count: 3", "count: 1"))
     endpoint, _ = start_triton(slow)
     asked = window(8, 10, 64, 64)
     with closing(TritonEngine(slow, V1, [endpoint], deadline_s=1.5)) as engine, ThreadPoolExecutor(12) as pool:
