@@ -1,11 +1,13 @@
 """What the UI and the operators hold on to: names of assets, jobs and partitions. A change here is a migration."""
 
+import datetime as dt
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy
 
 from earthsignature_assets.definitions import defs
 
@@ -94,7 +96,26 @@ def test_checks_are_as_published() -> None:
 def test_a_missed_morning_is_seen() -> None:
     graph = defs.resolve_asset_graph()
     for name in ("discovered_items", "clear_scenes"):
-        assert graph.get(dg.AssetKey(name)).freshness_policy is not None
+        policy = graph.get(dg.AssetKey(name)).freshness_policy
+        assert isinstance(policy, TimeWindowFreshnessPolicy)
+        windows = policy.warn_window, policy.fail_window
+        assert [window and window.to_timedelta() for window in windows] == [
+            dt.timedelta(hours=30),
+            dt.timedelta(hours=54),
+        ]
+
+
+def test_pools_are_as_published() -> None:
+    graph = defs.resolve_asset_graph()
+    found: dict[str, set[str]] = {}
+    for key in graph.get_all_asset_keys():
+        for pool in graph.get(key).pools or ():
+            found.setdefault(pool, set()).add(key.to_user_string())
+    assert found == {
+        "stac_provider": {"discovered_items", "clear_scenes", "patches"},
+        "inference": {"segmentation", "model_evaluation"},
+        "training": {"trained_model"},
+    }
 
 
 def test_dagsters_own_check_has_nothing_to_say() -> None:

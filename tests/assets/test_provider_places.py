@@ -17,7 +17,6 @@ import pytest
 from earthsignature_assets.assets import provider_places
 from earthsignature_assets.assets.provider_places import PROVIDER_POOL, places, provider_place
 from earthsignature_assets.cli.chain import Chain, open_instance
-from earthsignature_assets.definitions import defs
 from earthsignature_assets.keys import ModelVersion
 
 MODEL = ModelVersion("corine-unet", 1)
@@ -50,14 +49,6 @@ def test_there_are_as_many_places_as_the_pool_has(tmp_path: Path) -> None:
         assert places(instance) == 1
     with dg.DagsterInstance.ephemeral() as instance:
         assert places(instance) is None
-
-
-def test_whoever_reads_from_the_provider_counts_to_its_pool() -> None:
-    graph = defs.resolve_asset_graph()
-    counted = {
-        key.to_user_string() for key in graph.get_all_asset_keys() if PROVIDER_POOL in (graph.get(key).pools or ())
-    }
-    assert counted == {"discovered_items", "clear_scenes", "patches"}
 
 
 def test_never_more_are_inside_than_there_are_places(tmp_path: Path) -> None:

@@ -187,15 +187,20 @@ class Platform:
         result: dict[str, Any] = answer["launchPartitionBackfill"]
         return result
 
-    def launch(self, job: str, partition: str) -> str:
-        """Start one run of a job, as the launchpad does; returns its id."""
+    def launch(self, job: str, partition: str, **tags: str) -> str:
+        """Start one run of a job, as the launchpad does; returns its id. Tags lack their `dagster/`."""
         answer = self.ask(
             """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) {
                  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }""",
             params={
                 "selector": _REPOSITORY | {"jobName": job},
                 "runConfigData": {},
-                "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
+                "executionMetadata": {
+                    "tags": [
+                        {"key": f"dagster/{name}", "value": value}
+                        for name, value in {"partition": partition, **tags}.items()
+                    ]
+                },
             },
         )
         assert answer["launchRun"]["__typename"] == "LaunchRunSuccess", answer

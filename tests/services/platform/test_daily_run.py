@@ -1,6 +1,7 @@
 """Schedule → discovery → sensor → runs → products, by the real web server and daemon."""
 
 import contextlib
+import datetime as dt
 import os
 import shutil
 import signal
@@ -14,10 +15,12 @@ from click.testing import CliRunner
 
 from earthsignature_assets.assets.patches import _locked
 from earthsignature_assets.cli.main import main
-from earthsignature_assets.keys import ModelVersion, SceneKey
+from earthsignature_assets.cli.service import service_process
+from earthsignature_assets.keys import ModelVersion, SceneKey, relative_orbit_of
 from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.products.catalogue import ProductQuery
 from earthsignature_assets.products.store import ProductStore
+from earthsignature_grpc.client import EarthSignatureClient
 
 pytestmark = pytest.mark.services
 
@@ -45,6 +48,19 @@ def test_the_morning_that_was_missed_is_made_up_for_and_every_accepted_scene_is_
     counted = platform.materialisations()
     for asset in INFERENCE:
         assert all(counted[asset, f"{FIRST}|{scene}"] >= 1 for scene in scenes)
+
+
+def test_the_discovery_of_the_morning_is_fresh(platform: Any) -> None:
+    def fresh() -> bool:
+        answer = platform.ask("{ assetNodes { assetKey { path } freshnessStatusInfo { freshnessStatus } } }")
+        found = {
+            node["assetKey"]["path"][0]: info["freshnessStatus"]
+            for node in answer["assetNodes"]
+            if (info := node["freshnessStatusInfo"])
+        }
+        return bool(found == {"discovered_items": "HEALTHY", "clear_scenes": "HEALTHY"})
+
+    platform.wait(fresh, 120)
 
 
 def test_four_images_go_in_parallel_and_never_more(platform: Any) -> None:
@@ -79,6 +95,10 @@ def test_a_day_in_the_future_is_refused(platform: Any) -> None:
     run = platform.launch("discovery", "2099-01-01")
     platform.settle()
     assert "2099-01-01 is not over yet (UTC)" in failure(platform, run)
+    # What no retry can mend is not tried again, neither the step nor the run.
+    assert [one for one in platform.runs() if _tagged(one, "dagster/parent_run_id") == run] == []
+    with platform.instance() as instance:
+        assert not [log for log in instance.all_logs(run) if "trying again" in log.message]
 
 
 def test_a_scene_key_without_an_item_fails_with_the_remedy(platform: Any) -> None:
@@ -124,11 +144,15 @@ def test_a_new_model_version_is_backfilled_without_touching_what_is_stored(platf
     assert "1 products are missing" in told.output
     assert str(left) in told.output
 
-    promoted = CliRunner().invoke(main, ["models", "--home", str(home), "promote", str(SECOND), "--why", "tests"])
-    assert promoted.exit_code == 0, promoted.output
-    assert dict(published(platform)) == dict.fromkeys((removed, *kept), SECOND) | {left: FIRST}
-    CliRunner().invoke(main, ["models", "--home", str(home), "promote", str(FIRST), "--why", "back again"])
-    assert published(platform) == [(scene, FIRST) for scene in scenes]
+    log = tmp_path / "service.log"
+    with service_process(home / "store", log) as address, EarthSignatureClient(address) as client:
+        assert served(client) == {(one, str(FIRST)) for one in scenes}
+        promoted = CliRunner().invoke(main, ["models", "--home", str(home), "promote", str(SECOND), "--why", "tests"])
+        assert promoted.exit_code == 0, promoted.output
+        assert dict(published(platform)) == dict.fromkeys((removed, *kept), SECOND) | {left: FIRST}
+        assert served(client) == {(one, str(SECOND)) for one in (removed, *kept)} | {(left, str(FIRST))}
+        CliRunner().invoke(main, ["models", "--home", str(home), "promote", str(FIRST), "--why", "back again"])
+        assert served(client) == {(one, str(FIRST)) for one in scenes}
 
 
 def test_a_killed_run_ends(platform: Any) -> None:
@@ -141,6 +165,17 @@ def test_a_killed_run_ends(platform: Any) -> None:
     )
     platform.settle()
     assert [one["status"] for one in platform.runs(runIds=again)] == ["SUCCESS"]
+
+
+def test_a_run_that_does_not_end_is_ended_when_its_time_is_over(platform: Any) -> None:
+    scene = accepted(platform)[1]
+    with _locked(platform.settings.home / "patches" / f"{scene}.zarr"):  # it would wait for ever
+        run = platform.launch("scene_patches", str(scene), max_runtime="5", max_retries="0")
+        platform.wait(lambda: platform.runs(runIds=[run])[0]["status"] in ("FAILURE", "CANCELED"), 300)
+    with platform.instance() as instance:
+        told = [log.message for log in instance.all_logs(run)]
+    assert any("Exceeded maximum runtime of 5 seconds" in message for message in told), told
+    platform.settle()
 
 
 def test_a_run_that_goes_down_with_the_whole_machine_ends_when_the_daemon_is_back(platform: Any) -> None:
@@ -185,6 +220,18 @@ def test_a_second_daemon_says_so_and_what_is_published_stays_the_same(platform: 
     after = platform.materialisations()
     assert all(after["land_cover_product", one] > counted["land_cover_product", one] for one in partitions)
     assert published(platform) == before
+
+
+def served(client: EarthSignatureClient) -> set[tuple[SceneKey, str]]:
+    """The scenes that the running service answers version 1 and version 3 with, and the model version of each."""
+    rasters = {(scene_of(answer.product_id), answer.model) for answer in client.segmentations_v1()}
+    assert rasters == {(scene_of(product.product_id), product.model) for product in client.products()}
+    return rasters
+
+
+def scene_of(product_id: str) -> SceneKey:
+    sensed_on = dt.datetime.strptime(product_id.split("_")[2][:8], "%Y%m%d").replace(tzinfo=dt.UTC).date()
+    return SceneKey(sensed_on, relative_orbit_of(product_id), product_id.split("_")[5][1:])
 
 
 def process_of(platform: Any, run: str) -> int:
