@@ -3,6 +3,7 @@
 One interceptor around every method, health and reflection included, so that no service can forget it.
 """
 
+import asyncio
 import ipaddress
 import logging
 import time
@@ -15,7 +16,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from earthsignature_assets.errors import BusyError
+from earthsignature_assets.errors import BusyError, ServiceUnavailableError
 from earthsignature_grpc.errors import refusal_of
 from earthsignature_grpc.limits import Limits
 
@@ -27,20 +28,32 @@ _CLIENTS_REMEMBERED = 10_000
 
 
 class Admission(grpc.aio.ServerInterceptor):
-    """Counts the calls of each client and refuses those above the limits."""
+    """Counts the calls of each client and refuses those above the limits, and all of them once the server stops."""
 
-    def __init__(self, limits: Limits, name_of: Callable[[Mapping[str, str]], str | None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        name_of: Callable[[Mapping[str, str]], str | None] = lambda _: None,
+        stopping: asyncio.Event | None = None,
+    ) -> None:
         """Make the gate.
 
         Args:
             limits: what is granted.
             name_of: from a call's metadata to the name of its credential, if it has a valid one.
+            stopping: set once the server is told to stop.
         """
         self._limits = limits
         self._name_of = name_of
+        self._stopping = stopping or asyncio.Event()
         self._under_way: Counter[str] = Counter()
         self._all_under_way = 0
         self._allowances: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    @property
+    def calls_under_way(self) -> int:
+        """How many calls are under way."""
+        return self._all_under_way
 
     async def intercept_service(
         self,
@@ -72,7 +85,7 @@ class Admission(grpc.aio.ServerInterceptor):
                         async with aclosing(behaviour(request, context)) as answers:
                             async for answer in answers:
                                 yield answer
-                except BusyError as error:
+                except (BusyError, ServiceUnavailableError) as error:
                     await _abort(context, error)
 
             return generate
@@ -81,7 +94,7 @@ class Admission(grpc.aio.ServerInterceptor):
             try:
                 with self._admitted(name or client_of(context.peer())):
                     return await behaviour(request, context)
-            except BusyError as error:
+            except (BusyError, ServiceUnavailableError) as error:
                 return await _abort(context, error)
 
         return handle
@@ -89,6 +102,8 @@ class Admission(grpc.aio.ServerInterceptor):
     @contextmanager
     def _admitted(self, client: str) -> Iterator[None]:
         limits = self._limits
+        if self._stopping.is_set():
+            raise ServiceUnavailableError("the server is stopping; call again, here or elsewhere", 1.0)
         if self._all_under_way >= limits.calls:
             raise BusyError(f"{limits.calls} calls are under way, as many as this server takes")
         if limits.calls_of_client and self._under_way[client] >= limits.calls_of_client:
@@ -137,7 +152,7 @@ def client_of(peer: str) -> str:
     return f"{kind}:{host or rest}"
 
 
-async def _abort(context: Any, error: BusyError) -> None:
+async def _abort(context: Any, error: BusyError | ServiceUnavailableError) -> None:
     refusal = refusal_of(error)
     log.warning("refused %s: %s", context.peer(), error)
     await context.abort(refusal.code, refusal.message, refusal.trailing_metadata)

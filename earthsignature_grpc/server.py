@@ -45,6 +45,11 @@ _TRANSPORT_OPTIONS = (
 )
 
 
+# gRPC ends calls that come while it closes as CANCELLED, which few clients try again. So busy clients are told for a
+# moment, by UNAVAILABLE, before it does.
+_FAREWELL_S = 0.3
+
+
 @asynccontextmanager
 async def running_server(
     store: ProductStore | Path,
@@ -64,6 +69,7 @@ async def running_server(
         None if security.tokens is None else TokenFile(security.tokens), security.plaintext_tokens
     )
     reader, stopping = ProductReader(store, public_url), asyncio.Event()
+    admission = Admission(limits, authorisation.name_of, stopping)
     with (
         ThreadPoolExecutor(READING_THREADS, thread_name_prefix="reading") as threads,
         ThreadPoolExecutor(HEAVY_THREADS, thread_name_prefix="selecting") as heavy_threads,
@@ -81,7 +87,7 @@ async def running_server(
                 ("grpc.max_receive_message_length", largest),
                 ("grpc.max_send_message_length", limits.response_bytes),
             ),
-            interceptors=(Admission(limits, authorisation.name_of),),
+            interceptors=(admission,),
         )
         backend = Backend(reader, workshop, limits, authorisation, ProductCreator(reader.store), stopping)
         server.add_generic_rpc_handlers(service_handlers(backend))
@@ -97,6 +103,8 @@ async def running_server(
         finally:
             stopping.set()
             await servicer.enter_graceful_shutdown()
+            if admission.calls_under_way:
+                await asyncio.sleep(_FAREWELL_S)
             await server.stop(limits.grace_s)
             reader.close()
 

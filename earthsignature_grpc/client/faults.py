@@ -15,7 +15,8 @@ from earthsignature_assets.errors import (
     SupersededError,
 )
 
-_TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+# CANCELLED is what a call gets that reaches a server, or a proxy, in the moment in which it closes.
+_TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED)
 _NOT_IN_TIME = grpc.StatusCode.DEADLINE_EXCEEDED
 # gRPC's own refusal of a message above a limit, of either side: the same message is refused again.
 _TOO_LARGE = "larger than max"

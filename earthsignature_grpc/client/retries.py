@@ -12,8 +12,9 @@ from earthsignature_assets.errors import EarthSignatureError, ServiceUnavailable
 class RetryPolicy:
     """How patient a client is.
 
-    Only what the service says can pass is tried again (UNAVAILABLE, RESOURCE_EXHAUSTED), and only while nothing has
-    arrived: half a stream is never begun anew. The service's own `RetryInfo` comes before the doubling delays.
+    Only what can pass is tried again (UNAVAILABLE, RESOURCE_EXHAUSTED, and CANCELLED by a server that closes), and only
+    while nothing has arrived: half a stream is never begun anew. The service's own `RetryInfo` comes before the
+    doubling delays.
 
     Attributes:
         attempts: calls in all; 1 never tries again.

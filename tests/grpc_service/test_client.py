@@ -245,8 +245,9 @@ UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_E
 QUICK = {"retry": RetryPolicy(attempts=3, first_delay_s=0.01, longest_delay_s=1.0)}
 
 
-def test_what_passes_is_tried_again_when_the_service_says(ask) -> None:
-    faults = _Faults((EXHAUSTED, 0.3), (UNAVAILABLE, None))
+@pytest.mark.parametrize("passing", [UNAVAILABLE, grpc.StatusCode.CANCELLED])
+def test_what_passes_is_tried_again_when_the_service_says(ask, passing) -> None:
+    faults = _Faults((EXHAUSTED, 0.3), (passing, None))
     with faults.listening() as target:
         assert ask(target, "polygons_v2", client=QUICK) == [PolygonProduct(b"z")]
     first, second, third = (moment for moment, _ in faults.calls)

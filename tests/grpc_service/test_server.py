@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import grpc
 import pytest
@@ -48,6 +50,45 @@ def test_a_stream_under_way_is_finished_before_it_stops(start_server, facts, tmp
         assert len(list(stream)) == 3
         process.communicate(timeout=20)
         assert process.returncode == 0
+
+
+def test_under_load_every_call_is_finished_or_refused_whole(start_server, facts, tmp_path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(facts.root, store)
+    for product in facts.products.values():
+        (store / product.folder / "land_cover.tif").write_bytes(bytes(2 << 20))
+    options = [("grpc.max_receive_message_length", 1 << 30), ("grpc.use_local_subchannel_pool", 1)]
+    outcomes: list[tuple[grpc.StatusCode, int]] = []
+
+    def call_until_refused(address: str) -> None:
+        with grpc.insecure_channel(address, options=options) as channel:
+            code = grpc.StatusCode.OK
+            while code is grpc.StatusCode.OK:
+                stream, received = channel.unary_stream(f"{V1}/ListSegmentation")(b"", timeout=60), 0
+                with suppress(grpc.RpcError):
+                    for _ in stream:
+                        received += 1
+                code = stream.code()
+                outcomes.append((code, received))
+
+    log = tmp_path / "server.log"
+    with start_server(store, log=log) as (address, process), ThreadPoolExecutor(12) as threads:
+        clients = [threads.submit(call_until_refused, address) for _ in range(12)]
+        while len(outcomes) < 36:
+            assert not any(client.done() for client in clients), outcomes
+            time.sleep(0.01)
+        before = len(outcomes)
+        process.terminate()
+        for client in clients:
+            client.result(timeout=60)
+        assert process.wait(timeout=40) == 0
+    # Those that meet the closing itself are cancelled by gRPC. None is cut.
+    refused = {(grpc.StatusCode.UNAVAILABLE, 0), (grpc.StatusCode.CANCELLED, 0)}
+    assert set(outcomes) - refused == {(grpc.StatusCode.OK, 4)}
+    assert set(outcomes) & refused
+    assert len(outcomes) - before >= 12
+    finished = sum(code is grpc.StatusCode.OK for code, _ in outcomes)
+    assert log.read_text().count(f"{V1[1:]}/ListSegmentation OK 4 messages") == finished
 
 
 def _refused_within(address: str, seconds: float) -> bool:
