@@ -68,10 +68,8 @@ def _class_raster(options: Options, side: int = _TILE_SIDE) -> "npt.NDArray[np.u
 
 @contextmanager
 def _polygons(options: Options) -> Iterator[Callable[[], float]]:
-    import numpy as np
-    import shapely
-
     from earthsignature_assets.products.boundaries import assemble_rings, ring_coordinates, trace_arcs
+    from earthsignature_assets.products.polygon_layer import shapely_polygons
     from earthsignature_assets.products.regions import label_regions
 
     codes = _class_raster(options)
@@ -82,9 +80,7 @@ def _polygons(options: Options) -> Iterator[Callable[[], float]]:
         arcs = trace_arcs(regions.labels)
         rings = assemble_rings(arcs, len(regions.codes))
         vertices, ring_offsets = ring_coordinates(arcs.vertices, arcs.offsets, rings)
-        polygons = shapely.from_ragged_array(
-            shapely.GeometryType.POLYGON, vertices.astype(np.float64), (ring_offsets, rings.region_offsets)
-        )
+        polygons = shapely_polygons(vertices, ring_offsets, rings.region_offsets)
         seconds = time.perf_counter() - started
         assert len(polygons) >= _FEWEST_REGIONS, len(polygons)
         return seconds
@@ -132,10 +128,8 @@ def _gdal_polygonize(options: Options) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def _simplification(options: Options) -> Iterator[Callable[[], float]]:
-    import numpy as np
-    import shapely
-
     from earthsignature_assets.products.boundaries import assemble_rings, ring_coordinates, trace_arcs
+    from earthsignature_assets.products.polygon_layer import shapely_polygons
     from earthsignature_assets.products.regions import label_regions, sieve_regions
     from earthsignature_assets.products.simplification import simplify_arcs
 
@@ -147,9 +141,7 @@ def _simplification(options: Options) -> Iterator[Callable[[], float]]:
         started = time.perf_counter()
         vertices, offsets = simplify_arcs(arcs, regions.shape, 1.0)
         coordinates, ring_offsets = ring_coordinates(vertices, offsets, rings)
-        simplified = shapely.from_ragged_array(
-            shapely.GeometryType.POLYGON, coordinates.astype(np.float64), (ring_offsets, rings.region_offsets)
-        )
+        simplified = shapely_polygons(coordinates, ring_offsets, rings.region_offsets)
         seconds = time.perf_counter() - started
         assert len(simplified) == len(regions.codes)
         return seconds
@@ -158,20 +150,15 @@ def _simplification(options: Options) -> Iterator[Callable[[], float]]:
 
 
 def _traced_polygons(options: Options) -> "npt.NDArray[np.object_]":
-    import numpy as np
-    import shapely
-
     from earthsignature_assets.products.boundaries import assemble_rings, ring_coordinates, trace_arcs
+    from earthsignature_assets.products.polygon_layer import shapely_polygons
     from earthsignature_assets.products.regions import label_regions, sieve_regions
 
     regions = sieve_regions(label_regions(_class_raster(options, _PART_SIDE)), 25)
     arcs = trace_arcs(regions.labels)
     rings = assemble_rings(arcs, len(regions.codes))
     vertices, ring_offsets = ring_coordinates(arcs.vertices, arcs.offsets, rings)
-    polygons: npt.NDArray[np.object_] = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON, vertices.astype(np.float64), (ring_offsets, rings.region_offsets)
-    )
-    return polygons
+    return shapely_polygons(vertices, ring_offsets, rings.region_offsets)
 
 
 @contextmanager
