@@ -9,7 +9,8 @@ from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
 
-FIRST, SECOND = ModelVersion("corine-unet", 1), ModelVersion("corine-unet", 2)
+FIRST, NEW = ModelVersion("corine-unet", 1), ModelVersion("corine-unet", 9)
+SHIPPED = [str(model) for model in shipped_repository().versions()]
 
 
 def tick(instance: dg.DagsterInstance, home: Path) -> str:
@@ -39,21 +40,21 @@ def drop(home: Path, version: int, whole: bool = True) -> None:
 def test_a_version_that_is_dropped_into_the_repository_becomes_a_partition(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         tick(instance, tmp_path)
-        assert instance.get_dynamic_partitions("model_version") == [str(FIRST)]
-        drop(tmp_path, 2)
+        assert instance.get_dynamic_partitions("model_version") == SHIPPED
+        drop(tmp_path, NEW.version)
         assert tick(instance, tmp_path).startswith("1 added")
-        assert instance.get_dynamic_partitions("model_version") == [str(FIRST), str(SECOND)]
-        assert tick(instance, tmp_path).startswith("0 added, 0 removed, 2 active")
+        assert instance.get_dynamic_partitions("model_version") == [*SHIPPED, str(NEW)]
+        assert tick(instance, tmp_path).startswith(f"0 added, 0 removed, {len(SHIPPED) + 1} active")
 
 
 def test_a_version_that_is_still_being_copied_waits(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        drop(tmp_path, 2, whole=False)
+        drop(tmp_path, NEW.version, whole=False)
         tick(instance, tmp_path)
-        assert instance.get_dynamic_partitions("model_version") == [str(FIRST)]
-        drop(tmp_path, 2)
+        assert instance.get_dynamic_partitions("model_version") == SHIPPED
+        drop(tmp_path, NEW.version)
         tick(instance, tmp_path)
-        assert str(SECOND) in instance.get_dynamic_partitions("model_version")
+        assert str(NEW) in instance.get_dynamic_partitions("model_version")
 
 
 def test_a_retired_version_is_no_partition_and_does_not_come_back(tmp_path: Path) -> None:
@@ -63,14 +64,14 @@ def test_a_retired_version_is_no_partition_and_does_not_come_back(tmp_path: Path
         retired.retire(FIRST, "tests", "it rests")
         for _ in range(2):
             tick(instance, tmp_path)
-            assert instance.get_dynamic_partitions("model_version") == []
+            assert instance.get_dynamic_partitions("model_version") == SHIPPED[1:]
         retired.reinstate(FIRST)
         tick(instance, tmp_path)
-        assert instance.get_dynamic_partitions("model_version") == [str(FIRST)]
+        assert sorted(instance.get_dynamic_partitions("model_version")) == SHIPPED
 
 
 def test_a_key_that_is_no_model_version_goes(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("model_version", ["corine|unet-v1", "Model"])
-        assert tick(instance, tmp_path).startswith("1 added, 2 removed")
-        assert instance.get_dynamic_partitions("model_version") == [str(FIRST)]
+        assert tick(instance, tmp_path).startswith(f"{len(SHIPPED)} added, 2 removed")
+        assert instance.get_dynamic_partitions("model_version") == SHIPPED

@@ -14,7 +14,7 @@ from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.products.store import ProductStore
 
-FIRST, SECOND = ModelVersion("corine-unet", 1), ModelVersion("corine-unet", 2)
+FIRST, NEW = ModelVersion("corine-unet", 1), ModelVersion("corine-unet", 7)
 
 
 @pytest.fixture
@@ -25,11 +25,11 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     """A new version as training leaves it."""
-    folder = tmp_path / "trained" / "corine-unet" / "2"
+    folder = tmp_path / "trained" / "corine-unet" / str(NEW.version)
     shutil.copytree(shipped_repository().folder(FIRST), folder)
     shutil.copy(shipped_repository().root / "corine-unet" / "config.pbtxt", folder.parent)
     described = folder / "model.json"
-    described.write_text(described.read_text().replace('"version": 1', '"version": 2'))
+    described.write_text(described.read_text().replace('"version": 1', f'"version": {NEW.version}'))
     return folder
 
 
@@ -46,43 +46,43 @@ def keys(home: Path) -> list[str]:
 
 def test_a_version_is_registered_promoted_rolled_back_and_retired(home: Path, trained: Path) -> None:
     told = models(home, "register", str(trained)).output
-    assert "corine-unet-v2" in told
-    assert keys(home) == [str(SECOND)]
-    assert (home / "models" / "corine-unet" / "2" / "card.md").is_file()
+    assert str(NEW) in told
+    assert keys(home) == [str(NEW)]
+    assert (home / "models" / "corine-unet" / str(NEW.version) / "card.md").is_file()
     assert (home / "models" / "corine-unet" / "config.pbtxt").is_file()
     assert "corine-unet-v1" in models(home).output
     models(home, "register", str(trained))
-    assert keys(home) == [str(SECOND)]
+    assert keys(home) == [str(NEW)]
 
-    models(home, "promote", str(SECOND), "--who", "Ada", "--why", "better forests")
+    models(home, "promote", str(NEW), "--who", "Ada", "--why", "better forests")
     models(home, "promote", str(FIRST), "--who", "Bob", "--why", "worse water")
     with ProductStore(home / "store").open_catalogue(read_only=True) as catalogue:
         decisions = [(one.model, one.who, one.why) for one in catalogue.promotions()]
-    assert decisions == [(FIRST, "Bob", "worse water"), (SECOND, "Ada", "better forests")]
-    assert "by Ada: better forests" in models(home, "show", str(SECOND)).output
+    assert decisions == [(FIRST, "Bob", "worse water"), (NEW, "Ada", "better forests")]
+    assert "by Ada: better forests" in models(home, "show", str(NEW)).output
 
-    models(home, "retire", str(SECOND), "--who", "Bob", "--why", "worse water")
+    models(home, "retire", str(NEW), "--who", "Bob", "--why", "worse water")
     assert keys(home) == []
     assert "retired" in models(home, "list").output
-    assert "by Bob: worse water" in models(home, "show", str(SECOND)).output
-    models(home, "register", str(SECOND))
-    assert keys(home) == [str(SECOND)]
+    assert "by Bob: worse water" in models(home, "show", str(NEW)).output
+    models(home, "register", str(NEW))
+    assert keys(home) == [str(NEW)]
     assert "retired" not in models(home, "list").output
 
 
 def test_the_history_of_decisions_is_one_page_the_latest_first(home: Path, trained: Path) -> None:
     assert "0 decisions" in models(home, "history").output
     models(home, "register", str(trained))
-    models(home, "promote", str(SECOND), "--who", "Ada", "--why", "better [forests]")
+    models(home, "promote", str(NEW), "--who", "Ada", "--why", "better [forests]")
     models(home, "promote", str(FIRST), "--who", "Bob", "--why", "worse water")
-    models(home, "retire", str(SECOND), "--who", "Eve", "--why", "it rests")
+    models(home, "retire", str(NEW), "--who", "Eve", "--why", "it rests")
     told = models(home, "history").output
     rows = [re.split(r"\s*│\s*", line.strip("│ "))[1:] for line in told.splitlines() if line.startswith("│")]
     # Within one minute the order of a retirement and a promotion is that of their seconds.
     assert sorted(rows) == [
         ["promoted", str(FIRST), "Bob", "worse water"],
-        ["promoted", str(SECOND), "Ada", "better [forests]"],
-        ["retired", str(SECOND), "Eve", "it rests"],
+        ["promoted", str(NEW), "Ada", "better [forests]"],
+        ["retired", str(NEW), "Eve", "it rests"],
     ]
     assert [row[2] for row in rows if row[0] == "promoted"] == ["Bob", "Ada"]
     assert f"{FIRST} is served first" in told
@@ -128,7 +128,7 @@ def test_bad_input_is_named(home: Path, arguments: tuple[str, ...], message: str
 
 def test_a_repository_for_triton_is_laid_out(tmp_path: Path) -> None:
     told = models(tmp_path / "home", "triton", "--for", "python", "--to", str(tmp_path / "served")).output
-    assert "corine-unet-v1 in" in told
+    assert str(FIRST) in told
     assert f"tritonserver --model-repository={tmp_path / 'served'}" in told.replace("\n", "")
     assert (tmp_path / "served" / "corine-unet" / "1" / "model.py").is_file()
     assert "v99 is not in" in models(tmp_path / "home", "triton", "corine-unet-v99", "--to", "x", fails=True).output
@@ -160,9 +160,9 @@ def test_a_training_set_is_made_and_a_version_judged_by_it(home: Path, trained: 
     assert "corine-unet-v1 on mine" in judged
     assert (home / "evaluations" / str(FIRST) / "evaluation.png").is_file()
     models(home, "register", str(trained))
-    beside = models(home, "evaluate", str(SECOND), "--set", "mine", "--against", str(FIRST)).output
+    beside = models(home, "evaluate", str(NEW), "--set", "mine", "--against", str(FIRST)).output
     assert "Hold: not told apart from the current version" in beside, "it is the same network"
-    shown = models(home, "show", str(SECOND)).output
+    shown = models(home, "show", str(NEW)).output
     assert "hold: not told apart" in shown
     assert "no sample in the split" in models(home, "evaluate", str(FIRST), "--split", "validation", fails=True).output
     assert "corine-unet-v9" in models(home, "evaluate", "corine-unet-v9", fails=True).output
