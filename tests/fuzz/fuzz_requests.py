@@ -1,12 +1,13 @@
 """Requests that no client would send, by the million: `make fuzz` runs this with atheris, coverage-guided.
 
-    python tests/fuzz/fuzz_requests.py -max_total_time=60
+    python tests/fuzz/fuzz_requests.py -max_total_time=60 build/fuzz
 
 Whatever the bytes, the answer is a query, or a QueryError within the time that the service promises.
 """
 
 import sys
 import time
+from pathlib import Path
 
 import atheris
 
@@ -14,7 +15,13 @@ with atheris.instrument_imports(include=["earthsignature_grpc", "earthsignature_
     from earthsignature_assets.errors import QueryError
     from earthsignature_grpc import v1, v2
     from earthsignature_grpc.areas import parse_area
+    from earthsignature_grpc.wire import encode
 
+_AREAS = (
+    "POLYGON ((14 46, 15 46, 15 47, 14 47, 14 46), (14.2 46.2, 14.4 46.2, 14.4 46.4, 14.2 46.2))",
+    "MULTIPOLYGON (((14 46, 15 46, 15 47, 14 46)), ((-180 -90, 1e1 -9.5E0, 0 0, -180 -90)))",
+    "GEOMETRYCOLLECTION (POLYGON Z ((1 2 3, 4 5 6, 7 8 9, 1 2 3)), POLYGON EMPTY)",
+)
 _MOST_S = 0.5  # with instrumentation and other programs about; the tests hold the 50 ms
 
 
@@ -32,6 +39,19 @@ def test_one_input(content: bytes) -> None:
     assert time.thread_time() - started < _MOST_S
 
 
+def _sow(folder: Path) -> None:
+    """Whole requests and areas to begin from: chance alone hardly ever writes one."""
+    moment = {"seconds": 1_650_000_000, "nanos": 5}
+    for number, wkt in enumerate(_AREAS):
+        (folder / f"area-{number}").write_text(wkt)
+        for version, categories in (("v1", ["312", "Pastures"]), ("v2", [312, 231])):
+            fields = {"wkt": wkt, "start_date": moment, "end_date": moment, "categories": categories}
+            for method, more in (("ListSegmentation", {"product_ids": ["a"], "n_results": 7}), ("ListProductIds", {})):
+                content = encode(f"snapearth.api.{version}.{method}Request", **fields, **more)
+                (folder / f"{version}-{method}-{number}").write_bytes(content)
+
+
 if __name__ == "__main__":
+    _sow(Path(sys.argv[-1]))
     atheris.Setup(sys.argv, test_one_input)
     atheris.Fuzz()
