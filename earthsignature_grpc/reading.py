@@ -160,8 +160,8 @@ async def assembled(
     loop = asyncio.get_running_loop()
 
     def begin() -> tuple[Rendering, Iterator[Product], list[Product]]:
-        # Reading the request, the search and the first rows in one hop to a thread: each costs as much as a third
-        # of sending a message.
+        # Reading the request, the search and the first rows in one hop to a thread: on a busy machine each waits for
+        # its turn.
         query, rendering = to_request(request)
         found = reader.search(query)
         return rendering, found, list(islice(found, _PRODUCTS_AT_ONCE))
