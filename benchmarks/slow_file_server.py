@@ -34,8 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             with path.open("rb") as file:
-                file.seek(first)
-                self.wfile.write(file.read(last - first + 1))
+                self.connection.sendfile(file, first, last - first + 1)
 
     do_HEAD = do_GET  # noqa: N815 - the name that the base class calls
 

@@ -23,6 +23,7 @@ from earthsignature_assets.imagery.band_reader import REMEDY, BandReader, gdal_e
 from earthsignature_assets.imagery.radiometry import harmonise
 from earthsignature_assets.imagery.resampling import bilinear, source_window
 from earthsignature_assets.imagery.scene import Scene, SceneItem
+from earthsignature_assets.memory import share_heap_between_threads
 
 _BLOCKS_AHEAD = 2
 
@@ -75,6 +76,7 @@ def _connections(scene: Scene) -> int:
 @contextmanager
 def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
     """Threads that are waited for at the end; what they have not begun then is let go."""
+    share_heap_between_threads()
     pool = ThreadPoolExecutor(count, "band")
     try:
         yield pool

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
 _SERVER = """
 import http.server, json, pathlib, re, socket, sys, time
 folder, log = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[1]) / "log"
-state = {"token": 0}
+state = {"token": 0, "asked": 0}
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -31,6 +31,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with log.open("a") as out:
             out.write(json.dumps([path, query, dict(self.headers)]) + chr(10))
         if path.startswith("/token/"):
+            state["asked"] += 1
+            if state["asked"] <= int((folder / "busy").read_text()):
+                return self.answer(503, b"busy")
             state["token"] += 1
             minutes = int((folder / "minutes").read_text())
             expiry = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60 * minutes))
@@ -70,6 +73,7 @@ class Storage:
         self.folder = folder
         self.accept("latest")
         self.tokens_last(60)
+        self.refuse_tokens(0)
         self.values = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
         transform = rasterio.transform.from_origin(600000, 5000000, 10, 10)
         profile = {"driver": "GTiff", "width": 64, "height": 64, "count": 1, "dtype": "uint16", "crs": "EPSG:32634"}
@@ -85,6 +89,9 @@ class Storage:
 
     def tokens_last(self, minutes: int) -> None:
         (self.folder / "minutes").write_text(str(minutes))
+
+    def refuse_tokens(self, times: int) -> None:
+        (self.folder / "busy").write_text(str(times))
 
     def asked(self) -> list[tuple[str, str, dict[str, str]]]:
         return [tuple(json.loads(line)) for line in (self.folder / "log").read_text().splitlines()]
@@ -141,6 +148,15 @@ def test_a_token_that_the_storage_refuses_is_renewed_once(storage: Storage) -> N
         read(href, access)
     assert "sig=t" not in str(refusal.value)
     assert storage.tokens_given() == 3
+
+
+def test_a_token_service_that_is_busy_is_asked_again(storage: Storage) -> None:
+    storage.refuse_tokens(2)
+    assert np.array_equal(read(f"{storage.root}/container/B02.tif", signed(storage)), storage.values)
+    storage.refuse_tokens(1000)
+    SIGNER.forget(f"{storage.root}/container/B02.tif", TokenService(f"{storage.root}/token"))
+    with pytest.raises(ProviderUnavailableError, match="token service"):
+        read(f"{storage.root}/container/B02.tif", signed(storage))
 
 
 def test_a_token_service_that_is_away_is_worth_another_try() -> None:

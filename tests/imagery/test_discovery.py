@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from shapely.geometry import box
 
 from earthsignature_assets.errors import (
     CredentialError,
@@ -23,8 +25,11 @@ from earthsignature_assets.errors import (
 from earthsignature_assets.imagery import remote
 from earthsignature_assets.imagery.area import AreaOfInterest
 from earthsignature_assets.imagery.discovery import discover_day, discover_tile
-from earthsignature_assets.imagery.provider import Provider, SearchHeader
+from earthsignature_assets.imagery.duplicates import group_scenes
+from earthsignature_assets.imagery.provider import PROVIDERS, Provider, SearchHeader
+from earthsignature_assets.imagery.scene import scene_item
 from earthsignature_assets.keys import SceneKey
+from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, serve_stac, simulate_scene
 
 DAYS = [dt.date(2026, 5, 1), dt.date(2026, 5, 2)]
@@ -68,6 +73,22 @@ def test_a_date_without_items_says_so(api: str, c1: Provider) -> None:
 def test_an_unknown_tile_is_refused_before_any_request(c1: Provider) -> None:
     with pytest.raises(InvalidKeyError, match="99XYZ"):
         discover_tile(c1.at("http://127.0.0.1:9"), DAYS[0], "99XYZ")
+
+
+def test_real_items_of_a_day_are_found_and_told_apart(real_data: Path) -> None:
+    """Two tiles of one datatake, ten kilometres of which they share, and days of other orbits around them."""
+    paths = sorted((real_data / "stac_e84_33TWL_33TWM_202308").glob("*/S2*/S2*.json"))
+    paths += sorted((real_data / "stac_items_e84_v1_europe").glob("*.json"))
+    with serve_stac(paths) as root:
+        provider, day = PROVIDERS["earth-search-l2a"].at(root), dt.date(2023, 8, 15)
+        both = discover_day(provider, day, AreaOfInterest.of_wkt(box(15.7, 45.99, 15.72, 46.02).wkt))
+        assert [item["id"] for item in both] == ["S2A_33TWL_20230815_0_L2A", "S2A_33TWM_20230815_0_L2A"]
+        one = discover_day(provider, day, AreaOfInterest.of_tiles("33TWL"))
+        assert [item["id"] for item in one] == ["S2A_33TWL_20230815_0_L2A"]
+        assert discover_day(provider, dt.date(2023, 8, 14), AreaOfInterest.of_tiles("33TWL")) == []
+    scenes = group_scenes(scene_item(item, provider, S2_BANDS) for item in both)
+    assert [str(scene.key) for scene in scenes] == ["2023-08-15_R079_T33TWL", "2023-08-15_R079_T33TWM"]
+    assert len({scene.parts[0].datatake for scene in scenes}) == 1
 
 
 RESET, CUT, BUSY = -1, -2, 429
