@@ -49,6 +49,13 @@ def test_no_data_of_the_file_becomes_zero(tmp_path: Path) -> None:
     assert read(str(path)).tolist() == [[0, 0, 7]]
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_real_file_that_does_not_say_where_it_lies_is_named(real_data: Path) -> None:
+    (path,) = (real_data / "stac_e84_33TWL_33TWM_202308").glob("*/S2A_33TWM_20230815_0_L2A/B02.tif")
+    with pytest.raises(BandError, match=r"item item: band B05 .* no north-up grid in a known CRS; .*materialise"):
+        read(str(path))
+
+
 def test_a_server_that_comes_back_is_read_by_the_same_process(scene: Scene, tmp_path: Path) -> None:
     shutil.copy(scene.parts[0].bands["B05"].href, tmp_path / "B05.tif")
     with serve_files(tmp_path) as base_url:

@@ -1,4 +1,9 @@
+from pathlib import Path
+
+import cv2
 import numpy as np
+import pytest
+import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,3 +40,19 @@ def test_no_data_is_told_before_the_offset_is_added_and_both_once() -> None:
     assert np.array_equal(no_data, (dn[0] == 0) | (dn <= 1).all(axis=0))
     for found, numbers, offset in zip(stack, dn.astype(int), offsets, strict=True):
         assert np.array_equal(found, np.maximum(numbers + offset, 1))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_the_stray_ones_at_a_real_swaths_edge_are_no_data(real_data: Path) -> None:
+    folder = real_data / "stac_e84_33TWL_33TWM_202308" / "sentinel-2-l2a" / "S2A_33TWM_20230815_0_L2A"
+    layers = []
+    for band in ("B02", "B03", "B04", "B08"):
+        with rasterio.open(folder / f"{band}.tif") as dataset:
+            layers.append(dataset.read(1))
+    stack = np.stack(layers)
+    outside, stray = (stack == 0).all(axis=0), stack.max(axis=0) == 1
+    assert stray.sum() > 100
+    assert (cv2.dilate(outside.astype(np.uint8), np.ones((3, 3), np.uint8)) == 1)[stray].mean() > 0.9  # at the edge
+    no_data = no_data_of(stack, [0] * 4)  # the item says that the offset is applied
+    assert no_data[stray | outside].all()
+    assert no_data.mean() == pytest.approx(0.10863982, abs=0.002)  # what the item says
