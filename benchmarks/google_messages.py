@@ -1,0 +1,38 @@
+"""This very service with google-protobuf messages: each is filled from the product's files and serialised by protobuf.
+
+What a service of the same shape costs that knows nothing of ready messages; nothing is kept between calls.
+"""
+
+from earthsignature_assets.products.product import Asset, Product
+from earthsignature_grpc import v1
+from earthsignature_grpc.__main__ import main
+from earthsignature_grpc.areas import format_footprint
+from earthsignature_grpc.descriptors import wire_class
+from earthsignature_grpc.reading import ProductReader
+from earthsignature_grpc.selections import WHOLE_RASTER, RasterSelection
+
+
+def render_segmentation(reader: ProductReader, product: Product, selection: RasterSelection = WHOLE_RASTER) -> bytes:
+    """What `v1.render_segmentation` gives for a whole product, as a message of google protobuf."""
+    assert selection.is_whole
+    day = {"seconds": int(v1.acquisition_day(product).timestamp())}
+    message = wire_class("snapearth.api.v1.SegmentationResponse")(
+        wkt=format_footprint(product.footprint),
+        segmentation=reader.read(product, Asset.LAND_COVER),
+        cloud_mask=reader.read(product, Asset.CLOUD_MASK),
+        product_id=product.product_id,
+        quicklook=reader.url(product, Asset.THUMBNAIL),
+        product_type=product.product_type,
+        publication_date=day,
+        creation_date=day,
+        cloud_cover=product.cloud_cover_percent,
+        model=str(product.model),
+        item_url=reader.url(product, Asset.ITEM),
+    )
+    content: bytes = message.SerializeToString()
+    return content
+
+
+if __name__ == "__main__":
+    v1.render_segmentation = render_segmentation
+    main(prog_name="python -m benchmarks.google_messages")
