@@ -24,7 +24,13 @@ import rasterio
 from rich.console import Console
 
 from earthsignature_assets.keys import ModelVersion, SceneKey
-from earthsignature_assets.models.augmentation import AS_VERSION_1, STILL, as_typical_surface, under_one_deviation
+from earthsignature_assets.models.augmentation import (
+    AS_VERSION_1,
+    STILL,
+    Atmosphere,
+    as_typical_surface,
+    under_one_deviation,
+)
 from earthsignature_assets.models.block_counts import BlockCounts
 from earthsignature_assets.models.comparison import patch_counts, polygon_counts, summed, told
 from earthsignature_assets.models.graph import Graph
@@ -37,6 +43,9 @@ if TYPE_CHECKING:
     from earthsignature_assets.models.training import Plan, TrainingData
 
 _ATMOSPHERES = 12
+
+NARROWER = Atmosphere(path_radiance=0.125, offset=12.0, steady_noise=4.0, relative_noise=0.0075)
+"""Half the path radiance, offset and noise of version 1, and gains as wide."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +76,7 @@ VARIANTS: dict[str, Callable[[Lesson, Path], Lesson]] = {
     "all of it": lambda lesson, _: lesson,
     "as version 1": lambda lesson, _: _as_version_1(lesson),
     "without other atmospheres": lambda lesson, _: replace(lesson, recipe=replace(lesson.recipe, atmosphere=STILL)),
-    "with version 1's atmospheres": lambda lesson, _: replace(
-        lesson, recipe=replace(lesson.recipe, atmosphere=AS_VERSION_1)
-    ),
+    "with narrower atmospheres": lambda lesson, _: replace(lesson, recipe=replace(lesson.recipe, atmosphere=NARROWER)),
     "without the teacher's covers": lambda lesson, _: _without_covers(lesson),
     "without other seasons": lambda lesson, _: replace(lesson, recipe=replace(lesson.recipe, season=0.0)),
     "without what the teacher leaves open": lambda lesson, _: _without_supplement(lesson),

@@ -57,10 +57,10 @@ class Atmosphere:
 
     gain: float = 0.14
     band_gain: float = 0.06
-    path_radiance: float = 0.125
-    offset: float = 12.0
-    steady_noise: float = 4.0
-    relative_noise: float = 0.0075
+    path_radiance: float = 0.25
+    offset: float = 25.0
+    steady_noise: float = 8.0
+    relative_noise: float = 0.015
 
 
 AS_VERSION_1 = Atmosphere(0.14, 0.06, 0.25, 25.0, 8.0, 0.015)
