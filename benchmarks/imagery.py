@@ -118,7 +118,10 @@ def _read_through(scene: "Scene") -> float:
     from earthsignature_assets.models.repository import S2_BANDS
 
     started = time.perf_counter()
-    pixels = sum(block.no_data.size for block in read_blocks(scene, S2_BANDS, PATCH_SIZE, 4 * PATCH_SIZE))
+    pixels = 0
+    for block in read_blocks(scene, S2_BANDS, PATCH_SIZE, 4 * PATCH_SIZE):
+        pixels += block.no_data.size
+        del block  # as where patches are made: else it stays until the next one is there
     assert pixels == scene.grid.width * scene.grid.height
     return time.perf_counter() - started
 
@@ -161,7 +164,8 @@ def _far_scene(options: Options, connections: int) -> "Iterator[Scene]":
         bands = {band: BandFile(f"{root}/{Path(file.href).name}", file.offset_dn) for band, file in part.bands.items()}
         yield Scene((replace(part, bands=bands, access=Access(connections=connections)),))
     finally:
-        server.kill()  # and not waited for: what it held is no part of the reader's peak
+        server.kill()
+        server.wait()
 
 
 def _tile_classification(options: Options) -> "npt.NDArray[np.uint8]":

@@ -13,6 +13,7 @@ from earthsignature_assets.imagery.resampling import nearest
 from earthsignature_assets.imagery.scene import Scene
 from earthsignature_assets.imagery.scene_mask import read_scene_mask
 from earthsignature_assets.imagery.scene_reader import read_blocks
+from earthsignature_assets.memory import return_free_memory
 
 Progress = Callable[[int, int], None]
 
@@ -72,6 +73,7 @@ def write_patches(
             if progress and window.columns.stop == grid.width:
                 progress(window.rows.stop, grid.height)
             del block  # else it stays until the next one is there
+    return_free_memory()
     return PatchSummary(
         valid_pixels=valid,
         pixels=grid.width * grid.height,

@@ -25,7 +25,7 @@ from earthsignature_assets.imagery.resampling import bilinear, source_window
 from earthsignature_assets.imagery.scene import Scene, SceneItem
 from earthsignature_assets.memory import share_heap_between_threads
 
-_BLOCKS_AHEAD = 2
+_BLOCKS_AHEAD = 1
 
 
 @dataclass(frozen=True)
