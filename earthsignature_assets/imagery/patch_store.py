@@ -38,12 +38,14 @@ class PatchStore:
         """Open a store.
 
         Raises:
-            BandError: there is no complete store at that path.
+            BandError: there is no complete store at that path, or one of an earlier layout.
         """
         if not (path / "zarr.json").is_file():
             raise BandError(f"there are no patches at {path}: materialise `patches` for this scene")
         self.path = path
         self._group = zarr.open_group(path, mode="r", use_consolidated=True)
+        if "overview/reflectance" not in self._group:
+            raise BandError(f"the patches at {path} have an earlier layout: materialise `patches` for this scene again")
         self._reflectance = self._array("reflectance")
         self._no_data = self._array("no_data")
         self._unreliable = self._array("unreliable")

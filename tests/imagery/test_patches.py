@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -215,6 +216,17 @@ def test_a_damaged_band_is_named_and_leaves_nothing(scene: Scene, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir() if "zarr" in path.name] == []
     with pytest.raises(BandError, match="materialise `patches`"):
         PatchStore(tmp_path / "patches.zarr")
+
+
+def test_a_store_of_an_earlier_layout_is_named_with_the_remedy(store: PatchStore) -> None:
+    description = json.loads((store.path / "zarr.json").read_text())
+    members = description["consolidated_metadata"]["metadata"]
+    description["consolidated_metadata"]["metadata"] = {
+        name: facts for name, facts in members.items() if not name.startswith("overview")
+    }
+    (store.path / "zarr.json").write_text(json.dumps(description))
+    with pytest.raises(BandError, match="earlier layout: materialise `patches`"):
+        PatchStore(store.path)
 
 
 def test_a_server_that_is_gone_is_worth_another_try(scene: Scene, tmp_path: Path) -> None:
