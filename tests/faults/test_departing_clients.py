@@ -242,7 +242,7 @@ def _within(seconds: float, holds: Callable[[], bool]) -> bool:
 
 @pytest.mark.parametrize(("method", "request_"), STREAMS)
 def test_deadlines_that_pass_within_a_stream(store, tmp_path, method, request_) -> None:
-    calls, timeout_s, log = 4, 3.0, tmp_path / "server.log"
+    calls, timeout_s, log = 4, 2.0, tmp_path / "server.log"
     ended, resident_mb = f"{method[1:]} CANCELLED", list[float]()
     with _server_process(store.root, log, "--calls", str(calls), "--cache-mib", "0") as (address, process_id):
         channels = [grpc.insecure_channel(address, options=CLIENT) for _ in range(calls + 1)]
@@ -255,7 +255,7 @@ def test_deadlines_that_pass_within_a_stream(store, tmp_path, method, request_) 
             return call.code() is grpc.StatusCode.OK
 
         try:
-            for number in (1, 2):
+            for number in (1, 2, 3):
                 # Nobody reads: the server waits with what it has made.
                 streams = [channel.unary_stream(method)(request_, timeout=timeout_s) for channel in channels[:-1]]
                 time.sleep(timeout_s)
@@ -269,8 +269,8 @@ def test_deadlines_that_pass_within_a_stream(store, tmp_path, method, request_) 
                 assert _within(10, lambda: not _open_files(process_id, store.root))
                 resident_mb.append(_resident_mb(process_id))
             assert "Traceback" not in log.read_text()
-            # Freed memory may stay with the allocator in pieces: what four calls held does not add up.
-            assert resident_mb[1] < resident_mb[0] + 2 * LARGE / (1 << 20), resident_mb
+            # Freed memory may stay with the allocator, some of it or all: what four calls held does not add up.
+            assert resident_mb[2] < max(resident_mb[:2]) + 2 * LARGE / (1 << 20), resident_mb
         finally:
             for channel in channels:
                 channel.close()

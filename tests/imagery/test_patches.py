@@ -229,6 +229,7 @@ def test_a_store_of_an_earlier_layout_is_named_with_the_remedy(store: PatchStore
         PatchStore(store.path)
 
 
+@pytest.mark.usefixtures("no_pauses")
 def test_a_server_that_is_gone_is_worth_another_try(scene: Scene, tmp_path: Path) -> None:
     gone = BandFile("http://127.0.0.1:9/B03.tif", -1000)
     item = dataclasses.replace(scene.parts[0], bands={**scene.parts[0].bands, "B03": gone})
