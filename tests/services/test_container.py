@@ -78,8 +78,12 @@ class Container:
                 assert time.monotonic() < until, told.stderr + log.read_text()[-3000:]
             yield
         finally:
+            # As an engine stops it: it may take its time, and is killed in the end.
             process.terminate()
-            process.wait(60)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(60)
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture
