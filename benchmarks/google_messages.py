@@ -7,30 +7,21 @@ from earthsignature_assets.products.product import Asset, Product
 from earthsignature_grpc import v1
 from earthsignature_grpc.__main__ import main
 from earthsignature_grpc.areas import format_footprint
-from earthsignature_grpc.descriptors import wire_class
 from earthsignature_grpc.reading import ProductReader
 from earthsignature_grpc.selections import WHOLE_RASTER, RasterSelection
+from earthsignature_grpc.wire import encode
 
 
 def render_segmentation(reader: ProductReader, product: Product, selection: RasterSelection = WHOLE_RASTER) -> bytes:
     """What `v1.render_segmentation` gives for a whole product, as a message of google protobuf."""
     assert selection.is_whole
-    day = {"seconds": int(v1.acquisition_day(product).timestamp())}
-    message = wire_class("snapearth.api.v1.SegmentationResponse")(
+    return encode(
+        v1.SEGMENTATION_RESPONSE,
         wkt=format_footprint(product.footprint),
         segmentation=reader.read(product, Asset.LAND_COVER),
         cloud_mask=reader.read(product, Asset.CLOUD_MASK),
-        product_id=product.product_id,
-        quicklook=reader.url(product, Asset.THUMBNAIL),
-        product_type=product.product_type,
-        publication_date=day,
-        creation_date=day,
-        cloud_cover=product.cloud_cover_percent,
-        model=str(product.model),
-        item_url=reader.url(product, Asset.ITEM),
+        **v1.segmentation_facts(reader, product),
     )
-    content: bytes = message.SerializeToString()
-    return content
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from earthsignature_grpc.reading import ProductReader, Rendering
 from earthsignature_grpc.selections import WHOLE_RASTER, RasterSelection, raster_selection
 from earthsignature_grpc.wire import decode_request, encode, length_delimited
 
-_SEGMENTATION_RESPONSE = "snapearth.api.v1.SegmentationResponse"
+SEGMENTATION_RESPONSE = "snapearth.api.v1.SegmentationResponse"
 _PRODUCT_ID = "snapearth.api.v1.ProductId"
 _SEGMENTATION_FIELD = 2
 _CLOUD_MASK_FIELD = 3
@@ -58,20 +58,9 @@ def product_ids_query(content: bytes) -> ProductQuery:
 
 def render_segmentation(reader: ProductReader, product: Product, selection: RasterSelection = WHOLE_RASTER) -> bytes:
     """A `SegmentationResponse`: the stored rasters byte for byte, or the part that is wanted; around them the facts."""
-    day = _timestamp(acquisition_day(product))
     # Two heads, so that fields stand in the order of their numbers, as every encoder writes them.
-    before = encode(_SEGMENTATION_RESPONSE, wkt=format_footprint(product.footprint))
-    after = encode(
-        _SEGMENTATION_RESPONSE,
-        product_id=product.product_id,
-        quicklook=reader.url(product, Asset.THUMBNAIL),
-        product_type=product.product_type,
-        publication_date=day,
-        creation_date=day,
-        cloud_cover=product.cloud_cover_percent,
-        model=str(product.model),
-        item_url=reader.url(product, Asset.ITEM),
-    )
+    before = encode(SEGMENTATION_RESPONSE, wkt=format_footprint(product.footprint))
+    after = encode(SEGMENTATION_RESPONSE, **segmentation_facts(reader, product))
     land_cover = reader.read(product, Asset.LAND_COVER)
     cloud_mask = reader.read(product, Asset.CLOUD_MASK) if selection.cloud_mask else b""
     if not selection.is_whole:
@@ -84,6 +73,21 @@ def render_segmentation(reader: ProductReader, product: Product, selection: Rast
     if cloud_mask:
         parts += length_delimited(_CLOUD_MASK_FIELD, cloud_mask)
     return b"".join((*parts, after))
+
+
+def segmentation_facts(reader: ProductReader, product: Product) -> dict[str, object]:
+    """What a `SegmentationResponse` says behind its rasters, by field name."""
+    day = _timestamp(acquisition_day(product))
+    return {
+        "product_id": product.product_id,
+        "quicklook": reader.url(product, Asset.THUMBNAIL),
+        "product_type": product.product_type,
+        "publication_date": day,
+        "creation_date": day,
+        "cloud_cover": product.cloud_cover_percent,
+        "model": str(product.model),
+        "item_url": reader.url(product, Asset.ITEM),
+    }
 
 
 def render_product_ids(_: ProductReader, products: Sequence[Product]) -> list[bytes]:
