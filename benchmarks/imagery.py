@@ -114,12 +114,12 @@ def _read(options: Options) -> Iterator[Callable[[], float]]:
 
 def _read_through(scene: "Scene") -> float:
     from earthsignature_assets.imagery.patch_store import PATCH_SIZE
-    from earthsignature_assets.imagery.scene_reader import read_blocks
+    from earthsignature_assets.imagery.scene_reader import block_columns, read_blocks
     from earthsignature_assets.models.repository import S2_BANDS
 
     started = time.perf_counter()
     pixels = 0
-    for block in read_blocks(scene, S2_BANDS, PATCH_SIZE, 4 * PATCH_SIZE):
+    for block in read_blocks(scene, S2_BANDS, PATCH_SIZE, block_columns(scene, PATCH_SIZE)):
         pixels += block.no_data.size
         del block  # as where patches are made: else it stays until the next one is there
     assert pixels == scene.grid.width * scene.grid.height

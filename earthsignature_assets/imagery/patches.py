@@ -12,13 +12,10 @@ from earthsignature_assets.imagery.patch_store import PATCH_SIZE, create_patch_s
 from earthsignature_assets.imagery.resampling import nearest
 from earthsignature_assets.imagery.scene import Scene
 from earthsignature_assets.imagery.scene_mask import read_scene_mask
-from earthsignature_assets.imagery.scene_reader import read_blocks
+from earthsignature_assets.imagery.scene_reader import block_columns, read_blocks
 from earthsignature_assets.memory import return_free_memory
 
 Progress = Callable[[int, int], None]
-
-_BLOCK_COLUMNS = 2048
-"""What is read at once is a row of patches high and about this wide: as wide as a block of a 20 m file usually is."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def write_patches(
     mask, mask_grid = read_scene_mask(scene, masks)
     valid = patches_with_data = 0
     with create_patch_store(path, grid, bands, patch_size, scene=str(scene.key), product_id=scene.product_id) as writer:
-        for block in read_blocks(scene, bands, patch_size, patch_size * max(1, _BLOCK_COLUMNS // patch_size)):
+        for block in read_blocks(scene, bands, patch_size, block_columns(scene, patch_size)):
             window = block.window
             states = nearest(mask.states, mask_grid, grid, window)
             no_data = block.no_data | (states == NO_DATA)
@@ -73,6 +70,7 @@ def write_patches(
             if progress and window.columns.stop == grid.width:
                 progress(window.rows.stop, grid.height)
             del block  # else it stays until the next one is there
+            return_free_memory()  # in a process of many scenes it comes to 100 MB between the blocks of the cache
     return_free_memory()
     return PatchSummary(
         valid_pixels=valid,

@@ -110,6 +110,11 @@ class Scene:
         return _LEVELS[self.parts[0].product_type]
 
     @property
+    def is_remote(self) -> bool:
+        """Whether a server has to be asked for a band."""
+        return any("://" in file.href for part in self.parts for file in part.bands.values())
+
+    @property
     def grid(self) -> PixelGrid:
         """The scene's 10 m grid."""
         return self.parts[0].grid

@@ -26,6 +26,8 @@ from earthsignature_assets.imagery.scene import Scene, SceneItem
 from earthsignature_assets.memory import share_heap_between_threads
 
 _BLOCKS_AHEAD = 1
+_BLOCK_COLUMNS, _BLOCK_COLUMNS_FROM_AFAR = 1024, 2048
+"""Pixels of a window: about one block of a file, and two of them where each request to a server takes its time."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ class SceneBlock:
     window: PixelWindow
     reflectance: npt.NDArray[np.uint16]
     no_data: npt.NDArray[np.bool_]
+
+
+def block_columns(scene: Scene, patch_size: int) -> int:
+    """How wide a window of a scene is read at once: whole patches, in pixels of 10 m."""
+    columns = _BLOCK_COLUMNS_FROM_AFAR if scene.is_remote else _BLOCK_COLUMNS
+    return patch_size * max(1, columns // patch_size)
 
 
 def read_blocks(scene: Scene, bands: Sequence[str], rows_each: int, columns_each: int) -> Iterator[SceneBlock]:
@@ -68,9 +76,8 @@ def read_blocks(scene: Scene, bands: Sequence[str], rows_each: int, columns_each
 
 def _connections(scene: Scene) -> int:
     """How many bands are read at once: as many as the provider allows, of local files as many as can be decoded."""
-    remote = any("://" in file.href for part in scene.parts for file in part.bands.values())
     allowed = scene.parts[0].access.connections
-    return allowed if remote else min(allowed, os.cpu_count() or 1)
+    return allowed if scene.is_remote else min(allowed, os.cpu_count() or 1)
 
 
 @contextmanager

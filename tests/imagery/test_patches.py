@@ -14,7 +14,7 @@ from shapely.geometry import Polygon
 
 from earthsignature_assets.errors import BandError, ItemError, ProviderUnavailableError
 from earthsignature_assets.grid import PixelGrid
-from earthsignature_assets.imagery import patches
+from earthsignature_assets.imagery import scene_reader
 from earthsignature_assets.imagery.patch_store import PatchStore
 from earthsignature_assets.imagery.patches import write_patches
 from earthsignature_assets.imagery.provider import PROVIDERS
@@ -122,7 +122,7 @@ def test_the_patch_size_changes_no_pixel(scene: Scene, store: PatchStore, tmp_pa
 def test_the_width_of_what_is_read_at_once_changes_no_pixel(
     scene: Scene, store: PatchStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    monkeypatch.setattr(patches, "_BLOCK_COLUMNS", columns)
+    monkeypatch.setattr(scene_reader, "_BLOCK_COLUMNS", columns)
     done = []
     write_patches(scene, S2_BANDS, tmp_path / "other.zarr", 128, progress=lambda *rows: done.append(rows))
     other = PatchStore(tmp_path / "other.zarr")
