@@ -102,7 +102,7 @@ class Plan:
     """
 
     recipe: Recipe = field(default_factory=Recipe)
-    fold_epochs: int = 50
+    fold_epochs: int = 80
     folds: int = 4
     architecture: Architecture = field(default_factory=lambda: Architecture(classes=len(CLASSES), covers=len(COVERS)))
 
