@@ -27,7 +27,9 @@ from earthsignature_grpc.wire import encode
 
 PRODUCT_ID = "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516"
 PRODUCTS = 5
-LARGE = 24 << 20  # more than all buffers between a server and a client that does not read
+LARGE = 36 << 20
+"""More than all buffers between a server and a client that does not read, and than the blocks that the server lets its
+allocator keep: what stays resident after a call is what the call left behind."""
 IDS = "/snapearth.api.v1.DatabaseProductService/ListProductIds"
 WATCH = "/earthsignature.v3.LandCoverService/WatchProducts"
 STREAMS = [
@@ -243,7 +245,7 @@ def _within(seconds: float, holds: Callable[[], bool]) -> bool:
 @pytest.mark.parametrize(("method", "request_"), STREAMS)
 def test_deadlines_that_pass_within_a_stream(store, tmp_path, method, request_) -> None:
     calls, timeout_s, log = 4, 2.0, tmp_path / "server.log"
-    ended, resident_mb = f"{method[1:]} CANCELLED", list[float]()
+    ended, resident_mb = f"{method[1:]} ", list[float]()
     with _server_process(store.root, log, "--calls", str(calls), "--cache-mib", "0") as (address, process_id):
         channels = [grpc.insecure_channel(address, options=CLIENT) for _ in range(calls + 1)]
 
@@ -269,8 +271,9 @@ def test_deadlines_that_pass_within_a_stream(store, tmp_path, method, request_) 
                 assert _within(10, lambda: not _open_files(process_id, store.root))
                 resident_mb.append(_resident_mb(process_id))
             assert "Traceback" not in log.read_text()
-            # Freed memory may stay with the allocator, some of it or all: what four calls held does not add up.
-            assert resident_mb[2] < max(resident_mb[:2]) + 2 * LARGE / (1 << 20), resident_mb
+            # On quick machines the network takes a whole stream that nobody reads: such a call is done, and no fault.
+            assert f"{ended}CANCELLED" in log.read_text()
+            assert resident_mb[-1] < resident_mb[0] + LARGE / 2 / (1 << 20), resident_mb
         finally:
             for channel in channels:
                 channel.close()
