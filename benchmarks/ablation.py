@@ -1,18 +1,19 @@
 """What each part of the recipe of corine-unet adds: the folds trained once a variant, on the same places and seeds.
 
-    python -m benchmarks.ablation train --data DIR --to ablation.json [--variant NAME …]
-    python -m benchmarks.ablation compare --data DIR --ablation ablation.json --repository DIR --to comparison.json
+    python -m benchmarks.ablation train --data DIR --to ablation.json [--variant NAME …] [--seed N]
+    python -m benchmarks.ablation compare --data DIR --ablation ablation.json … --repository DIR --to comparison.json
 
-Every variant is judged on patches of regions that its training did not see, and on all polygons of the Hațeg scene, of
-which no variant sees anything: another region, season and level than all it has learnt from; with `--polygons` it sees
-the training polygons, as a version does, and is judged by the others. Both as they are and under other atmospheres. The
-first command needs PyTorch: run it in the environment of scripts/install_training.
+Every variant is judged on patches of regions and on polygons of the Hațeg scene that its training did not see; with
+`--no-polygons` on all polygons, of which it sees nothing: another region, season and level than all it has learnt from.
+Both as they are and under other atmospheres. The first command needs PyTorch: run it in the environment of
+scripts/install_training.
 """
 
 import datetime as dt
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -28,64 +29,74 @@ from earthsignature_assets.models.augmentation import (
     AS_VERSION_1,
     STILL,
     Atmosphere,
-    as_typical_surface,
     under_one_deviation,
 )
 from earthsignature_assets.models.block_counts import BlockCounts
 from earthsignature_assets.models.comparison import patch_counts, polygon_counts, summed, told
 from earthsignature_assets.models.graph import Graph
-from earthsignature_assets.models.ground_truth import CLASS_CODES, Sample, read_eurosat, read_hateg, split_polygons
+from earthsignature_assets.models.ground_truth import Sample, read_eurosat, read_hateg, split_polygons
 from earthsignature_assets.models.repository import S2_BANDS, ModelRepository, shipped_repository
 from earthsignature_assets.simulator import SceneRecipe, simulate_scene
 
 if TYPE_CHECKING:
-    from earthsignature_assets.models.optimisation import Recipe
-    from earthsignature_assets.models.training import Plan, TrainingData
+    from earthsignature_assets.models.cross_validation import Plan, TrainingData
 
 _ATMOSPHERES = 12
 
-NARROWER = Atmosphere(path_radiance=0.125, offset=12.0, steady_noise=4.0, relative_noise=0.0075)
+NARROWER = Atmosphere(path_radiance=0.125, offset=12.0, steady_noise=4.0, relative_noise=0.0075, uncorrected=0.0)
 """Half the path radiance, offset and noise of version 1, and gains as wide."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one variant trains on, and how: the patches as taught, further samples, the recipe."""
+    """What one variant trains on, and how: patches and polygons as taught, and the plan."""
 
-    taught: list[Sample]
-    further: list[Sample]
-    recipe: "Recipe"
+    samples: list[Sample]
+    plan: "Plan"
 
 
 def _without_covers(lesson: Lesson) -> Lesson:
-    taught, further = ([replace(one, covers=None) for one in part] for part in (lesson.taught, lesson.further))
-    return replace(lesson, taught=taught, further=further)
+    return replace(lesson, samples=[replace(sample, covers=None) for sample in lesson.samples])
 
 
 def _without_supplement(lesson: Lesson) -> Lesson:
-    taught, further = ([replace(one, weak=None) for one in part] for part in (lesson.taught, lesson.further))
-    return replace(lesson, taught=taught, further=further)
+    return replace(lesson, samples=[replace(sample, weak=None) for sample in lesson.samples])
+
+
+def _with_recipe(lesson: Lesson, **changes: Any) -> Lesson:
+    return replace(lesson, plan=replace(lesson.plan, recipe=replace(lesson.plan.recipe, **changes)))
+
+
+def _without_teachers(lesson: Lesson) -> Lesson:
+    return replace(lesson, plan=replace(lesson.plan, teachers=0))
 
 
 def _as_version_1(lesson: Lesson) -> Lesson:
-    recipe = replace(lesson.recipe, season=0.0, averaging=0.0, atmosphere=AS_VERSION_1)
-    return replace(_without_covers(_without_supplement(lesson)), recipe=recipe)
+    lesson = _without_teachers(_without_covers(_without_supplement(lesson)))
+    return _with_recipe(lesson, season=0.0, averaging=0.0, atmosphere=AS_VERSION_1)
+
+
+def _without_labels_refined(lesson: Lesson, data: Path) -> Lesson:
+    raw = {patch.name: patch for patch in read_eurosat(data / "eurosat_ms_geotorchai")}
+    return replace(lesson, samples=[raw.get(sample.name, sample) for sample in lesson.samples])
 
 
 VARIANTS: dict[str, Callable[[Lesson, Path], Lesson]] = {
     "all of it": lambda lesson, _: lesson,
     "as version 1": lambda lesson, _: _as_version_1(lesson),
-    "without other atmospheres": lambda lesson, _: replace(lesson, recipe=replace(lesson.recipe, atmosphere=STILL)),
-    "with narrower atmospheres": lambda lesson, _: replace(lesson, recipe=replace(lesson.recipe, atmosphere=NARROWER)),
+    "without distillation": lambda lesson, _: _without_teachers(lesson),
+    "without other atmospheres": lambda lesson, _: _with_recipe(lesson, atmosphere=STILL),
+    "with narrower atmospheres": lambda lesson, _: _with_recipe(lesson, atmosphere=NARROWER),
     "without the teacher's covers": lambda lesson, _: _without_covers(lesson),
-    "without other seasons": lambda lesson, _: replace(lesson, recipe=replace(lesson.recipe, season=0.0)),
+    "without other seasons": lambda lesson, _: _with_recipe(lesson, season=0.0),
     "without what the teacher leaves open": lambda lesson, _: _without_supplement(lesson),
-    "with simulated scenes": lambda lesson, _: replace(lesson, further=simulated_samples()),
-    "EuroSAT labels alone, no teacher": lambda lesson, data: replace(
-        lesson, taught=read_eurosat(data / "eurosat_ms_geotorchai")
-    ),
+    "with simulated scenes": lambda lesson, _: replace(lesson, samples=[*lesson.samples, *simulated_samples()]),
+    "EuroSAT labels alone, no teacher": _without_labels_refined,
 }
 """What is left out of the recipe, or added to it. Level-1C patches lose path radiance in all of them."""
+
+_MARGINS = {"as version 1": 24}
+"""Pixels shown around a polygon where they are not those of `Plan`."""
 
 
 @click.group()
@@ -98,66 +109,93 @@ def main() -> None:
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The JSON file to write.")
 @click.option("--variant", "chosen", type=click.Choice(list(VARIANTS)), multiple=True, help="By default all of them.")
 @click.option("--epochs", type=click.IntRange(1), default=20, help="Epochs of every training.")
-@click.option("--folds", type=click.IntRange(2), default=2, help="Folds over EuroSAT.")
-@click.option("--polygons/--no-polygons", default=False, help="Train on the training polygons of Hațeg too.")
-def train_variants(data: Path, to: Path, chosen: Sequence[str], epochs: int, folds: int, polygons: bool) -> None:
+@click.option("--folds", type=click.IntRange(2), default=2, help="Folds over EuroSAT and the polygons of Hațeg.")
+@click.option("--polygons/--no-polygons", default=False, help="Train on polygons of Hațeg too.")
+@click.option("--seed", type=int, help="Another seed than the recipe's.")
+@click.option("--processes", type=click.IntRange(1), default=2, help="Trainings at once.")
+def train_variants(
+    data: Path,
+    to: Path,
+    chosen: Sequence[str],
+    epochs: int,
+    folds: int,
+    polygons: bool,
+    seed: int | None,
+    processes: int,
+) -> None:
     """Train the folds once a variant, and write the figures of each; variants that the file has are kept."""
+    from earthsignature_assets.models.cross_validation import Plan, TrainingData
     from earthsignature_assets.models.optimisation import Recipe
-    from earthsignature_assets.models.training import Plan, TrainingData, progress_bars
+    from earthsignature_assets.models.training import progress_bars
 
     known = TrainingData.read(data)
+    recipe = Recipe() if seed is None else Recipe(seed=seed)
     found: dict[str, Any] = json.loads(to.read_text(encoding="utf-8")) if to.exists() else {}
     with progress_bars(Console()) as progress:
         for name in chosen or VARIANTS:
-            seen = list(known.polygons) if polygons else []
-            lesson = VARIANTS[name](Lesson(list(known.patches), seen, Recipe()), data)
-            numbers = known.held_out if polygons else range(1, len(known.scene.labels) + 1)
-            found[name] = run_variant(known, lesson, Plan(lesson.recipe, epochs, folds), numbers, progress)
+            if name in found:
+                continue
+            margin = _MARGINS.get(name, Plan.margin)
+            plan = Plan(recipe, fold_epochs=epochs, folds=folds, margin=margin, processes=processes)
+            found[name] = run_variant(known, data, VARIANTS[name], plan, polygons, progress)
             to.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def run_variant(
-    known: "TrainingData", lesson: Lesson, plan: "Plan", numbers: Sequence[int], progress: Any
+    known: "TrainingData",
+    data: Path,
+    variant: Callable[[Lesson, Path], Lesson],
+    plan: "Plan",
+    polygons: bool,
+    progress: Any,
 ) -> dict[str, Any]:
-    """Cross-validate a variant, and judge the networks of all folds by these polygons of Hațeg and the fold's patches.
+    """Cross-validate a variant, and judge the networks of all folds by what they have not seen.
 
     Returns:
         The figures, with the counts of patches and polygons as they are (`answers`, `polygons`), and summed over other
         atmospheres (`shifted_patches`, `shifted_polygons`).
     """
-    from earthsignature_assets.models.optimisation import predict_any
-    from earthsignature_assets.models.training import cross_validate, patch_answer
+    from earthsignature_assets.models.cross_validation import (
+        answers_of_folds,
+        folds_of,
+        judge_folds,
+        patch_answer,
+        polygon_counts_of_folds,
+    )
+    from earthsignature_assets.models.training_pool import train_distilled
 
-    table = np.array([0, *CLASS_CODES], np.uint16)
-    seen: list[BlockCounts] = []
-    shifted: list[BlockCounts] = []
-    answers: list[dict[str, Any]] = [{} for _ in range(_ATMOSPHERES)]
-
-    def judge(network: Any, kept_out: Sequence[Sample]) -> None:
-        image = known.scene.reflectance
-        seen.append(polygon_counts(known.scene, numbers, table[predict_any(network, image)]))
-        for seed in range(_ATMOSPHERES):
-            other = table[predict_any(network, under_one_deviation(image, seed))]
-            shifted.append(polygon_counts(known.scene, numbers, other))
-            for patch in kept_out:
-                told = table[predict_any(network, under_one_deviation(as_typical_surface(patch), seed))]
-                answers[seed][patch.name] = patch_answer(patch, told)
-
-    eurosat, _ = cross_validate(known.patches, lesson.further, plan, progress, judge=judge, taught=lesson.taught)
-    polygons = summed(seen)
+    plan = variant(Lesson([], plan), data).plan
+    folds = folds_of(known, plan, polygons=polygons)
+    trainings = [
+        replace(fold.training, samples=variant(Lesson(list(fold.training.samples), plan), data).samples)
+        for fold in folds
+    ]
+    trained = train_distilled(trainings, plan.teachers, plan.processes, progress)
+    networks = [one.network for one in trained]
+    patches, _ = judge_folds(known, folds, networks, plan)
+    counts = polygon_counts_of_folds(known.scene, folds, networks)
+    views = [partial(under_one_deviation, seed=seed) for seed in range(_ATMOSPHERES)]
+    shifted = [
+        patch_counts({patch.name: patch_answer(patch, told) for patch, told in answers_of_folds(folds, networks, view)})
+        for view in views
+    ]
     return {
         "epochs": plan.fold_epochs,
         "folds": plan.folds,
-        "answers": eurosat["answers"],
-        "patch_accuracy": eurosat["patches"]["overall_accuracy"],
-        "patch_mean_f1": eurosat["patches"]["mean_f1"],
-        "pixel_accuracy": eurosat["pixels"]["overall_accuracy"],
-        "polygons": _to_json(polygons),
-        "shifted_patches": _to_json(summed([patch_counts(answer) for answer in answers])),
-        "shifted_polygons": _to_json(summed(shifted)),
-        "polygon_pixel_accuracy": polygons.total.overall_accuracy,
-        "polygon_mean_f1": polygons.total.mean_f1,
-        "recall": {name: figures["recall"] for name, figures in polygons.total.per_class().items()},
+        "teachers": plan.teachers,
+        "seed": plan.recipe.seed,
+        "answers": patches["answers"],
+        "patch_accuracy": patches["patches"]["overall_accuracy"],
+        "patch_mean_f1": patches["patches"]["mean_f1"],
+        "pixel_accuracy": patches["pixels"]["overall_accuracy"],
+        "polygons": _to_json(counts),
+        "shifted_patches": _to_json(summed(shifted)),
+        "shifted_polygons": _to_json(
+            summed([polygon_counts_of_folds(known.scene, folds, networks, view) for view in views])
+        ),
+        "polygon_pixel_accuracy": counts.total.overall_accuracy,
+        "polygon_mean_f1": counts.total.mean_f1,
+        "recall": {name: figures["recall"] for name, figures in counts.total.per_class().items()},
     }
 
 
@@ -198,15 +236,22 @@ def simulated_samples(side: int = 128) -> list[Sample]:
 
 @main.command("compare")
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
-@click.option("--ablation", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
+@click.option(
+    "--ablation",
+    "ablations",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    multiple=True,
+    help="What `train` wrote with --polygons; several seeds are added up.",
+)
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @click.option("--repository", type=click.Path(file_okay=False, path_type=Path), required=True, help="Of the candidate.")
 @click.option("--candidate", default="corine-unet-v2", show_default=True)
 @click.option("--current", default="corine-unet-v1", show_default=True)
-def compare(data: Path, ablation: Path, to: Path, repository: Path, candidate: str, current: str) -> None:
-    """Compare two versions on the polygons held out from both, and two recipes on folds and unseen polygons."""
+def compare(data: Path, ablations: Sequence[Path], to: Path, repository: Path, candidate: str, current: str) -> None:
+    """Compare two versions on the polygons held out from both, and two recipes on the folds' patches and polygons."""
     models = ModelRepository(repository, shipped_repository().root)
-    found = json.loads(ablation.read_text(encoding="utf-8"))
+    found = [json.loads(ablation.read_text(encoding="utf-8")) for ablation in ablations]
     scene = read_hateg(data / "s2_hateg_34TFR_20181016")
     _, held_out = split_polygons(scene.labels)
     pairs: dict[str, list[list[BlockCounts]]] = {"as it is": [], "other atmospheres": []}
@@ -221,18 +266,22 @@ def compare(data: Path, ablation: Path, to: Path, repository: Path, candidate: s
 
         pairs["as it is"].append([judged(scene.reflectance)])
         pairs["other atmospheres"].append([judged(image) for image in images])
-    one, other = found["all of it"], found["as version 1"]
+    recipes = ("all of it", "as version 1")
+    answers = (summed([patch_counts(part[name]["answers"]) for part in found]) for name in recipes)
     comparison = {
         "candidate": candidate,
         "current": current,
         "held_out_polygons": told(*(summed(side) for side in pairs["as it is"])),
         "held_out_polygons_under_other_atmospheres": told(*(summed(side) for side in pairs["other atmospheres"])),
-        "recipes_on_held_out_patches": told(patch_counts(one["answers"]), patch_counts(other["answers"])),
+        "recipes_on_patches": told(*answers),
         **{
-            f"recipes_on_{part}": told(_from_json(one[part]), _from_json(other[part]))
-            for part in ("polygons", "shifted_patches", "shifted_polygons")
+            f"recipes_on_{figure}": told(
+                *(summed([_from_json(part[name][figure]) for part in found]) for name in recipes)
+            )
+            for figure in ("polygons", "shifted_patches", "shifted_polygons")
         },
-        "recipes_at": {name: found[name]["epochs"] for name in ("all of it", "as version 1")},
+        "recipes_at": {name: found[0][name]["epochs"] for name in recipes},
+        "seeds": [part[recipes[0]]["seed"] for part in found],
     }
     to.write_text(json.dumps(comparison, indent=1) + "\n", encoding="utf-8")
     Console().print_json(data=comparison)

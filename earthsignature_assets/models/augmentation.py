@@ -1,13 +1,13 @@
 """Training tiles: mosaics of samples with borders of natural shape, under a random atmosphere.
 
 Most samples are level-1C, operation is level-2A. Each level-1C sample loses a random share of the path radiance
-that its own darkest pixels allow; then every tile, of either level, gets random gains and offsets per band, wide
-enough that both levels lie inside what the network has seen. Random numbers come from one generator alone.
+that its own darkest pixels allow, some hardly any; then every tile, of either level, gets random gains and offsets per
+band, wide enough that both levels lie inside what the network has seen. Random numbers come from one generator alone.
 """
 
 from collections.abc import Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import cv2
@@ -52,7 +52,8 @@ class Atmosphere:
 
     `gain` and `band_gain` are of the logarithm of a factor, on all bands together and on each alone; `path_radiance`
     is in units of `PATH_RADIANCE`; `offset` of each band in reflectance × 10000. `steady_noise` (× 10000) and
-    `relative_noise` are of each pixel.
+    `relative_noise` are of each pixel. `uncorrected` is the share of samples that keep 40 to 100 % of their path
+    radiance, so that an image is told the same at either level.
     """
 
     gain: float = 0.14
@@ -61,12 +62,13 @@ class Atmosphere:
     offset: float = 25.0
     steady_noise: float = 8.0
     relative_noise: float = 0.015
+    uncorrected: float = 0.25
 
 
-AS_VERSION_1 = Atmosphere(0.14, 0.06, 0.25, 25.0, 8.0, 0.015)
+AS_VERSION_1 = Atmosphere(0.14, 0.06, 0.25, 25.0, 8.0, 0.015, 0.0)
 """What version 1 was trained with, and how wide the other atmospheres are that every version is judged under."""
 
-STILL = Atmosphere(0, 0, 0, 0, 0, 0)
+STILL = Atmosphere(0, 0, 0, 0, 0, 0, 0)
 """No variation at all: what the ablation trains without."""
 
 
@@ -78,8 +80,8 @@ class Tile:
     else 0. `allowed` (side, side) uint64 is the set of classes that a pixel may be, as `allowed_classes` gives it.
     `weights`, (side, side) float32, make up for a region's void pixels, up to `_HIGHEST_WEIGHT` times: a polygon of a
     hundred pixels says as much about its class as a patch that is labelled all over. Pixels that the teacher alone
-    has labelled weigh `WEAK_WEIGHT`. `covers`, (covers, side, side) float32, are the teacher's probabilities, 0 where
-    it says nothing.
+    has labelled weigh `WEAK_WEIGHT`. `covers`, (covers, side, side) float32, and `soft_labels`, (classes, side, side)
+    float32, are the probabilities that teachers tell, 0 where they say nothing.
     """
 
     reflectance: Reflectance
@@ -87,6 +89,7 @@ class Tile:
     allowed: Sets
     weights: Weights
     covers: Weights
+    soft_labels: Weights
 
 
 class TileMaker:
@@ -122,6 +125,8 @@ class TileMaker:
         self._season = season
         self._classes = classes
         self._covers = covers
+        soft = any(sample.soft_labels is not None for sample in samples)
+        self._taught = covers + (len(classes) if soft else 0)
         # By class, then by source, so that neither source drowns the other within a class.
         self._by_class: dict[int, dict[str, list[Sample]]] = {}
         for sample in samples:
@@ -146,52 +151,68 @@ class TileMaker:
         codes = np.zeros((self._side, self._side), np.uint16)
         allowed = np.zeros((self._side, self._side), np.uint64)
         weights = np.zeros((self._side, self._side), np.float32)
-        covers = np.zeros((self._covers, self._side, self._side), np.float32)
+        taught = np.zeros((self._taught, self._side, self._side), np.float32)
         for region in range(int(regions.max()) + 1):
             inside = regions == region
             texture, labels, sets, probable = self._texture()
-            reflectance[:, inside] = texture[:, inside]
-            codes[inside] = labels[inside]
-            allowed[inside] = sets[inside]
-            covers[:, inside] = probable[:, inside]
-            labelled = max(1, int(np.count_nonzero(codes[inside] != VOID)))
-            weight = min(_HIGHEST_WEIGHT, int(np.count_nonzero(inside)) / labelled)
-            weights[inside] = np.where(codes[inside] != VOID, weight, WEAK_WEIGHT)
+            for whole, part in ((reflectance, texture), (codes, labels), (allowed, sets), (taught, probable)):
+                np.copyto(whole, part, where=inside)
+            known = inside & (codes != VOID)
+            labelled = max(1, int(np.count_nonzero(known)))
+            weights[inside] = WEAK_WEIGHT
+            weights[known] = min(_HIGHEST_WEIGHT, int(np.count_nonzero(inside)) / labelled)
         observed = reflectance.max(axis=0) > 0
         reflectance = np.maximum(under_another_atmosphere(reflectance, generator, self._atmosphere), 1)
         if generator.random() < _SWATH_EDGE_SHARE:
             observed &= ~self._beyond_swath()
         reflectance[:, ~observed] = 0
-        codes[~observed], allowed[~observed], covers[:, ~observed] = VOID, 0, 0
-        return Tile(reflectance, codes, allowed, weights, covers)
+        codes[~observed], allowed[~observed], taught[:, ~observed] = VOID, 0, 0
+        return Tile(reflectance, codes, allowed, weights, taught[: self._covers], taught[self._covers :])
 
     def _texture(self) -> tuple[Reflectance, Codes, Sets, Weights]:
-        """Reflectance, codes, allowed classes and covers of a tile of one sample, turned, cropped or mirrored."""
+        """Reflectance, codes, allowed classes, covers above soft labels: one sample cropped, turned or mirrored."""
         generator = self._generator
         code = int(generator.choice(sorted(self._by_class)))
         sources = self._by_class[code]
         choices = sources[str(generator.choice(sorted(sources)))]
-        sample = choices[int(generator.integers(len(choices)))]
-        reflectance = as_surface(sample, generator)
+        sample = self._cropped(choices[int(generator.integers(len(choices)))], code)
+        reflectance = as_surface(sample, generator, self._atmosphere.uncorrected)
         if self._season and generator.random() < self._season:
             reflectance = in_another_season(reflectance, generator)
         labels = np.stack([sample.codes, allowed_classes(sample, self._classes)])
-        covers = np.zeros((self._covers, *sample.codes.shape), np.float32)
+        taught = np.zeros((self._taught, *sample.codes.shape), np.float32)
         if self._covers and sample.covers is not None:
-            covers = sample.covers
+            taught[: self._covers] = sample.covers
+        if sample.soft_labels is not None:
+            taught[self._covers :] = sample.soft_labels
         turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
-        reflectance, labels, covers = (np.rot90(part, turns, (1, 2)) for part in (reflectance, labels, covers))
+        reflectance, labels, taught = (np.rot90(part, turns, (1, 2)) for part in (reflectance, labels, taught))
         if mirrored:
-            reflectance, labels, covers = (part[:, :, ::-1] for part in (reflectance, labels, covers))
-        codes, allowed = labels[0].astype(np.uint16), labels[1]
-        rows, columns = np.nonzero(codes == code)
-        pixel = int(generator.integers(len(rows)))
-        down, across = (
-            _positions(self._side, length, int(centre), generator)
-            for length, centre in zip(codes.shape, (rows[pixel], columns[pixel]), strict=True)
+            reflectance, labels, taught = (part[:, :, ::-1] for part in (reflectance, labels, taught))
+        for axis, length in enumerate(labels.shape[1:], 1):
+            if length < self._side:
+                pixels = _unfolded(self._side, length, generator)
+                reflectance, labels, taught = (part.take(pixels, axis) for part in (reflectance, labels, taught))
+        return reflectance, labels[0].astype(np.uint16), labels[1], taught
+
+    def _cropped(self, sample: Sample, code: int) -> Sample:
+        """The part of a sample, no longer than a tile, around one of the pixels of a code."""
+        if max(sample.codes.shape) <= self._side:
+            return sample
+        rows, columns = np.nonzero(sample.codes == code)
+        pixel = int(self._generator.integers(len(rows)))
+        window = tuple(
+            _crop(self._side, length, int(centre), self._generator)
+            for length, centre in zip(sample.codes.shape, (rows[pixel], columns[pixel]), strict=True)
         )
-        place = down[:, None], across
-        return reflectance[:, *place], codes[place], allowed[place], covers[:, *place]
+        return replace(
+            sample,
+            reflectance=sample.reflectance[:, *window],
+            codes=sample.codes[window],
+            weak=None if sample.weak is None else sample.weak[window],
+            covers=None if sample.covers is None else sample.covers[:, *window],
+            soft_labels=None if sample.soft_labels is None else sample.soft_labels[:, *window],
+        )
 
     def _regions(self, count: int) -> npt.NDArray[np.int64]:
         """Regions 0…count-1 of natural shape: Voronoi cells whose borders are bent by smooth noise."""
@@ -214,12 +235,13 @@ class TileMaker:
         return beyond
 
 
-def as_surface(sample: Sample, generator: np.random.Generator) -> Reflectance:
+def as_surface(sample: Sample, generator: np.random.Generator, uncorrected: float = 0.0) -> Reflectance:
     """Return a sample as rough surface reflectance × 10000, (10, height, width) float32, at least 1 where observed.
 
-    A level-1C sample loses between 60 and 130 % of `PATH_RADIANCE`, each band an own share, never more than its
-    darkest pixels hold, and is divided by a random transmittance. A level-2A sample goes the same way half of the
-    time, after a typical atmosphere was put on it, so that no trace of the correction tells the levels apart.
+    A level-1C sample loses between 60 and 130 % of `PATH_RADIANCE`, or 0 to 60 % in a share `uncorrected` of all
+    draws, each band an own share, never more than its darkest pixels hold, and is divided by a random transmittance.
+    A level-2A sample goes the same way half of the time, after a typical atmosphere was put on it, so that no trace of
+    the correction tells the levels apart.
     """
     reflectance = sample.reflectance.astype(np.float32)
     if sample.level == "L2A":
@@ -228,7 +250,8 @@ def as_surface(sample: Sample, generator: np.random.Generator) -> Reflectance:
         through = reflectance * np.linspace(0.85, 0.97, len(PATH_RADIANCE))[:, None, None]
         reflectance = np.where(reflectance > 0, through + PATH_RADIANCE[:, None, None], 0).astype(np.float32)
     observed = reflectance.max(axis=0) > 0
-    haze = PATH_RADIANCE * generator.uniform(0.6, 1.3) * generator.uniform(0.9, 1.1, len(PATH_RADIANCE))
+    least, most = (0.0, 0.6) if uncorrected and generator.random() < uncorrected else (0.6, 1.3)
+    haze = PATH_RADIANCE * generator.uniform(least, most) * generator.uniform(0.9, 1.1, len(PATH_RADIANCE))
     darkest = np.percentile(reflectance[:, observed], 0.5, axis=1)
     haze = np.minimum(haze, 0.9 * darkest).astype(np.float32)
     # Transmittance rises from about 0.8 in the blue to about 0.95 in the short-wave infrared.
@@ -307,11 +330,16 @@ def in_another_season(reflectance: Reflectance, generator: np.random.Generator) 
     return turned
 
 
-def _positions(side: int, length: int, centre: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Which of `length` pixels fill `side`: a crop that holds `centre`, or all of them mirrored at their ends."""
-    if length >= side:
-        first = int(np.clip(centre - generator.integers(side // 4, side * 3 // 4), 0, length - side))
-        return np.arange(first, first + side)
+def _crop(side: int, length: int, centre: int, generator: np.random.Generator) -> slice:
+    """Which of `length` pixels make up `side` and hold `centre`; all of them where they are fewer."""
+    if length <= side:
+        return slice(0, length)
+    first = int(np.clip(centre - generator.integers(side // 4, side * 3 // 4), 0, length - side))
+    return slice(first, first + side)
+
+
+def _unfolded(side: int, length: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Which of fewer than `side` pixels fill `side`: all of them, mirrored at their ends."""
     unfolded = np.arange(side) + int(generator.integers(2 * length))
     folded = unfolded % (2 * length)
     return np.where(folded < length, folded, 2 * length - 1 - folded)

@@ -102,6 +102,6 @@ def _fingerprint(plan: object, samples: Sequence[Sample]) -> str:
     digest = hashlib.sha256(repr(plan).encode())
     for sample in samples:
         digest.update(repr((sample.name, sample.level, sorted(sample.also.items()))).encode())
-        for array in (sample.reflectance, sample.codes, sample.weak, sample.covers):
+        for array in (sample.reflectance, sample.codes, sample.weak, sample.covers, sample.soft_labels):
             digest.update(b"" if array is None else array.tobytes())
     return digest.hexdigest()

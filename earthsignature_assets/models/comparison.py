@@ -47,9 +47,9 @@ def polygon_counts(scene: LabelledScene, numbers: Sequence[int], predicted: npt.
 
 
 def summed(parts: Sequence[BlockCounts]) -> BlockCounts:
-    """Counts of the same blocks added up: of several networks, or of one scene under several atmospheres."""
-    first = parts[0]
-    return BlockCounts(first.names, first.blocks, np.sum([part.counts for part in parts], axis=0))
+    """Counts added up block by block: of several networks or folds, or of one scene under several atmospheres."""
+    names, blocks = parts[0].names, tuple(dict.fromkeys(block for part in parts for block in part.blocks))
+    return BlockCounts(names, blocks, np.sum([part.aligned(names, blocks).counts for part in parts], axis=0))
 
 
 def told(candidate: BlockCounts, current: BlockCounts) -> dict[str, Any]:

@@ -81,6 +81,7 @@ class Sample:
     `weak`, (height, width) uint64, is the set of classes that a void pixel may be by a teacher's word, as
     `allowed_classes` writes it, 0 where it says nothing; it takes part in the loss and in no figure. `covers`,
     (covers, height, width) float32, is how probable the teacher holds each cover, for a side task of the network.
+    `soft_labels`, (classes, height, width) float32, is how probable other networks hold each class (`distillation`).
     """
 
     name: str
@@ -94,6 +95,7 @@ class Sample:
     also: Mapping[int, int] = field(default_factory=dict)
     weak: npt.NDArray[np.uint64] | None = None
     covers: npt.NDArray[np.float32] | None = None
+    soft_labels: npt.NDArray[np.float32] | None = None
 
     def with_codes(self, codes: npt.NDArray[np.uint16]) -> "Sample":
         """The same image with other labels."""
@@ -232,6 +234,21 @@ def split_polygons(labels: Sequence[str], seed: int = 0) -> tuple[tuple[int, ...
     return training, tuple(sorted(held_out))
 
 
+def polygon_folds(labels: Sequence[str], folds: int, seed: int = 0) -> tuple[int, ...]:
+    """Return the fold, 0…folds-1, of polygon 1…N at position 0…N-1: every label dealt out in turn.
+
+    Deterministic for one seed, whatever the process.
+    """
+    generator = np.random.default_rng(seed)
+    order: list[int] = []
+    for label in sorted(set(labels)):
+        members = [position for position, other in enumerate(labels) if other == label]
+        order.extend(int(position) for position in generator.permutation(members))
+    # One hand after another, so that folds are as even in all as in each label.
+    fold_of = {position: dealt % folds for dealt, position in enumerate(order)}
+    return tuple(fold_of[position] for position in range(len(labels)))
+
+
 def spatial_folds(samples: Sequence[Sample], folds: int, apart_km: float = 50.0) -> list[int]:
     """Return the fold, 0…folds-1, of every sample, so that near samples share a fold.
 
@@ -273,11 +290,13 @@ def _lonlat(crs: Any, x: float, y: float) -> tuple[float, float]:
     return longitudes[0], latitudes[0]
 
 
-def polygon_samples(scene: LabelledScene, training: Sequence[int], margin: int = 24) -> list[Sample]:
+def polygon_samples(
+    scene: LabelledScene, training: Sequence[int], margin: int = 24, covers: npt.NDArray[np.float32] | None = None
+) -> list[Sample]:
     """Cut one sample around every training polygon, `margin` pixels wider than the polygon.
 
     Labels are those of the training polygons alone, and the pixels of all others are blanked to no data: training
-    sees nothing of the polygons that are held out.
+    sees nothing of the polygons that are held out. `covers` are a teacher's on the scene, (covers, height, width).
     """
     others = [number for number in range(1, len(scene.labels) + 1) if number not in set(training)]
     reflectance, codes = scene.without(others), scene.codes(training)
@@ -301,6 +320,7 @@ def polygon_samples(scene: LabelledScene, training: Sequence[int], margin: int =
                 longitude=scene.longitude,
                 latitude=scene.latitude,
                 also=HATEG_ALSO,
+                covers=None if covers is None else covers[:, *window],
             )
         )
     return samples

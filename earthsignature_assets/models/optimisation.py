@@ -29,7 +29,7 @@ from earthsignature_assets.models.network import LOG_SCALE, Architecture, UNet, 
 _STATISTICS_STEP = 1 << 31
 """The step number of the tiles that scale the input: none that a run reaches."""
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Recipe:
         atmosphere: how far gains, offsets and path radiance vary.
         season: the share of samples that are shown in another season.
         teaching: what the teacher's covers weigh in the loss, where the architecture has them.
+        distilling: what soft labels weigh in the loss, where samples have them.
         patience: epochs without a better validation accuracy after which training stops; 0 never stops.
         threads: what PyTorch may use; another number gives other bits.
         device: `cpu` or `cuda`.
@@ -55,7 +56,7 @@ class Recipe:
             float32.
     """
 
-    epochs: int = 70
+    epochs: int = 64
     seed: int = 20181016
     side: int = 96
     batch: int = 16
@@ -66,6 +67,7 @@ class Recipe:
     atmosphere: Atmosphere = field(default_factory=Atmosphere)
     season: float = 0.5
     teaching: float = 1.0
+    distilling: float = 1.0
     patience: int = 0
     threads: int = 1
     device: str = "cpu"
@@ -149,7 +151,7 @@ def _step(
     network: UNet, batch: Batch, optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, title: str
 ) -> float:
     """One step of gradient descent; its loss."""
-    images, allowed, weights, covers = (part.to(recipe.device) for part in batch)
+    images, allowed, weights, covers, soft_labels = (part.to(recipe.device) for part in batch)
     torch.manual_seed(hash((recipe.seed, step)))
     network.train()
     optimiser.zero_grad(set_to_none=True)
@@ -160,6 +162,8 @@ def _step(
     loss = masked_loss(logits.float(), allowed, weights, recipe.smoothing)
     if told is not None:
         loss = loss + recipe.teaching * taught_loss(told.float(), covers)
+    if soft_labels.shape[1]:
+        loss = loss + recipe.distilling * taught_loss(logits.float(), soft_labels)
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimiser.step()
@@ -210,15 +214,15 @@ def masked_loss(
     return (costs * effective).sum() / effective.sum().clamp(min=1)
 
 
-def taught_loss(logits: torch.Tensor, covers: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of the covers that the network tells and the teacher's probabilities.
+def taught_loss(logits: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of what the network tells and a teacher's probabilities.
 
     Args:
-        logits: (n, covers, height, width).
-        covers: the same shape; a pixel of which the teacher says nothing holds zeros, and costs nothing.
+        logits: (n, covers or classes, height, width).
+        taught: the same shape; a pixel of which the teacher says nothing holds zeros, and costs nothing.
     """
-    costs = -(torch.log_softmax(logits, dim=1) * covers).sum()
-    return costs / covers.sum().clamp(min=1)
+    costs = -(torch.log_softmax(logits, dim=1) * taught).sum()
+    return costs / taught.sum().clamp(min=1)
 
 
 def _generator(recipe: Recipe, step: int) -> np.random.Generator:
@@ -226,14 +230,14 @@ def _generator(recipe: Recipe, step: int) -> np.random.Generator:
 
 
 def _batch(maker: TileMaker, recipe: Recipe, classes: int, step: int) -> Batch:
-    """Return reflectance (batch, 10, side, side) float32, allowed classes bool, weights as in `masked_loss`, covers."""
+    """Return reflectance (batch, 10, side, side) float32, allowed classes, weights, covers and soft labels of tiles."""
     maker = maker.drawing_from(_generator(recipe, step))
     tiles = [maker.tile() for _ in range(recipe.batch)]
     sets = np.stack([tile.allowed for tile in tiles])
     allowed = np.stack([(sets >> index) & 1 for index in range(classes)], axis=1).astype(bool)
-    images, weights = np.stack([tile.reflectance for tile in tiles]), np.stack([tile.weights for tile in tiles])
-    covers = np.stack([tile.covers for tile in tiles])
-    return torch.from_numpy(images), torch.from_numpy(allowed), torch.from_numpy(weights), torch.from_numpy(covers)
+    parts = [(tile.reflectance, tile.weights, tile.covers, tile.soft_labels) for tile in tiles]
+    images, weights, covers, soft_labels = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
+    return images, torch.from_numpy(allowed), weights, covers, soft_labels
 
 
 def _statistics(maker: TileMaker, tiles: int = 64) -> tuple[list[float], list[float]]:

@@ -2,109 +2,45 @@
 
     python -m earthsignature_assets.models.training --data DIR --repository DIR --version 2
 
-Needs PyTorch (the extra `train`). Fixed seeds: two runs on one machine with as many threads give one model. A run that
-was killed goes on from its checkpoints when it is started again, and ends with the same weights.
+Needs PyTorch (the extra `train`). Fixed seeds: two runs on one machine give one model, whatever number of trainings
+runs at once. A run that was killed goes on from its checkpoints when it is started again, and ends with the same
+weights.
 """
 
 import json
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any
 
 import click
-import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.augmentation import as_typical_surface, as_typical_top, surface_range
-from earthsignature_assets.models.confusion import majority
-from earthsignature_assets.models.evaluation import judge_patches
+from earthsignature_assets.models.cross_validation import Fold, Plan, TrainingData, folds_of, judge_folds
 from earthsignature_assets.models.export import export
-from earthsignature_assets.models.ground_truth import (
-    CLASSES,
-    EUROSAT_CODES,
-    VOID,
-    LabelledScene,
-    Sample,
-    polygon_samples,
-    read_eurosat,
-    read_hateg,
-    spatial_folds,
-    split_polygons,
-)
-from earthsignature_assets.models.input_range import InputRange
-from earthsignature_assets.models.learning_curve import LearningCurve, draw_curves
+from earthsignature_assets.models.ground_truth import CLASSES
+from earthsignature_assets.models.learning_curve import draw_curves
 from earthsignature_assets.models.measurement import describe_version
-from earthsignature_assets.models.network import Architecture, UNet
-from earthsignature_assets.models.optimisation import Recipe, predict_any, train
+from earthsignature_assets.models.network import Architecture
+from earthsignature_assets.models.optimisation import Recipe
 from earthsignature_assets.models.repository import ModelRepository
-from earthsignature_assets.models.teacher import COVERS, DynamicWorld, refine, supplement
+from earthsignature_assets.models.teacher import COVERS
+from earthsignature_assets.models.training_pool import Training, train_distilled
 
-_APART_KM = 50.0
 _NOTES = (
     "Half of the samples are shown in another season: green plants more, or less, turned. A pixel without a code of "
     "its own may be any class that Dynamic World's cover leaves open, at half the weight: in patches and around the "
     "training polygons (there with typical path radiance put on). In training the network also tells how probable "
     "Dynamic World holds each of its nine covers at each pixel, seen through every random atmosphere; the graph that "
-    "ships leaves these answers out. The network is the average of its weights over the last steps. Seconds are "
-    "processor seconds over threads: what idle cores would take."
+    "ships leaves these answers out. Beside the labels it learns the mean of {teachers} networks that were trained as "
+    "it is but for the seed: what they hold each pixel for, at either level and under six other atmospheres. The "
+    "network is the average of its weights over the last steps. Seconds are processor seconds over threads, with those "
+    "of its teachers."
 )
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """What a version is trained and judged on: patches, training polygons, and the scene with those held out."""
-
-    patches: tuple[Sample, ...]
-    polygons: tuple[Sample, ...]
-    scene: LabelledScene
-    held_out: tuple[int, ...]
-
-    @classmethod
-    def read(cls, data: Path, threads: int = 2) -> Self:
-        """Read the data folder; the teacher refines the patches' labels, and tells the covers of patches and polygons.
-
-        Raises:
-            GroundTruthError: a part cannot be read.
-            ModelError: the teacher is missing.
-        """
-        teacher = DynamicWorld(data / "dynamicworld" / "dynamicworld_forward_opset18.onnx", threads)
-        patches = []
-        for patch in read_eurosat(data / "eurosat_ms_geotorchai"):
-            covers = teacher.covers(patch.reflectance)
-            patches.append(replace(supplement(refine(patch, covers), covers), covers=covers))
-        scene = read_hateg(data / "s2_hateg_34TFR_20181016")
-        training, held_out = split_polygons(scene.labels)
-        polygons = []
-        for polygon in polygon_samples(scene, training):
-            # What lies around a polygon is unlabelled; held-out polygons are blank in it.
-            covers = teacher.covers(as_typical_top(polygon.reflectance))
-            polygons.append(replace(supplement(polygon, covers), covers=covers))
-        return cls(tuple(patches), tuple(polygons), scene, held_out)
-
-    def reflectance_range(self) -> InputRange:
-        """The range of the training samples' reflectance, level-1C with typical path radiance taken off."""
-        return surface_range((*self.patches, *self.polygons))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What `train_version` does: the final training, and the shorter ones that cross-validate it.
-
-    With patience in the recipe, the final training keeps the first fold out as its validation region.
-    """
-
-    recipe: Recipe = field(default_factory=Recipe)
-    fold_epochs: int = 80
-    folds: int = 4
-    architecture: Architecture = field(default_factory=lambda: Architecture(classes=len(CLASSES), covers=len(COVERS)))
 
 
 def train_version(
@@ -122,111 +58,54 @@ def train_version(
         ModelError: the exported graph does not say what the network says.
     """
     checkpoints = repository / ".training" / str(model)
-    eurosat, curves = cross_validate(data.patches, data.polygons, plan, progress, checkpoints)
-    start = time.process_time()
-    patches, validation = list(data.patches), list[Sample]()
-    if plan.recipe.patience:
-        fold_of = spatial_folds(patches, plan.folds, _APART_KM)
-        validation = [patch for patch, fold in zip(patches, fold_of, strict=True) if fold == 0]
-        patches = [patch for patch, fold in zip(patches, fold_of, strict=True) if fold != 0]
-    network, curve = train(
-        [*patches, *data.polygons],
-        plan.recipe,
-        plan.architecture,
-        progress,
-        str(model),
-        validation=validation,
-        checkpoint=checkpoints / "final.pt",
-    )
+    folds = folds_of(data, plan, checkpoints)
+    final = _final_training(data, plan, folds, str(model), checkpoints)
+    trainings = [final, *(fold.training for fold in folds)]  # the longest first, so that none is waited for at the end
+    trained, *of_folds = train_distilled(trainings, plan.teachers, plan.processes, progress)
+    patches, polygons = judge_folds(data, folds, [one.network for one in of_folds], plan)
     figures: dict[str, Any] = {
         "model": str(model),
         "training": {
-            "samples": len(patches) + len(data.polygons),
-            "epochs": len(curve.losses),
+            "samples": len(final.samples),
+            "epochs": len(trained.curve.losses),
             "tile_side": plan.recipe.side,
             "seed": plan.recipe.seed,
+            "teachers": plan.teachers,
             "threads": plan.recipe.threads,
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "seconds": round((time.process_time() - start) / plan.recipe.threads),
-            "notes": _NOTES,
+            "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
+            "seconds": round(trained.seconds / plan.recipe.threads),
+            "notes": _NOTES.format(teachers=plan.teachers),
         },
-        "eurosat": eurosat,
+        "eurosat": patches,
+        "hateg_folds": polygons,
     }
+    curves = {fold.training.title: one.curve for fold, one in zip(folds, of_folds, strict=True)}
     repository.mkdir(parents=True, exist_ok=True)
     # Staged in the same file system, then moved: the repository never holds half a version.
     with TemporaryDirectory(prefix=".staged-", dir=repository) as staged:
         folder = ModelRepository(Path(staged)).folder(model)
-        description = export(network, model, folder, training_range=data.reflectance_range())
+        description = export(trained.network, model, folder, training_range=data.reflectance_range())
         describe_version(folder, description, data.scene, data.held_out, data.patches, figures, plan.recipe.threads)
-        draw_curves({**curves, "all of it": curve}, folder / "learning_curves.png", f"Training of {model}")
+        draw_curves({**curves, "all of it": trained.curve}, folder / "learning_curves.png", f"Training of {model}")
         evaluation: dict[str, Any] = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
         _publish(Path(staged), repository, model)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return evaluation
 
 
-def cross_validate(
-    patches: Sequence[Sample],
-    polygons: Sequence[Sample],
-    plan: Plan,
-    progress: Progress,
-    checkpoints: Path | None = None,
-    judge: Callable[[UNet, Sequence[Sample]], None] | None = None,
-    taught: Sequence[Sample] | None = None,
-) -> tuple[dict[str, Any], dict[str, LearningCurve]]:
-    """Train once a fold without the fold's places, and judge the fold's patches.
-
-    Nothing is chosen by the fold's own patches: their accuracy is watched, and the last epoch counts. `judge` is given
-    the network of every fold and the patches that it has not seen. `taught` are the same patches with the labels that
-    training is shown instead.
-
-    Returns:
-        The figures, whose counts sum over folds, with the most frequent code of every patch (`answers`), by which
-        two versions can be compared patch by patch; and the learning curve of every fold.
-    """
-    recipe = replace(plan.recipe, epochs=plan.fold_epochs, patience=0)
-    fold_of = spatial_folds(patches, plan.folds, _APART_KM)
-    predicted: dict[str, npt.NDArray[np.uint16]] = {}
-    curves = {}
-    table = np.array([0, *_codes()], np.uint16)
-    for fold in range(plan.folds):
-        seen = [patch for patch, other in zip(taught or patches, fold_of, strict=True) if other != fold]
-        kept_out = [patch for patch, other in zip(patches, fold_of, strict=True) if other == fold]
-        title = f"fold {fold + 1} of {plan.folds}"
-        network, curves[title] = train(
-            [*seen, *polygons],
-            recipe,
-            plan.architecture,
-            progress,
-            title,
-            validation=kept_out,
-            checkpoint=checkpoints / f"fold-{fold + 1}.pt" if checkpoints else None,
-        )
-        if judge:
-            judge(network, kept_out)
-        for patch in kept_out:
-            predicted[patch.name] = table[predict_any(network, as_typical_surface(patch))]
-    answers = [predicted[patch.name] for patch in patches]
-    figures = judge_patches(patches, answers, EUROSAT_CODES, _codes())
-    each = {patch.name: patch_answer(patch, answer) for patch, answer in zip(patches, answers, strict=True)}
-    head = {"folds": plan.folds, "apart_km": _APART_KM, "epochs": recipe.epochs}
-    return {**head, **figures, "answers": each}, curves
-
-
-def patch_answer(patch: Sample, predicted: npt.NDArray[np.uint16]) -> dict[str, Any]:
-    """A patch's code by its label, its most frequent predicted code, and the share of its labelled pixels found."""
-    code = EUROSAT_CODES[patch.label]
-    own = predicted[patch.codes == code] if code != VOID else predicted[:0].ravel()
-    seen = own if patch.label == "River" else predicted
-    return {
-        "code": code,
-        "predicted": majority(seen) if seen.size else None,
-        "right": round(float((own == code).mean()), 4) if own.size else None,
-    }
-
-
-def _codes() -> list[int]:
-    return [entry.code for entry in CLASSES]
+def _final_training(data: TrainingData, plan: Plan, folds: list[Fold], title: str, checkpoints: Path) -> Training:
+    """All patches and the training polygons; with patience the first fold's patches are the validation region."""
+    validation = folds[0].patches if plan.recipe.patience else ()
+    unseen = {patch.name for patch in validation}
+    patches = [patch for patch in data.patches if patch.name not in unseen]
+    return Training(
+        title=title,
+        samples=[*patches, *data.polygons(data.training, plan.margin)],
+        recipe=plan.recipe,
+        architecture=plan.architecture,
+        validation=validation,
+        checkpoint=checkpoints / "final.pt",
+    )
 
 
 def progress_bars(console: Console) -> Progress:
@@ -283,10 +162,22 @@ def outcome(evaluation: Mapping[str, Any]) -> dict[str, float]:
     help="Stop the final training after so many epochs without a better accuracy on the first fold, which it then does "
     "not see; 0 trains on all of it to the end.",
 )
+@click.option(
+    "--teachers",
+    type=click.IntRange(0),
+    default=Plan.teachers,
+    help="Networks that each network learns from beside the labels.",
+)
 @click.option("--width", type=click.IntRange(4), default=Architecture.width, help="Channels at the full resolution.")
 @click.option("--depth", type=click.IntRange(1, 5), default=Architecture.depth, help="Halvings of the resolution.")
 @click.option("--seed", type=int, default=Recipe.seed, help="The seed of everything random in training.")
 @click.option("--threads", type=click.IntRange(1), default=Recipe.threads, help="Threads of PyTorch and ONNX Runtime.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=Plan.processes,
+    help="Trainings at once, each in a process of its own; the bits do not depend on it.",
+)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default=Recipe.device, help="Where PyTorch computes.")
 def main(
     data: Path,
@@ -297,10 +188,12 @@ def main(
     fold_epochs: int,
     folds: int,
     patience: int,
+    teachers: int,
     width: int,
     depth: int,
     seed: int,
     threads: int,
+    processes: int,
     device: str,
 ) -> None:
     """Train, cross-validate, export and describe one version of the land-cover model.
@@ -313,6 +206,8 @@ def main(
         recipe=Recipe(epochs=epochs, seed=seed, patience=patience, threads=threads, device=device),
         fold_epochs=fold_epochs,
         folds=folds,
+        teachers=teachers,
+        processes=processes,
         architecture=Architecture(classes=len(CLASSES), width=width, depth=depth, covers=len(COVERS)),
     )
     try:

@@ -37,6 +37,18 @@ def test_surface_reflectance_loses_path_radiance_but_never_goes_dark() -> None:
     assert all(800 < surface.mean() < 1700 for surface in surfaces)
 
 
+def test_a_share_of_level_1c_keeps_much_of_its_path_radiance() -> None:
+    sample = _sample(313, "L1C", 4000)
+    blue = {
+        share: np.array([as_surface(sample, np.random.default_rng(seed), share)[0, 0, 0] for seed in range(200)])
+        for share in (0.0, 0.25, 1.0)
+    }
+    # Divided by a transmittance of 0.78 to 0.95, what is left of 550 to either side of a share of 0.6.
+    assert blue[0.0].max() < (4000 - 0.5 * 550) / 0.78
+    assert blue[0.0].mean() < blue[0.25].mean() < blue[1.0].mean()
+    assert (blue[1.0] > (4000 - 0.66 * 550)).all()
+
+
 def test_a_label_s_second_meaning_stays_on_its_pixels() -> None:
     samples = [replace(_sample(121, "L2A", 6000), also={121: 112}), _sample(512, "L2A", 100)]
     maker = TileMaker(samples, 96, np.random.default_rng(4))
@@ -48,7 +60,7 @@ def test_a_label_s_second_meaning_stays_on_its_pixels() -> None:
 def test_tiles_are_the_same_for_one_seed_and_differ_for_another() -> None:
     samples = [_sample(313, "L1C", 2000), _sample(512, "L2A", 200)]
     one, again, other = (TileMaker(samples, 96, np.random.default_rng(seed)).tile() for seed in (5, 5, 6))
-    for name in ("reflectance", "codes", "allowed", "weights", "covers"):
+    for name in ("reflectance", "codes", "allowed", "weights", "covers", "soft_labels"):
         np.testing.assert_array_equal(getattr(one, name), getattr(again, name))
     assert not np.array_equal(one.reflectance, other.reflectance)
 
@@ -111,6 +123,28 @@ def test_what_the_teacher_says_of_covers_stays_on_its_pixels_and_is_nothing_wher
     assert (codes == 512).any()
     assert (covers[:, codes == 313] == np.array([[0], [0.75], [0.25]])).all()
     assert not covers[:, codes != 313].any()
+
+
+def test_soft_labels_stay_on_their_pixels_beside_the_covers() -> None:
+    sample = _sample(313, "L2A", 2000, side=120)
+    bright = np.zeros((120, 120), bool)
+    bright[30:90, 40:70] = True
+    sample.reflectance[:, bright] = 6000
+    soft, covers = np.zeros((8, 120, 120), np.float32), np.zeros((3, 120, 120), np.float32)
+    soft[5], soft[7], covers[1] = ~bright, bright, bright
+    told = replace(sample, soft_labels=soft, covers=covers)
+    maker = TileMaker([told, _sample(512, "L2A", 100)], 96, np.random.default_rng(5), STILL, covers=3)
+    tiles = [maker.tile() for _ in range(20)]
+    image, codes = np.stack([tile.reflectance[6] for tile in tiles]), np.stack([tile.codes for tile in tiles])
+    soft, covers = (np.stack([getattr(tile, name) for tile in tiles], axis=1) for name in ("soft_labels", "covers"))
+    assert soft.shape[0] == 8
+    assert covers.shape[0] == 3
+    lit = (codes == 313) & (image > 4000)
+    assert lit.any()
+    assert (soft[7] == lit).all()
+    assert (covers[1] == lit).all()
+    assert (soft[5] == ((codes == 313) & ~lit)).all()
+    assert not soft[:, codes == 512].any()
 
 
 def test_covers_change_nothing_else_of_a_tile() -> None:

@@ -60,3 +60,11 @@ def test_counts_of_several_networks_add_up_polygon_by_polygon() -> None:
     land = scene()
     one = polygon_counts(land, range(1, 13), truth(land))
     assert summed([one, one, one]).counts.tolist() == (3 * one.counts).tolist()
+
+
+def test_counts_of_folds_with_other_polygons_are_put_together() -> None:
+    land = scene()
+    whole = polygon_counts(land, range(1, 13), truth(land))
+    parts = [polygon_counts(land, numbers, truth(land)) for numbers in (range(1, 5), range(5, 13))]
+    assert summed(parts).blocks == whole.blocks
+    assert summed(parts).counts.tolist() == whole.counts.tolist()

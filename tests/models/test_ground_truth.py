@@ -13,6 +13,7 @@ from earthsignature_assets.models.ground_truth import (
     HATEG_CODES,
     LabelledScene,
     Sample,
+    polygon_folds,
     polygon_samples,
     read_eurosat,
     read_hateg,
@@ -47,6 +48,16 @@ def test_the_polygon_split_is_disjoint_complete_stratified_and_the_same_each_tim
     }
     assert split_polygons(LABELS) == (training, held_out)
     assert split_polygons(LABELS, seed=1) != (training, held_out)
+
+
+def test_polygons_are_dealt_into_even_folds_label_by_label() -> None:
+    folds = polygon_folds(LABELS, 4)
+    assert folds == polygon_folds(LABELS, 4)
+    assert folds != polygon_folds(LABELS, 4, seed=1)
+    assert sorted(Counter(folds).values()) == [14, 15, 15, 15]
+    for label in set(LABELS):
+        dealt = Counter(fold for fold, other in zip(folds, LABELS, strict=True) if other == label)
+        assert max(dealt.values()) - min(dealt.get(fold, 0) for fold in range(4)) <= 1
 
 
 def test_near_patches_share_a_fold_and_folds_are_balanced() -> None:
