@@ -97,8 +97,8 @@ def _polygon_figures(figures: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             "## Held-out figures: Hațeg, level-2A, folds of polygons",
-            f"The same folds' networks on {figures['blocks']} polygons, each judged by the network that has not seen "
-            "it; the shipped network is trained on two thirds of them.",
+            f"The same folds' networks on {len(figures['answers'])} polygons, each judged by the network that has not "
+            "seen it; the shipped network is trained on two thirds of them.",
             _table("pixels, five classes", figures),
         ]
     )

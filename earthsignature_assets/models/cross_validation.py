@@ -181,17 +181,21 @@ def judge_folds(
     """Judge what each fold's network has not seen.
 
     Returns:
-        The figures of the patches, whose counts sum over folds, with the most frequent code of every patch
-        (`answers`), by which two versions can be compared patch by patch; and those of the polygons' pixels over the
-        five classes that their labels can confirm.
+        The figures of the patches, and of the polygons' pixels over the five classes that their labels can confirm;
+        their counts sum over folds. `answers` are of each patch its most frequent code, of each polygon how many of its
+        pixels were told which class: by them two versions can be compared block by block.
     """
     told = list(answers_of_folds(folds, networks))
     samples, answers = [patch for patch, _ in told], [answer for _, answer in told]
     figures = judge_patches(samples, answers, EUROSAT_CODES, CLASS_CODES)
     each = {patch.name: patch_answer(patch, answer) for patch, answer in told}
     polygons = polygon_counts_of_folds(data.scene, folds, networks)
+    pixels = {
+        block: {name: int(count) for name, count in zip(polygons.names, counts, strict=True) if count}
+        for block, counts in zip(polygons.blocks, polygons.counts.sum(axis=1), strict=True)
+    }
     head = {"folds": plan.folds, "apart_km": _APART_KM, "epochs": plan.fold_epochs}
-    return {**head, **figures, "answers": each}, {"blocks": len(polygons.blocks), **polygons.total.to_dict()}
+    return {**head, **figures, "answers": each}, {**polygons.total.to_dict(), "answers": pixels}
 
 
 def patch_answer(patch: Sample, predicted: npt.NDArray[np.uint16]) -> dict[str, Any]:

@@ -15,7 +15,15 @@ from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.models.training_images import BandFiles
 
 # Left out where PyTorch is absent: tests/services/test_training.py runs them in an environment that has it.
-_NEED_TORCH = ("cross_validation", "distillation", "network", "optimisation", "set_training", "training_pool")
+_NEED_TORCH = (
+    "cross_validation",
+    "distillation",
+    "network",
+    "optimisation",
+    "set_training",
+    "training",
+    "training_pool",
+)
 collect_ignore = [] if find_spec("torch") else [f"test_{name}.py" for name in _NEED_TORCH]
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -17,7 +17,7 @@ from tests.models.test_optimisation import QUIET
 BRIGHTNESS = {313: 3000, 512: 200}
 
 
-def _data() -> TrainingData:
+def made_data() -> TrainingData:
     """Eight patches at eight places, and eight polygons, of forest and water by turns."""
     patches = []
     for number in range(8):
@@ -45,7 +45,7 @@ PLAN = Plan(
 
 
 def test_every_patch_and_polygon_is_kept_out_once_and_nothing_of_it_is_shown() -> None:
-    data = _data()
+    data = made_data()
     folds = folds_of(data, PLAN, Path("there"))
     assert sorted(patch.name for fold in folds for patch in fold.patches) == sorted(one.name for one in data.patches)
     assert sorted(number for fold in folds for number in fold.polygons) == list(data.numbers)
@@ -64,26 +64,27 @@ def test_every_patch_and_polygon_is_kept_out_once_and_nothing_of_it_is_shown() -
 
 
 def test_a_training_that_sees_no_polygon_is_judged_by_all_of_them() -> None:
-    for fold in folds_of(_data(), PLAN, polygons=False):
+    for fold in folds_of(made_data(), PLAN, polygons=False):
         assert fold.polygons == (1, 2, 3, 4, 5, 6, 7, 8)
         assert all(sample.source == "EuroSAT" for sample in fold.training.samples)
 
 
 def test_folds_are_judged_by_what_they_have_not_seen() -> None:
-    data = _data()
+    data = made_data()
     folds = folds_of(data, PLAN)
     networks = [trained.network for trained in train_all([fold.training for fold in folds], 1, QUIET)]
     patches, polygons = judge_folds(data, folds, networks, PLAN)
     assert patches["patches"]["total"] == 8
     assert patches["patches"]["overall_accuracy"] == 1
     assert set(patches["answers"]) == {patch.name for patch in data.patches}
-    assert polygons["blocks"] == 8
+    assert sorted(polygons["answers"]) == [str(number) for number in data.numbers]
+    assert all(sum(told.values()) == 200 for told in polygons["answers"].values())
     assert polygons["total"] == 8 * 200
     assert polygons["overall_accuracy"] > 0.9
 
 
 def test_a_patch_answers_with_its_most_frequent_code() -> None:
-    patch = _data().patches[0]
+    patch = made_data().patches[0]
     predicted = np.full((32, 32), 313, np.uint16)
     predicted[:8] = 211
     assert patch_answer(patch, predicted) == {"code": 313, "predicted": 313, "right": 0.75}
