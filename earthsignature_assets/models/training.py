@@ -36,10 +36,12 @@ _NOTES = (
     "its own may be any class that Dynamic World's cover leaves open, at half the weight: in patches and around the "
     "training polygons (there with typical path radiance put on). In training the network also tells how probable "
     "Dynamic World holds each of its nine covers at each pixel, seen through every random atmosphere; the graph that "
-    "ships leaves these answers out. Beside the labels it learns the mean of {teachers} networks that were trained as "
-    "it is but for the seed: what they hold each pixel for, at either level and under six other atmospheres. The "
-    "network is the average of its weights over the last steps. Seconds are processor seconds over threads, with those "
-    "of its teachers."
+    "ships leaves these answers out. The network is the average of its weights over the last steps. Seconds are "
+    "processor seconds over threads, with those of its teachers."
+)
+_DISTILLED = (
+    " Beside the labels it learns the mean of {} networks that were trained as it is but for the seed: what they hold "
+    "each pixel for, at either level and under six other atmospheres."
 )
 
 
@@ -74,7 +76,7 @@ def train_version(
             "threads": plan.recipe.threads,
             "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
             "seconds": round(trained.seconds / plan.recipe.threads),
-            "notes": _NOTES.format(teachers=plan.teachers),
+            "notes": _NOTES + (_DISTILLED.format(plan.teachers) if plan.teachers else ""),
         },
         "eurosat": patches,
         "hateg_folds": polygons,

@@ -56,3 +56,4 @@ def test_with_patience_the_first_fold_is_the_validation_region(tmp_path: Path) -
     patient = replace(SHORT, recipe=replace(SHORT.recipe, patience=1), teachers=0)
     evaluation = train_version(made_data(), tmp_path, MODEL, patient, QUIET)
     assert evaluation["training"]["samples"] == 4 + 6
+    assert "the mean of" not in evaluation["training"]["notes"]
