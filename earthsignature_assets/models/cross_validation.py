@@ -83,7 +83,7 @@ class TrainingData:
 
     def reflectance_range(self) -> InputRange:
         """The range of the training samples' reflectance, level-1C with typical path radiance taken off."""
-        return surface_range((*self.patches, *self.polygons(self.training, margin=24)))
+        return surface_range((*self.patches, *polygon_samples(self.scene, self.training)))
 
 
 @dataclass(frozen=True)
@@ -134,19 +134,19 @@ def folds_of(data: TrainingData, plan: Plan, checkpoints: Path | None = None, *,
     found = []
     for fold in range(plan.folds):
         kept_out = tuple(patch for patch, other in zip(data.patches, fold_of, strict=True) if other == fold)
-        shown = [number for number in data.numbers if polygons and polygon_fold_of[number - 1] != fold]
+        hidden = tuple(number for number in data.numbers if not polygons or polygon_fold_of[number - 1] == fold)
         training = Training(
             title=f"fold {fold + 1} of {plan.folds}",
             samples=[
                 *(patch for patch, other in zip(data.patches, fold_of, strict=True) if other != fold),
-                *(data.polygons(shown, plan.margin)),
+                *data.polygons([number for number in data.numbers if number not in hidden], plan.margin),
             ],
             recipe=replace(plan.recipe, epochs=plan.fold_epochs, patience=0),
             architecture=plan.architecture,
             validation=kept_out,
             checkpoint=checkpoints / f"fold-{fold + 1}.pt" if checkpoints else None,
         )
-        found.append(Fold(kept_out, tuple(sorted(set(data.numbers) - set(shown))), training))
+        found.append(Fold(kept_out, hidden, training))
     return found
 
 

@@ -88,9 +88,9 @@ def train_all(trainings: Sequence[Training], processes: int, progress: Progress)
         _shown(progress, context.SimpleQueue()) as told,
         ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(told,)) as pool,
     ):
-        running = [pool.submit(_run_apart, _packed(training)) for training in trainings]
+        running = [pool.submit(_run_apart, training) for training in trainings]
         try:
-            return [_unpacked(future.result()) for future in running]
+            return [torch.load(io.BytesIO(future.result()), weights_only=False) for future in running]
         except BrokenProcessPool as error:
             raise TrainingError(
                 "a process of the training was ended, perhaps for want of memory; start it again, and it goes on from "
@@ -134,19 +134,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _run_apart(training: bytes) -> bytes:
-    return _packed(_run(_unpacked(training), _FarProgress(_told)))
-
-
-def _packed(content: Any) -> bytes:
-    # As bytes: a tensor that is sent as such lives in memory that ends with the process that made it.
-    packed = io.BytesIO()
-    torch.save(content, packed)
-    return packed.getvalue()
-
-
-def _unpacked(packed: bytes) -> Any:
-    return torch.load(io.BytesIO(packed), weights_only=False)
+def _run_apart(training: Training) -> bytes:
+    # As bytes: a tensor that is sent as such lives in memory that ends with this process.
+    content = io.BytesIO()
+    torch.save(_run(training, _FarProgress(_told)), content)
+    return content.getvalue()
 
 
 class _FarProgress(Progress):

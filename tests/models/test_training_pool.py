@@ -4,11 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
-from time import monotonic, sleep
 
 import pytest
 
@@ -20,15 +18,7 @@ from earthsignature_assets.errors import TrainingError
 from earthsignature_assets.models.optimisation import train
 from earthsignature_assets.models.training_pool import Training, train_all, train_distilled
 from tests.models.test_optimisation import QUIET, RECIPE, TINY, assert_same, samples
-
-
-def _within(seconds: float, holds: Callable[[], bool]) -> bool:
-    deadline = monotonic() + seconds
-    while not holds():
-        if monotonic() > deadline:
-            return False
-        sleep(0.05)
-    return True
+from tests.waiting import within
 
 
 def _workers(process_id: int) -> list[int]:
@@ -96,7 +86,7 @@ def test_a_process_that_is_killed_is_named_and_the_next_start_goes_on(tmp_path: 
     long = _trainings(tmp_path, epochs=400)
 
     def kill() -> None:
-        if _within(60, lambda: list(tmp_path.glob("*.pt")) != []):
+        if within(60, lambda: list(tmp_path.glob("*.pt")) != []):
             os.kill(_workers(os.getpid())[0], signal.SIGKILL)
 
     killer = Thread(target=kill)
@@ -122,8 +112,8 @@ def test_when_the_first_process_is_killed_the_others_end_too(tmp_path: Path) -> 
     script.write_text(_ALONE)
     root = Path(__file__).parents[2]
     with subprocess.Popen([sys.executable, script, folder], env={**os.environ, "PYTHONPATH": str(root)}) as process:
-        assert _within(60, lambda: len(list(folder.glob("*.pt"))) == 2)
+        assert within(60, lambda: len(list(folder.glob("*.pt"))) == 2)
         workers = _workers(process.pid)
         assert len(workers) == 2
         process.kill()
-    assert _within(10, lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    assert within(10, lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
