@@ -67,12 +67,16 @@ def _with_recipe(lesson: Lesson, **changes: Any) -> Lesson:
     return replace(lesson, plan=replace(lesson.plan, recipe=replace(lesson.plan.recipe, **changes)))
 
 
-def _without_teachers(lesson: Lesson) -> Lesson:
-    return replace(lesson, plan=replace(lesson.plan, teachers=0))
+def _from_random_weights(lesson: Lesson, teachers: int) -> Lesson:
+    from earthsignature_assets.models.cross_validation import Plan
+
+    scratch = Plan.from_scratch()
+    plan = replace(lesson.plan, architecture=scratch.architecture, teachers=teachers)
+    return _with_recipe(replace(lesson, plan=plan), learning_rate=scratch.recipe.learning_rate)
 
 
 def _as_version_1(lesson: Lesson) -> Lesson:
-    lesson = _without_teachers(_without_covers(_without_supplement(lesson)))
+    lesson = _from_random_weights(_without_covers(_without_supplement(lesson)), teachers=0)
     return _with_recipe(lesson, season=0.0, averaging=0.0, atmosphere=AS_VERSION_1)
 
 
@@ -84,7 +88,8 @@ def _without_labels_refined(lesson: Lesson, data: Path) -> Lesson:
 VARIANTS: dict[str, Callable[[Lesson, Path], Lesson]] = {
     "all of it": lambda lesson, _: lesson,
     "as version 1": lambda lesson, _: _as_version_1(lesson),
-    "without distillation": lambda lesson, _: _without_teachers(lesson),
+    "from random weights": lambda lesson, _: _from_random_weights(lesson, teachers=0),
+    "from random weights, with teachers": lambda lesson, _: _from_random_weights(lesson, teachers=2),
     "without other atmospheres": lambda lesson, _: _with_recipe(lesson, atmosphere=STILL),
     "with narrower atmospheres": lambda lesson, _: _with_recipe(lesson, atmosphere=NARROWER),
     "without the teacher's covers": lambda lesson, _: _without_covers(lesson),
@@ -125,19 +130,19 @@ def train_variants(
 ) -> None:
     """Train the folds once a variant, and write the figures of each; variants that the file has are kept."""
     from earthsignature_assets.models.cross_validation import Plan, TrainingData
-    from earthsignature_assets.models.optimisation import Recipe
     from earthsignature_assets.models.training import progress_bars
 
     known = TrainingData.read(data)
-    recipe = Recipe() if seed is None else Recipe(seed=seed)
+    plan = replace(Plan.pretrained(data, epochs), folds=folds, processes=processes)
+    if seed is not None:
+        plan = replace(plan, recipe=replace(plan.recipe, seed=seed))
     found: dict[str, Any] = json.loads(to.read_text(encoding="utf-8")) if to.exists() else {}
     with progress_bars(Console()) as progress:
         for name in chosen or VARIANTS:
             if name in found:
                 continue
-            margin = _MARGINS.get(name, Plan.margin)
-            plan = Plan(recipe, fold_epochs=epochs, folds=folds, margin=margin, processes=processes)
-            found[name] = run_variant(known, data, VARIANTS[name], plan, polygons, progress)
+            own = replace(plan, margin=_MARGINS.get(name, Plan.margin))
+            found[name] = run_variant(known, data, VARIANTS[name], own, polygons, progress)
             to.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -65,12 +65,12 @@ def torch_eager(patches: "PatchStore", core: int, halo: int) -> Callable[[], flo
     import numpy as np
     import torch
 
-    from earthsignature_assets.models.network import Architecture, PackagedUNet, UNet
+    from earthsignature_assets.models.network import Architecture, PackagedNetwork, UNet
 
     torch.set_num_threads(THREADS)
     architecture = Architecture()
     network = UNet(architecture, [6.0] * architecture.bands, [1.0] * architecture.bands)
-    packaged = PackagedUNet(network).eval().to(memory_format=torch.channels_last)
+    packaged = PackagedNetwork(network).eval().to(memory_format=torch.channels_last)
     side = core + 2 * halo
     window = torch.from_numpy(window_of(patches, side).astype(np.int32)).to(memory_format=torch.channels_last)
 

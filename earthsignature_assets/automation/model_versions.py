@@ -1,10 +1,12 @@
 """The sensor that makes model versions partitions, and takes retired ones out."""
 
+from collections.abc import Set
+
 import dagster as dg
 
 from earthsignature_assets.errors import EarthSignatureError, InvalidKeyError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.repository import ModelRepository
+from earthsignature_assets.models.repository import ModelRepository, superseded_versions
 from earthsignature_assets.partitions import model_versions
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
@@ -24,7 +26,7 @@ def registered_models(
     partitions without one.
     """
     there = set(context.instance.get_dynamic_partitions(str(model_versions.name)))
-    active = active_versions(context, engine.repository, workspace)
+    active = active_versions(context, engine.repository, workspace, there)
     nonsense = {key for key in there if _no_model_version(context, key)}
     added = sorted({str(model) for model in active} - there)
     removed = sorted(nonsense | (there & {str(model) for model in workspace.retired_models.all()}))
@@ -42,12 +44,15 @@ def registered_models(
 
 
 def active_versions(
-    context: dg.SensorEvaluationContext, repository: ModelRepository, workspace: Workspace
+    context: dg.SensorEvaluationContext, repository: ModelRepository, workspace: Workspace, there: Set[str]
 ) -> list[ModelVersion]:
-    """The whole versions of a repository that are not retired; one that is still being copied is named and waits."""
-    retired, found = workspace.retired_models.all(), []
+    """The whole versions of a repository that take part; one that is still being copied is named and waits.
+
+    Retired ones do not, nor shipped ones that a newer one supersedes, unless they are among the partitions `there`.
+    """
+    retired, superseded, found = workspace.retired_models.all(), superseded_versions(repository), []
     for model in repository.versions():
-        if model in retired:
+        if model in retired or (model in superseded and str(model) not in there):
             continue
         try:
             repository.graph(model)

@@ -27,7 +27,7 @@ from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, serve_files, serve_stac, simulate_scene
 from earthsignature_grpc.client import EarthSignatureClient, PolygonProduct, ProductName, RasterProduct
 
-MODEL = ModelVersion("corine-unet", 1)
+MODEL = ModelVersion("corine-unet", 2)
 DAYS = (dt.date(2026, 5, 1), dt.date(2026, 5, 3))
 TILES = ("32TQM", "33TUG")
 

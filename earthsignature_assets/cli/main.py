@@ -55,7 +55,7 @@ def demo(home: Path, size: int) -> None:
 @click.option("--provider", help=f"Imagery provider: {', '.join(PROVIDERS)}, or one of --provider-file.")
 @click.option("--provider-file", help="TOML file of further providers.")
 @click.option("--stac-api", default="", help="Another address of the provider's STAC API, for mirrors.")
-@click.option("--model", default="corine-unet-v1", show_default=True, help="Model version.")
+@click.option("--model", default="corine-unet-v2", show_default=True, help="Model version.")
 @click.option("--max-cloud", type=click.FloatRange(0, 100), help="Most cloud of the valid area, in percent.")
 @reported
 def run(

@@ -17,6 +17,7 @@ from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.evaluation_page import evaluation_summary
 from earthsignature_assets.models.evaluation_report import CARD, FIGURES, PAGE, evaluate_version
 from earthsignature_assets.models.paired_test import Verdict
+from earthsignature_assets.models.repository import superseded_versions
 from earthsignature_assets.models.spatial_split import Split
 from earthsignature_assets.models.training_recipe import read_recipe
 from earthsignature_assets.models.training_set_builder import build_training_set
@@ -46,9 +47,10 @@ class ModelDesk:
         for column in ("model version", "state", "products", "classes (CORINE code, level of the ground truth)"):
             table.add_column(column, justify="right" if column == "products" else "left")
         retired, promotions = self._workspace.retired_models.all(), self._promotions()
+        waiting = {str(model) for model in superseded_versions(self._repository)} - self._partitions()
         current = promotions[0].model if promotions else None
         for model in self._repository.versions():
-            state = "retired" if model in retired else "takes part"
+            state = "retired" if model in retired else "superseded" if str(model) in waiting else "takes part"
             classes = ", ".join(
                 f"{entry.code} {class_of(entry.code).name} (level {entry.supported_level})"
                 for entry in self._repository.describe(model).classes
@@ -243,6 +245,12 @@ class ModelDesk:
             known = ", ".join(map(str, self._repository.versions())) or "none"
             raise ModelError(f"{model} is not in the model repository {self._repository.root} (it holds: {known})")
         return model
+
+    def _partitions(self) -> set[str]:
+        if not (self._settings.home / "dagster").is_dir():
+            return set()
+        with open_instance(self._settings.home) as instance:
+            return set(instance.get_dynamic_partitions(str(model_versions.name)))
 
     def _promotions(self) -> Sequence[Promotion]:
         if not self._catalogue_exists():

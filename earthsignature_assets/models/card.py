@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from earthsignature_assets.models.repository import ModelDescription
+from earthsignature_assets.models.repository import FROM_DYNAMIC_WORLD, ModelDescription
 from earthsignature_assets.nomenclature import class_of
 
 
@@ -17,17 +17,18 @@ def card(description: ModelDescription, evaluation: Mapping[str, Any]) -> str:
     training = evaluation["training"]
     sections = [
         f"# {description.model}",
-        "A small U-Net that tells land cover from one Sentinel-2 level-2A image. Written by "
+        f"A small {description.architecture} that tells land cover from one Sentinel-2 level-2A image. Written by "
         "`python -m earthsignature_assets.models.training`; every figure below is in `evaluation.json`.",
         _needs(description, evaluation),
         _classes(description),
         "## Training data",
-        _TRAINING_DATA,
+        _TRAINING_DATA + (_PRETRAINED if description.architecture == FROM_DYNAMIC_WORLD else ""),
         f"{training['samples']} samples; {training['epochs']} epochs of {training['tile_side']} × "
         f"{training['tile_side']} pixel tiles, seed {training['seed']}, "
-        f"{training['parameters']:,} parameters, {training['seconds'] / 60:.0f} minutes on {training['threads']} "
-        "threads. Level-1C patches lose a random share of their path radiance; all tiles get random gains, offsets "
-        "and noise, are turned and mirrored, and are put together as mosaics with borders of natural shape.",
+        f"{training['parameters']:,} parameters, {training['seconds'] / 60:.0f} minutes on "
+        f"{_threads(training['threads'])}. Level-1C patches lose a random share of their path radiance; all tiles get "
+        "random gains, offsets and noise, are turned and mirrored, and are put together as mosaics with borders of "
+        "natural shape.",
         *([training["notes"]] if "notes" in training else []),
         _patch_figures(evaluation["eurosat"]),
         *([_polygon_figures(evaluation["hateg_folds"])] if "hateg_folds" in evaluation else []),
@@ -51,11 +52,15 @@ def _needs(description: ModelDescription, evaluation: Mapping[str, Any]) -> str:
         f"- Height and width in multiples of {description.stride}. One output sees {description.receptive_field} × "
         f"{description.receptive_field} pixels (measured by perturbation, equal to the formula); with a halo of "
         f"{description.halo} pixels and origins on the stride, tiles equal the whole image exactly.",
-        f"- Time: {speed['seconds_per_1024']:.2f} s for 1024 × 1024 pixels on {speed['threads']} threads of ONNX "
+        f"- Time: {speed['seconds_per_1024']:.2f} s for 1024 × 1024 pixels on {_threads(speed['threads'])} of ONNX "
         f"Runtime, so {speed['minutes_per_tile_with_halo']:.1f} minutes for a full tile of 10980 × 10980 pixels with "
         "its halo, the reading and writing not counted.",
     ]
     return "\n".join(lines)
+
+
+def _threads(number: int) -> str:
+    return "one thread" if number == 1 else f"{number} threads"
 
 
 def _classes(description: ModelDescription) -> str:
@@ -175,6 +180,12 @@ _TRAINING_DATA = """\
   taken as 121: seen in the image, these polygons are large halls and two stretches of road. In training 112
   counts as right there as well, and 321 on pasture: the labels do not say which.
 - All imagery: contains modified Copernicus Sentinel data."""
+
+_PRETRAINED = """
+- Dynamic World V1 once more, as where the weights begin: those of its convolutions, under the same licence and with the
+  same notice. Changed: the activation, the order of raising and normalising, B8A as a tenth band, the heads; and every
+  weight has learnt on. It was made from some 24,000 hand-labelled images of all continents; whether places of the
+  patches are among them is not known, its labels are others."""
 
 _LIMITS = """\
 - Little data: 200 patches and one scene. The figures have wide margins, above all a class's 20 patches and the three

@@ -17,7 +17,7 @@ import torch
 from earthsignature_assets.errors import TrainingError
 from earthsignature_assets.models.ground_truth import Sample
 from earthsignature_assets.models.learning_curve import LearningCurve
-from earthsignature_assets.models.network import UNet
+from earthsignature_assets.models.network import SegmentationNetwork
 
 
 @dataclass
@@ -38,7 +38,13 @@ class Checkpoint:
         self._path = path
         self._training = _fingerprint(plan, samples) if path else ""
 
-    def resume(self, network: UNet, average: UNet, optimiser: torch.optim.Optimizer, schedule: Any) -> TrainingState:
+    def resume(
+        self,
+        network: SegmentationNetwork,
+        average: SegmentationNetwork,
+        optimiser: torch.optim.Optimizer,
+        schedule: Any,
+    ) -> TrainingState:
         """Bring a run back to where the file left it; where there is none, to its beginning.
 
         Raises:
@@ -64,8 +70,8 @@ class Checkpoint:
     def save(
         self,
         state: TrainingState,
-        network: UNet,
-        average: UNet,
+        network: SegmentationNetwork,
+        average: SegmentationNetwork,
         optimiser: torch.optim.Optimizer,
         schedule: Any,
         *,

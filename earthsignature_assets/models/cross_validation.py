@@ -31,13 +31,19 @@ from earthsignature_assets.models.ground_truth import (
     split_polygons,
 )
 from earthsignature_assets.models.input_range import InputRange
-from earthsignature_assets.models.network import Architecture, UNet
+from earthsignature_assets.models.network import Architecture, NetworkArchitecture, SegmentationNetwork
 from earthsignature_assets.models.optimisation import Recipe, predict_any
+from earthsignature_assets.models.pretrained import PretrainedArchitecture
 from earthsignature_assets.models.teacher import COVERS, DynamicWorld, refine, supplement
 from earthsignature_assets.models.training_pool import Training
 
 _APART_KM = 50.0
 _TABLE = np.array([VOID, *CLASS_CODES], np.uint16)
+
+
+def dynamic_world(data: Path) -> Path:
+    """Where Dynamic World's forward model is in the data folder: teacher, and where networks begin."""
+    return data / "dynamicworld" / "dynamicworld_forward_opset18.onnx"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +67,7 @@ class TrainingData:
             GroundTruthError: a part cannot be read.
             ModelError: the teacher is missing.
         """
-        teacher = DynamicWorld(data / "dynamicworld" / "dynamicworld_forward_opset18.onnx", threads)
+        teacher = DynamicWorld(dynamic_world(data), threads)
         patches = []
         for patch in read_eurosat(data / "eurosat_ms_geotorchai"):
             covers = teacher.covers(patch.reflectance)
@@ -91,22 +97,34 @@ class Plan:
     """What a version's training does: the final one, and the folds that cross-validate its recipe.
 
     Attributes:
+        architecture: of every network.
         recipe: of every network. With patience, the final training keeps the first fold out as its validation region.
         fold_epochs: of the folds, which have fewer samples.
         folds: how many.
         teachers: networks that each network learns from, see `distillation`.
         margin: pixels shown around a polygon.
         processes: trainings at once.
-        architecture: of every network.
     """
 
+    architecture: NetworkArchitecture
     recipe: Recipe = field(default_factory=Recipe)
     fold_epochs: int = 64
     folds: int = 4
-    teachers: int = 2
+    teachers: int = 0
     margin: int = 72
     processes: int = 2
-    architecture: Architecture = field(default_factory=lambda: Architecture(classes=len(CLASSES), covers=len(COVERS)))
+
+    @classmethod
+    def pretrained(cls, data: Path, epochs: int = 48) -> Self:
+        """Networks that begin from Dynamic World's weights, which the data folder holds: what `make train` does."""
+        architecture = PretrainedArchitecture(classes=len(CLASSES), covers=len(COVERS), graph=dynamic_world(data))
+        return cls(architecture, Recipe(epochs=epochs, learning_rate=1e-3), fold_epochs=epochs)
+
+    @classmethod
+    def from_scratch(cls, epochs: int = 64, width: int = Architecture.width, depth: int = Architecture.depth) -> Self:
+        """Networks that begin from random weights, each taught by two of its kind, see `distillation`."""
+        architecture = Architecture(classes=len(CLASSES), covers=len(COVERS), width=width, depth=depth)
+        return cls(architecture, Recipe(epochs=epochs), fold_epochs=epochs, teachers=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +172,7 @@ View = Callable[[npt.NDArray[np.uint16]], npt.NDArray[np.uint16]]
 
 
 def answers_of_folds(
-    folds: Sequence[Fold], networks: Sequence[UNet], view: View = lambda image: image
+    folds: Sequence[Fold], networks: Sequence[SegmentationNetwork], view: View = lambda image: image
 ) -> Iterator[tuple[Sample, npt.NDArray[np.uint16]]]:
     """Each patch with the codes that the network tells of a view of it, as surface, that has not seen it."""
     for fold, network in zip(folds, networks, strict=True):
@@ -163,7 +181,10 @@ def answers_of_folds(
 
 
 def polygon_counts_of_folds(
-    scene: LabelledScene, folds: Sequence[Fold], networks: Sequence[UNet], view: View = lambda image: image
+    scene: LabelledScene,
+    folds: Sequence[Fold],
+    networks: Sequence[SegmentationNetwork],
+    view: View = lambda image: image,
 ) -> BlockCounts:
     """The pixels of each polygon, in a view of the scene, as told by networks that have not seen it."""
     image = view(scene.reflectance)
@@ -176,7 +197,7 @@ def polygon_counts_of_folds(
 
 
 def judge_folds(
-    data: TrainingData, folds: Sequence[Fold], networks: Sequence[UNet], plan: Plan
+    data: TrainingData, folds: Sequence[Fold], networks: Sequence[SegmentationNetwork], plan: Plan
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Judge what each fold's network has not seen.
 

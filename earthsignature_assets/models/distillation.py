@@ -15,12 +15,12 @@ import torch
 from earthsignature_assets.models.augmentation import as_typical_surface, as_typical_top, under_one_deviation
 from earthsignature_assets.models.graph import padded
 from earthsignature_assets.models.ground_truth import Sample
-from earthsignature_assets.models.network import UNet
+from earthsignature_assets.models.network import SegmentationNetwork
 
 _ATMOSPHERES = range(1000, 1006)  # none of those that versions are judged under
 
 
-def soft_labels(networks: Sequence[UNet], sample: Sample) -> npt.NDArray[np.float32]:
+def soft_labels(networks: Sequence[SegmentationNetwork], sample: Sample) -> npt.NDArray[np.float32]:
     """Return how probable the networks hold each class, (classes, height, width) float32, 0 where there is no data.
 
     The mean over networks and views: the sample at either level and under six other atmospheres, each turned
@@ -36,7 +36,7 @@ def soft_labels(networks: Sequence[UNet], sample: Sample) -> npt.NDArray[np.floa
     return mean
 
 
-def class_probabilities(network: UNet, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+def class_probabilities(network: SegmentationNetwork, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """Return the probability of each class, (classes, height, width) float32, of one image, (10, height, width)."""
     height, width = reflectance.shape[1:]
     image = padded(reflectance, network.architecture.stride).astype(np.float32)

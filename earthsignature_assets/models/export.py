@@ -18,7 +18,7 @@ from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.ground_truth import CLASSES
 from earthsignature_assets.models.input_range import InputRange
-from earthsignature_assets.models.network import PackagedUNet, UNet, measured_reach
+from earthsignature_assets.models.network import PackagedNetwork, SegmentationNetwork, measured_reach
 from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, PredictedClass
 from earthsignature_assets.models.triton import triton_configuration
 
@@ -29,7 +29,7 @@ _PARITY = 0.9999
 
 
 def export(
-    network: UNet,
+    network: SegmentationNetwork,
     model: ModelVersion,
     folder: Path,
     classes: tuple[PredictedClass, ...] = CLASSES,
@@ -51,7 +51,7 @@ def export(
         ModelError: the receptive field differs from its formula, or ONNX Runtime's answers from PyTorch's.
     """
     architecture = network.architecture
-    reach = measured_reach(network)
+    reach = measured_reach(architecture)
     if reach != architecture.reach:
         raise ModelError(f"{model}: an output sees {reach} pixels far, the formula says {architecture.reach}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,18 +66,19 @@ def export(
         stride=architecture.stride,
         receptive_field=architecture.receptive_field,
         halo=architecture.halo,
+        core=architecture.core,
         classes=classes,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         training_range=training_range,
         training_set=training_set,
-        architecture="U-Net",
+        architecture=architecture.title,
     )
     (folder / "model.json").write_text(description.to_json(), encoding="utf-8")
     (folder.parent / "config.pbtxt").write_text(triton_configuration(description), encoding="utf-8")
     return description
 
 
-def _write_graph(network: UNet, path: Path) -> None:
+def _write_graph(network: SegmentationNetwork, path: Path) -> None:
     stride = network.architecture.stride
     example = torch.ones(1, network.architecture.bands, 8 * stride, 8 * stride, dtype=torch.int32).to(torch.uint16)
     dynamic = {
@@ -92,7 +93,7 @@ def _write_graph(network: UNet, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            PackagedUNet(network).eval().to(memory_format=torch.contiguous_format),
+            PackagedNetwork(network).eval().to(memory_format=torch.contiguous_format),
             (example,),
             path,
             dynamo=True,
@@ -138,7 +139,7 @@ def _name_dimensions(graph: onnx.ModelProto) -> None:
     del graph.graph.value_info[:]
 
 
-def check_parity(network: UNet, path: Path, model: ModelVersion) -> None:
+def check_parity(network: SegmentationNetwork, path: Path, model: ModelVersion) -> None:
     """Compare the exported graph with the network on random reflectance.
 
     Raises:
@@ -149,7 +150,7 @@ def check_parity(network: UNet, path: Path, model: ModelVersion) -> None:
     reflectance = coarse.repeat(8, axis=2).repeat(8, axis=3) + generator.integers(0, 400, (2, 1, 128, 192))
     reflectance[:, :, :20, :40] = 0
     with torch.no_grad():
-        expected = PackagedUNet(network).eval()(torch.from_numpy(reflectance.astype(np.int32)))
+        expected = PackagedNetwork(network).eval()(torch.from_numpy(reflectance.astype(np.int32)))
     class_index, confidence = Graph(path).run(reflectance.astype(np.uint16))
     same = float((class_index == expected[0].numpy()).mean())
     apart = int(np.abs(confidence.astype(int) - expected[1].numpy().astype(int)).max())

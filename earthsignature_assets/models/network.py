@@ -1,12 +1,14 @@
-"""The network: a small U-Net that is translation-equivariant at its stride, so that tiling with a halo is exact.
+"""Networks: small U-Nets that are translation-equivariant at their stride, so that tiling with a halo is exact.
 
-Only convolutions, max-pooling, nearest up-sampling and additive skips; batch normalisation folds into the
-convolutions at export. No global pooling and no normalisation over the image: one output depends on its
-receptive field and on nothing else. Needs PyTorch (the extra `train`).
+No global pooling and no normalisation over the image: one output depends on its receptive field and on nothing else.
+`Architecture` begins from random weights, `pretrained.PretrainedArchitecture` from Dynamic World's. Needs PyTorch (the
+extra `train`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +20,62 @@ LOG_SCALE = 200.0
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """Width and depth of the U-Net: channels at the full resolution, doubled at each of `depth` halvings.
+class NetworkArchitecture(ABC):
+    """What a network is built of, and how far one of its outputs sees.
 
-    `covers` is how many covers of a teacher it tells besides, in training alone: no graph that ships holds them.
+    `title` is what people call it. `core` is the side in pixels of what a window answers for in operation: as large as
+    memory allows for two windows at once. `covers` is how many covers of a teacher it tells besides, in training alone:
+    no graph that ships holds them.
     """
 
+    title: ClassVar[str]
+    core: ClassVar[int]
     bands: int = 10
     classes: int = 8
+    covers: int = 0
+
+    @property
+    @abstractmethod
+    def stride(self) -> int:
+        """Total down-sampling in pixels."""
+
+    @property
+    @abstractmethod
+    def reach(self) -> int:
+        """Pixels that one output sees at most to any side, over all positions within the stride."""
+
+    @property
+    def receptive_field(self) -> int:
+        """Side in pixels of the square, centred on an output, that holds everything it depends on."""
+        return 2 * self.reach + 1
+
+    @property
+    def halo(self) -> int:
+        """The reach, rounded up to the stride: what to read around a patch."""
+        return -(-self.reach // self.stride) * self.stride
+
+    @abstractmethod
+    def network(self, mean: Sequence[float], deviation: Sequence[float]) -> "SegmentationNetwork":
+        """Build the layers.
+
+        Args:
+            mean: mean of log(reflectance + `LOG_SCALE`) of every band over the training pixels.
+            deviation: its standard deviation.
+        """
+
+
+@dataclass(frozen=True)
+class Architecture(NetworkArchitecture):
+    """Width and depth of the U-Net: channels at the full resolution, doubled at each of `depth` halvings.
+
+    Only convolutions, max-pooling, nearest up-sampling and additive skips; batch normalisation folds into the
+    convolutions at export.
+    """
+
+    title: ClassVar[str] = "U-Net"
+    core: ClassVar[int] = 896
     width: int = 16
     depth: int = 3
-    covers: int = 0
 
     @property
     def stride(self) -> int:
@@ -52,32 +99,40 @@ class Architecture:
         up = sum(1 << level for level in range(self.depth))
         return down + up + self.stride - 1
 
-    @property
-    def receptive_field(self) -> int:
-        """Side in pixels of the square, centred on an output, that holds everything it depends on."""
-        return 2 * self.reach + 1
+    def network(self, mean: Sequence[float], deviation: Sequence[float]) -> "UNet":
+        """Build the layers, see `NetworkArchitecture`."""
+        return UNet(self, mean, deviation)
 
-    @property
-    def halo(self) -> int:
-        """The reach, rounded up to the stride: what to read around a patch."""
-        return -(-self.reach // self.stride) * self.stride
+
+class SegmentationNetwork(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types are checked
+    """From reflectance × 10000, (n, bands, height, width) float32, to logits, (n, classes, height, width).
+
+    `head` and `covers` tell classes and a teacher's covers from what `features` returns.
+    """
+
+    architecture: NetworkArchitecture
+    head: nn.Module
+    covers: nn.Module | None
+
+    def features(self, reflectance: torch.Tensor) -> Any:
+        """What classes and covers are told from."""
+        raise NotImplementedError
+
+    def forward(self, reflectance: torch.Tensor) -> torch.Tensor:
+        """Return logits; height and width must be multiples of the stride."""
+        logits: torch.Tensor = self.head(self.features(reflectance))
+        return logits
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
-class UNet(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types are checked
-    """From reflectance × 10000, (n, bands, height, width) float32, to logits, (n, classes, height, width)."""
+class UNet(SegmentationNetwork):
+    """The U-Net of `Architecture`, from random weights."""
 
     def __init__(self, architecture: Architecture, mean: Sequence[float], deviation: Sequence[float]) -> None:
-        """Build the layers.
-
-        Args:
-            architecture: width and depth.
-            mean: mean of log(reflectance + `LOG_SCALE`) of every band over the training pixels.
-            deviation: its standard deviation.
-        """
+        """Build the layers; mean and deviation as `NetworkArchitecture.network` takes them."""
         super().__init__()
         self.architecture = architecture
         channels = architecture.channels
@@ -97,11 +152,6 @@ class UNet(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types ar
         self.head = nn.Conv2d(channels[0], architecture.classes, 1)
         self.covers = nn.Conv2d(channels[0], architecture.covers, 1) if architecture.covers else None
 
-    def forward(self, reflectance: torch.Tensor) -> torch.Tensor:
-        """Return logits; height and width must be multiples of the stride."""
-        logits: torch.Tensor = self.head(self.features(reflectance))
-        return logits
-
     def features(self, reflectance: torch.Tensor) -> torch.Tensor:
         """What classes and covers are told from, (n, width, height, width)."""
         features = torch.log(reflectance + LOG_SCALE) * self.scale + self.shift
@@ -112,17 +162,17 @@ class UNet(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types ar
             features = block(features)
             skips.append(features)
         features = self.dropout(features)
-        for level in reversed(range(self.architecture.depth)):
+        for level in reversed(range(len(self.up))):
             raised = nn.functional.interpolate(self.narrow[level](features), scale_factor=2.0, mode="nearest")
             features = self.up[level](raised + skips[level])
         dropped: torch.Tensor = self.dropout(features)
         return dropped
 
 
-class PackagedUNet(nn.Module):  # type: ignore[misc]  # see UNet
+class PackagedNetwork(nn.Module):  # type: ignore[misc]  # see SegmentationNetwork
     """The graph that ships: uint16 reflectance in, class index and confidence out."""
 
-    def __init__(self, network: UNet) -> None:
+    def __init__(self, network: SegmentationNetwork) -> None:
         super().__init__()
         self.network = network
 
@@ -135,17 +185,17 @@ class PackagedUNet(nn.Module):  # type: ignore[misc]  # see UNet
         return (index[:, 0] + 1).to(torch.uint8), torch.round(confidence).to(torch.uint8)
 
 
-def measured_reach(network: UNet) -> int:
+def measured_reach(architecture: NetworkArchitecture) -> int:
     """Measure how far an output sees: perturb one pixel, and find the farthest output that changes.
 
-    Every position of the pixel within the stride is tried, on a twin whose weights are all positive, so that no
-    contribution cancels or dies in a ReLU.
+    Every position of the pixel within the stride is tried, on a network whose weights are all positive, so that no
+    contribution cancels or dies in an activation, and differ, so that none is lost where features get one length.
     """
-    architecture = network.architecture
-    probe = UNet(architecture, [0.0] * architecture.bands, [1.0] * architecture.bands).eval().double()
+    probe = architecture.network([0.0] * architecture.bands, [1.0] * architecture.bands).eval().double()
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in probe.parameters():
-            parameter.fill_(0.1)
+            parameter.uniform_(0.05, 0.15, generator=generator)
         side = 4 * architecture.halo
         base = torch.zeros(1, architecture.bands, side, side, dtype=torch.float64)
         quiet = probe(base)
@@ -159,11 +209,11 @@ def measured_reach(network: UNet) -> int:
     return reach
 
 
-def predict(network: UNet, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+def predict(network: SegmentationNetwork, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
     """Return the class index 1…K, (n, height, width) uint8, of patches whose sides are multiples of the stride."""
     network.eval()
     with torch.no_grad():
         image = torch.from_numpy(reflectance.astype(np.int32)).to(next(network.parameters()).device)
-        index, _ = PackagedUNet(network)(image)
+        index, _ = PackagedNetwork(network)(image)
     result: npt.NDArray[np.uint8] = index.cpu().numpy()
     return result

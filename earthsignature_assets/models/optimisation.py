@@ -24,7 +24,7 @@ from earthsignature_assets.models.checkpoint import Checkpoint
 from earthsignature_assets.models.graph import padded
 from earthsignature_assets.models.ground_truth import CLASS_CODES, VOID, Sample
 from earthsignature_assets.models.learning_curve import LearningCurve
-from earthsignature_assets.models.network import LOG_SCALE, Architecture, UNet, predict
+from earthsignature_assets.models.network import LOG_SCALE, NetworkArchitecture, SegmentationNetwork, predict
 
 _STATISTICS_STEP = 1 << 31
 """The step number of the tiles that scale the input: none that a run reaches."""
@@ -77,7 +77,7 @@ class Recipe:
 def train(
     samples: Sequence[Sample],
     recipe: Recipe,
-    architecture: Architecture,
+    architecture: NetworkArchitecture,
     progress: Progress,
     title: str,
     *,
@@ -85,7 +85,7 @@ def train(
     validation: Sequence[Sample] = (),
     checkpoint: Path | None = None,
     report: Callable[[int, int], None] | None = None,
-) -> tuple[UNet, LearningCurve]:
+) -> tuple[SegmentationNetwork, LearningCurve]:
     """Train a network from random weights, or from where a checkpoint of the same training stands.
 
     Args:
@@ -112,7 +112,7 @@ def train(
     generator = _generator(recipe, _STATISTICS_STEP)
     maker = TileMaker(samples, recipe.side, generator, recipe.atmosphere, recipe.season, classes, architecture.covers)
     # Channels last: the CPU's convolutions are a fifth faster.
-    network = UNet(architecture, *_statistics(maker)).to(recipe.device, memory_format=torch.channels_last)
+    network = architecture.network(*_statistics(maker)).to(recipe.device, memory_format=torch.channels_last)
     average = deepcopy(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     per_epoch = math.ceil(len(samples) / recipe.batch)
@@ -148,7 +148,7 @@ def train(
 
 
 def _step(
-    network: UNet, batch: Batch, optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, title: str
+    network: SegmentationNetwork, batch: Batch, optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, title: str
 ) -> float:
     """One step of gradient descent; its loss."""
     images, allowed, weights, covers, soft_labels = (part.to(recipe.device) for part in batch)
@@ -181,7 +181,7 @@ def _fast_half(device: str) -> bool:
     return device != "cpu" or bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def _approach(average: UNet, network: UNet, keep: float) -> None:
+def _approach(average: SegmentationNetwork, network: SegmentationNetwork, keep: float) -> None:
     """Move the average of the weights, and of the normalisation's statistics, towards the network."""
     with torch.no_grad():
         for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
@@ -248,7 +248,9 @@ def _statistics(maker: TileMaker, tiles: int = 64) -> tuple[list[float], list[fl
     return [float(value) for value in logarithms.mean(axis=1)], [float(value) for value in logarithms.std(axis=1)]
 
 
-def validation_accuracy(network: UNet, samples: Sequence[Sample], classes: Sequence[int] = CLASS_CODES) -> float:
+def validation_accuracy(
+    network: SegmentationNetwork, samples: Sequence[Sample], classes: Sequence[int] = CLASS_CODES
+) -> float:
     """Mean over samples of the share of labelled pixels that get their code; NaN where no sample has one."""
     table = np.array([VOID, *classes], np.uint16)
     shares = []
@@ -260,7 +262,7 @@ def validation_accuracy(network: UNet, samples: Sequence[Sample], classes: Seque
     return float(np.mean(shares)) if shares else math.nan
 
 
-def predict_any(network: UNet, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+def predict_any(network: SegmentationNetwork, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
     """Return the class index 1…K, (height, width) uint8, of one image of any size, (10, height, width)."""
     height, width = reflectance.shape[1:]
     return predict(network, padded(reflectance, network.architecture.stride)[None])[0, :height, :width]

@@ -33,6 +33,9 @@ from earthsignature_assets.nomenclature import class_of
 S2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 """The ten bands of the patches, in their order in every stack."""
 
+FROM_DYNAMIC_WORLD = "U-Net from Dynamic World"
+"""What the architecture is called that begins from Dynamic World's weights, whose notice its card repeats."""
+
 
 @dataclass(frozen=True)
 class PredictedClass:
@@ -239,3 +242,16 @@ def _sha256(path: Path, modified_ns: int) -> str:  # noqa: ARG001 - a changed fi
 def shipped_repository() -> ModelRepository:
     """The repository that comes with the package."""
     return ModelRepository(Path(str(resources.files("earthsignature_assets.models") / "shipped")))
+
+
+def superseded_versions(repository: ModelRepository) -> frozenset[ModelVersion]:
+    """Versions that come with the package and have a newer one of their name there.
+
+    A new deployment begins with the newest alone; who wants an older one beside it registers it.
+    """
+    shipped = shipped_repository()
+    versions = shipped.versions()
+    newest = {model.name: model for model in versions}  # in order of number: the last one stands
+    return frozenset(
+        model for model in versions if model != newest[model.name] and repository.folder(model) == shipped.folder(model)
+    )

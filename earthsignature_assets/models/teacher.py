@@ -20,10 +20,10 @@ from earthsignature_assets.models.repository import S2_BANDS
 COVERS = ("water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_scrub", "built", "bare", "snow_and_ice")
 """Dynamic World's cover types in the order of its output."""
 
-_BANDS = [S2_BANDS.index(band) for band in ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B11", "B12")]
+BANDS = [S2_BANDS.index(band) for band in ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B11", "B12")]
+"""Where the bands that Dynamic World sees are in `S2_BANDS`."""
 
-# Shift and scale of each band after the logarithm: github.com/google/dynamicworld, single_image_runner.ipynb.
-_NORMALISATION = np.array(
+NORMALISATION = np.array(
     [
         [1.7417268007636313, 2.023298706048351],
         [1.7261204997060209, 2.038905204308012],
@@ -37,6 +37,8 @@ _NORMALISATION = np.array(
     ],
     np.float32,
 )
+"""Shift and scale of each band after the logarithm: github.com/google/dynamicworld, single_image_runner.ipynb."""
+
 _REFUSED_BY: dict[str, tuple[str, ...]] = {
     "AnnualCrop": ("water", "trees", "built"),
     "Forest": ("water", "grass", "crops", "built", "bare"),
@@ -102,9 +104,9 @@ class DynamicWorld:
             reflectance: (10, height, width) uint16 × 10000, bands as `S2_BANDS`.
         """
         margin = min(_MARGIN, min(reflectance.shape[1:]) - 1)
-        image = np.pad(reflectance[_BANDS].astype(np.float32), ((0, 0), (margin, margin), (margin, margin)), "reflect")
+        image = np.pad(reflectance[BANDS].astype(np.float32), ((0, 0), (margin, margin), (margin, margin)), "reflect")
         image = np.moveaxis(image, 0, -1)
-        image = (np.log(image * 0.005 + 1) - _NORMALISATION[:, 0]) / _NORMALISATION[:, 1]
+        image = (np.log(image * 0.005 + 1) - NORMALISATION[:, 0]) / NORMALISATION[:, 1]
         image = 1 / (1 + np.exp(1 - image * 5))
         name = self._session.get_inputs()[0].name
         logits = self._session.run(None, {name: image[None].astype(np.float32)})[0][0]

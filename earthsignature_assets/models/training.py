@@ -10,6 +10,7 @@ weights.
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,13 +23,12 @@ from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.cross_validation import Fold, Plan, TrainingData, folds_of, judge_folds
 from earthsignature_assets.models.export import export
-from earthsignature_assets.models.ground_truth import CLASSES
 from earthsignature_assets.models.learning_curve import draw_curves
 from earthsignature_assets.models.measurement import describe_version
 from earthsignature_assets.models.network import Architecture
 from earthsignature_assets.models.optimisation import Recipe
+from earthsignature_assets.models.pretrained import PretrainedArchitecture
 from earthsignature_assets.models.repository import ModelRepository
-from earthsignature_assets.models.teacher import COVERS
 from earthsignature_assets.models.training_pool import Training, train_distilled
 
 _NOTES = (
@@ -39,6 +39,7 @@ _NOTES = (
     "ships leaves these answers out. The network is the average of its weights over the last steps. Seconds are "
     "processor seconds over threads, with those of its teachers."
 )
+_PRETRAINED = " It begins from the weights of Dynamic World V1, all but its heads, and every layer goes on learning."
 _DISTILLED = (
     " Beside the labels it learns the mean of {} networks that were trained as it is but for the seed: what they hold "
     "each pixel for, at either level and under six other atmospheres."
@@ -76,7 +77,7 @@ def train_version(
             "threads": plan.recipe.threads,
             "parameters": sum(parameter.numel() for parameter in trained.network.parameters()),
             "seconds": round(trained.seconds / plan.recipe.threads),
-            "notes": _NOTES + (_DISTILLED.format(plan.teachers) if plan.teachers else ""),
+            "notes": _notes(plan),
         },
         "eurosat": patches,
         "hateg_folds": polygons,
@@ -93,6 +94,11 @@ def train_version(
         _publish(Path(staged), repository, model)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return evaluation
+
+
+def _notes(plan: Plan) -> str:
+    begun = _PRETRAINED if isinstance(plan.architecture, PretrainedArchitecture) else ""
+    return _NOTES + begun + (_DISTILLED.format(plan.teachers) if plan.teachers else "")
 
 
 def _final_training(data: TrainingData, plan: Plan, folds: list[Fold], title: str, checkpoints: Path) -> Training:
@@ -148,13 +154,18 @@ def outcome(evaluation: Mapping[str, Any]) -> dict[str, float]:
     "--version", type=click.IntRange(1), required=True, help="The version to write; an existing one is replaced."
 )
 @click.option(
-    "--epochs",
-    type=click.IntRange(1),
-    default=Recipe.epochs,
-    help="Epochs of the final training; one is as many tiles as there are samples.",
+    "--from-scratch",
+    is_flag=True,
+    help="A smaller and faster U-Net of --width and --depth from random weights, each taught by two others, in place "
+    "of one that begins from Dynamic World's.",
 )
 @click.option(
-    "--fold-epochs", type=click.IntRange(1), default=Plan.fold_epochs, help="Epochs of every cross-validation training."
+    "--epochs",
+    type=click.IntRange(1),
+    help="Epochs of the final training, in place of the plan's; one is as many tiles as there are samples.",
+)
+@click.option(
+    "--fold-epochs", type=click.IntRange(1), help="Epochs of every cross-validation training, in place of the plan's."
 )
 @click.option("--folds", type=click.IntRange(2), default=Plan.folds, help="Cross-validation folds over EuroSAT.")
 @click.option(
@@ -167,11 +178,10 @@ def outcome(evaluation: Mapping[str, Any]) -> dict[str, float]:
 @click.option(
     "--teachers",
     type=click.IntRange(0),
-    default=Plan.teachers,
-    help="Networks that each network learns from beside the labels.",
+    help="Networks that each network learns from beside the labels, in place of the plan's.",
 )
-@click.option("--width", type=click.IntRange(4), default=Architecture.width, help="Channels at the full resolution.")
-@click.option("--depth", type=click.IntRange(1, 5), default=Architecture.depth, help="Halvings of the resolution.")
+@click.option("--width", type=click.IntRange(4), default=Architecture.width, help="Channels at 10 m, from scratch.")
+@click.option("--depth", type=click.IntRange(1, 5), default=Architecture.depth, help="Halvings, from scratch.")
 @click.option("--seed", type=int, default=Recipe.seed, help="The seed of everything random in training.")
 @click.option("--threads", type=click.IntRange(1), default=Recipe.threads, help="Threads of PyTorch and ONNX Runtime.")
 @click.option(
@@ -186,11 +196,12 @@ def main(
     repository: Path,
     name: str,
     version: int,
-    epochs: int,
-    fold_epochs: int,
+    from_scratch: bool,
+    epochs: int | None,
+    fold_epochs: int | None,
     folds: int,
     patience: int,
-    teachers: int,
+    teachers: int | None,
     width: int,
     depth: int,
     seed: int,
@@ -204,13 +215,15 @@ def main(
     folder, and config.pbtxt beside it. Run it again after a kill: it goes on from the last epoch.
     """
     console = Console()
-    plan = Plan(
-        recipe=Recipe(epochs=epochs, seed=seed, patience=patience, threads=threads, device=device),
-        fold_epochs=fold_epochs,
+    plan = Plan.from_scratch(width=width, depth=depth) if from_scratch else Plan.pretrained(data)
+    recipe = replace(plan.recipe, seed=seed, patience=patience, threads=threads, device=device)
+    plan = replace(
+        plan,
+        recipe=replace(recipe, epochs=epochs or recipe.epochs),
+        fold_epochs=fold_epochs or plan.fold_epochs,
         folds=folds,
-        teachers=teachers,
+        teachers=plan.teachers if teachers is None else teachers,
         processes=processes,
-        architecture=Architecture(classes=len(CLASSES), width=width, depth=depth, covers=len(COVERS)),
     )
     try:
         model = ModelVersion(name, version)

@@ -24,7 +24,7 @@ from earthsignature_assets.errors import TrainingError
 from earthsignature_assets.models.distillation import soft_labels
 from earthsignature_assets.models.ground_truth import Sample
 from earthsignature_assets.models.learning_curve import LearningCurve
-from earthsignature_assets.models.network import Architecture, UNet
+from earthsignature_assets.models.network import NetworkArchitecture, SegmentationNetwork
 from earthsignature_assets.models.optimisation import Recipe, train
 
 
@@ -32,7 +32,7 @@ from earthsignature_assets.models.optimisation import Recipe, train
 class Trained:
     """What came of a training; `seconds` of processor time, with those of its teachers."""
 
-    network: UNet
+    network: SegmentationNetwork
     curve: LearningCurve
     seconds: float
 
@@ -44,7 +44,7 @@ class Training:
     title: str
     samples: Sequence[Sample]
     recipe: Recipe
-    architecture: Architecture
+    architecture: NetworkArchitecture
     validation: Sequence[Sample] = ()
     checkpoint: Path | None = None
     teachers: tuple[Trained, ...] = ()

@@ -10,7 +10,8 @@ from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
 
 FIRST, NEW = ModelVersion("corine-unet", 1), ModelVersion("corine-unet", 9)
-SHIPPED = [str(model) for model in shipped_repository().versions()]
+NEWEST = max(shipped_repository().versions())
+SHIPPED = [str(NEWEST)]
 
 
 def tick(instance: dg.DagsterInstance, home: Path) -> str:
@@ -61,13 +62,27 @@ def test_a_retired_version_is_no_partition_and_does_not_come_back(tmp_path: Path
     retired = Workspace(home=str(tmp_path)).retired_models
     with dg.DagsterInstance.ephemeral() as instance:
         tick(instance, tmp_path)
-        retired.retire(FIRST, "tests", "it rests")
+        retired.retire(NEWEST, "tests", "it rests")
         for _ in range(2):
             tick(instance, tmp_path)
-            assert instance.get_dynamic_partitions("model_version") == SHIPPED[1:]
-        retired.reinstate(FIRST)
+            assert instance.get_dynamic_partitions("model_version") == []
+        retired.reinstate(NEWEST)
         tick(instance, tmp_path)
-        assert sorted(instance.get_dynamic_partitions("model_version")) == SHIPPED
+        assert instance.get_dynamic_partitions("model_version") == SHIPPED
+
+
+def test_a_deployment_that_has_an_older_shipped_version_keeps_it_and_gets_the_newest(tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("model_version", [str(FIRST)])
+        assert tick(instance, tmp_path).startswith("1 added, 0 removed, 2 active")
+        assert instance.get_dynamic_partitions("model_version") == [str(FIRST), str(NEWEST)]
+
+
+def test_a_repository_of_one_s_own_takes_part_whole(tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        drop(tmp_path, FIRST.version)
+        tick(instance, tmp_path)
+        assert instance.get_dynamic_partitions("model_version") == [str(FIRST), str(NEWEST)]
 
 
 def test_a_key_that_is_no_model_version_goes(tmp_path: Path) -> None:

@@ -54,6 +54,10 @@ def test_a_version_is_registered_promoted_rolled_back_and_retired(home: Path, tr
     models(home, "register", str(trained))
     assert keys(home) == [str(NEW)]
 
+    rows = [[cell.strip() for cell in line.split("│")] for line in models(home).output.splitlines() if "│" in line]
+    states = {row[1]: row[2] for row in rows if row[1]}
+    assert states == {str(FIRST): "superseded", "corine-unet-v2": "takes part", str(NEW): "takes part"}
+
     models(home, "promote", str(NEW), "--who", "Ada", "--why", "better forests")
     models(home, "promote", str(FIRST), "--who", "Bob", "--why", "worse water")
     with ProductStore(home / "store").open_catalogue(read_only=True) as catalogue:

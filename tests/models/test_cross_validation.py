@@ -39,8 +39,8 @@ def made_data() -> TrainingData:
 
 
 PLAN = Plan(
-    Recipe(side=32, batch=4, learning_rate=1e-2), fold_epochs=40, folds=2, teachers=0, margin=8, processes=1,
-    architecture=Architecture(classes=8, width=4, depth=2, covers=9),
+    Architecture(classes=8, width=4, depth=2, covers=9), Recipe(side=32, batch=4, learning_rate=1e-2),
+    fold_epochs=40, folds=2, margin=8, processes=1,
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from earthsignature_grpc.client import EarthSignatureClient
 
 pytestmark = pytest.mark.services
 
-FIRST, SECOND = ModelVersion("corine-unet", 1), ModelVersion("corine-unet", 2)
+FIRST, SECOND = ModelVersion("corine-unet", 2), ModelVersion("corine-unet", 3)
 INFERENCE = ["segmentation", "land_cover_raster", "land_cover_polygons", "land_cover_product"]
 
 
@@ -115,10 +115,10 @@ def test_a_scene_key_without_an_item_fails_with_the_remedy(platform: Any) -> Non
 def test_a_new_model_version_is_backfilled_without_touching_what_is_stored(platform: Any, tmp_path: Path) -> None:
     scenes = accepted(platform)
     home = platform.settings.home
-    folder = tmp_path / "corine-unet" / "2"
+    folder = tmp_path / "corine-unet" / str(SECOND.version)
     shutil.copytree(shipped_repository().folder(FIRST), folder)
     described = folder / "model.json"
-    described.write_text(described.read_text().replace('"version": 1', '"version": 2'))
+    described.write_text(described.read_text().replace(f'"version": {FIRST.version}', f'"version": {SECOND.version}'))
     registered = CliRunner().invoke(main, ["models", "--home", str(home), "register", str(folder)])
     assert registered.exit_code == 0, registered.output
     assert published(platform, SECOND) == []

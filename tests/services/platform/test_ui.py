@@ -101,7 +101,7 @@ def test_the_chain_is_drawn_from_the_first_asset_to_the_product(browser: Browser
 def test_the_grid_shows_each_scene_and_model_and_the_picture_of_one(browser: Browser, platform: Any) -> None:
     with platform.instance() as instance:
         scene = instance.get_dynamic_partitions("scene")[0]
-    browser.open(f"/assets/land_cover_raster?view=partitions&partition=corine-unet-v1%7C{scene}", "Partitions Selected")
+    browser.open(f"/assets/land_cover_raster?view=partitions&partition=corine-unet-v2%7C{scene}", "Partitions Selected")
     browser.shows("Materialized (")
     browser.shows("Mixed forest")
     browser.keep("partitions")
@@ -115,7 +115,7 @@ def test_checks_are_shown_with_what_they_found(browser: Browser, platform: Any) 
     # belong to an earlier one ("Not evaluated"): one run more, alone, makes the two agree.
     with platform.instance() as instance:
         scene = instance.get_dynamic_partitions("scene")[0]
-    run = platform.launch("land_cover", f"corine-unet-v1|{scene}")
+    run = platform.launch("land_cover", f"corine-unet-v2|{scene}")
     platform.wait(lambda: any(done["runId"] == run for done in platform.runs(statuses=["SUCCESS"])), 300)
     browser.open("/assets/land_cover_raster?view=checks", "valid_fraction")
     browser.click("//*[text()='valid_fraction']")
