@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from earthsignature_assets.keys import ModelVersion
 
 MODEL = "corine-unet-v1"
+_DEFAULT = "corine-unet-v2"
 _HEAVY = "heavy-unet-v1"
 _MOST_MINUTES = 2.0
 _MOST_OF_BARE = 1.2
@@ -99,6 +100,12 @@ def _sparse(options: Options) -> Iterator[Callable[[], float]]:
 @contextmanager
 def _dense_part(options: Options) -> Iterator[Callable[[], float]]:
     engine, patches = _embedded(options), part_of_tile(options)
+    yield lambda: _scaled(minutes(options, patches, engine))
+
+
+@contextmanager
+def _default_part(options: Options) -> Iterator[Callable[[], float]]:
+    engine, patches = _embedded(options, _DEFAULT), part_of_tile(options)
     yield lambda: _scaled(minutes(options, patches, engine))
 
 
@@ -204,6 +211,15 @@ ROWS = (
         peers={_BARE: _bare_part},
         target=Target(f"≤ {_MOST_OF_BARE}× bare", lambda value, peers: value <= _MOST_OF_BARE * peers[_BARE]),
         prepare=_prepare_part,
+    ),
+    Row(
+        name="default_version",
+        title=f"{PART}² px of patches to classes with {_DEFAULT}, the default, beside the smaller {MODEL}",
+        unit=_FROM_PART,
+        own=_default_part,
+        peers={MODEL: _dense_part},
+        prepare=_prepare_part,
+        repetitions=3,
     ),
     Row(
         name="sparse_tile",

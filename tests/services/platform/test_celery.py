@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
 DAY = dt.date(2026, 5, 1)
 SCENES = [SceneKey(DAY, 22, tile) for tile in ("32TQM", "33TUG", "31TGJ", "32TPM")]
 HELD = SCENES[0]
-MODEL = ModelVersion("corine-unet", 1)
+MODEL = ModelVersion("corine-unet", 2)
 
 
 @pytest.fixture
