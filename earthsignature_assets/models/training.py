@@ -37,12 +37,13 @@ _NOTES = (
     "training polygons (there with typical path radiance put on). In training the network also tells how probable "
     "Dynamic World holds each of its nine covers at each pixel, seen through every random atmosphere; the graph that "
     "ships leaves these answers out. The network is the average of its weights over the last steps. Seconds are "
-    "processor seconds over threads, with those of its teachers."
+    "processor seconds over threads."
 )
 _PRETRAINED = " It begins from the weights of Dynamic World V1, all but its heads, and every layer goes on learning."
 _DISTILLED = (
     " Beside the labels it learns the mean of {} networks that were trained as it is but for the seed: what they hold "
-    "each pixel for, at either level and under six other atmospheres."
+    "each pixel for, at either level and under six other atmospheres; "
+    "the seconds are with theirs."
 )
 
 
