@@ -6,6 +6,7 @@ Needs PyTorch (the extra `train`).
 import io
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -124,6 +125,8 @@ _told: Any = None  # of a process of its own: where it tells how far it is
 def _begin(told: Any) -> None:
     global _told
     _told = told
+    # Whoever started all this may ignore it, and the pool ends its processes by it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
 

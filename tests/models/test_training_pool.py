@@ -1,9 +1,11 @@
 """Needs PyTorch, which the test environment does not hold: `make test-services` runs it in an environment that does."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -15,6 +17,7 @@ pytest.importorskip("torch", reason="PyTorch is absent (the extra `train`)")
 from rich.progress import Progress
 
 from earthsignature_assets.errors import TrainingError
+from earthsignature_assets.models import training_pool
 from earthsignature_assets.models.optimisation import train
 from earthsignature_assets.models.training_pool import Training, train_all, train_distilled
 from tests.models.test_optimisation import QUIET, RECIPE, TINY, assert_same, samples
@@ -117,3 +120,13 @@ def test_when_the_first_process_is_killed_the_others_end_too(tmp_path: Path) -> 
         assert len(workers) == 2
         process.kill()
     assert within(10, lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+
+
+def test_a_process_of_the_pool_can_be_ended_though_what_started_it_ignores_the_signal() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, context, initializer=training_pool._begin, initargs=(None,)) as pool:
+            assert pool.submit(signal.getsignal, signal.SIGTERM).result() == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
