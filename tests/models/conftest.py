@@ -20,6 +20,7 @@ _NEED_TORCH = (
     "distillation",
     "network",
     "optimisation",
+    "pretrained",
     "set_training",
     "training",
     "training_pool",
