@@ -141,7 +141,7 @@ def train_variants(
         for name in chosen or VARIANTS:
             if name in found:
                 continue
-            own = replace(plan, margin=_MARGINS.get(name, Plan.margin))
+            own = replace(plan, margin=_MARGINS.get(name, plan.margin))
             found[name] = run_variant(known, data, VARIANTS[name], own, polygons, progress)
             to.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
 

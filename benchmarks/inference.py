@@ -17,6 +17,7 @@ from benchmarks.inference_peers import (
 )
 from benchmarks.row import Options, Row, Target
 from benchmarks.tiles import PART, SPARSE_PERCENT, TILE, dense_tile, part_of_tile, sparse_tile
+from earthsignature_assets.keys import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from earthsignature_assets.imagery.patch_store import PatchStore
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from earthsignature_assets.keys import ModelVersion
 
 MODEL = "corine-unet-v1"
-_DEFAULT = "corine-unet-v2"
+_DEFAULT = str(DEFAULT_MODEL)
 _HEAVY = "heavy-unet-v1"
 _MOST_MINUTES = 2.0
 _MOST_OF_BARE = 1.2
@@ -97,16 +98,19 @@ def _sparse(options: Options) -> Iterator[Callable[[], float]]:
     yield lambda: minutes(options, patches, engine)
 
 
+def _part_by(options: Options, name: str) -> Callable[[], float]:
+    engine, patches = _embedded(options, name), part_of_tile(options)
+    return lambda: _scaled(minutes(options, patches, engine))
+
+
 @contextmanager
 def _dense_part(options: Options) -> Iterator[Callable[[], float]]:
-    engine, patches = _embedded(options), part_of_tile(options)
-    yield lambda: _scaled(minutes(options, patches, engine))
+    yield _part_by(options, MODEL)
 
 
 @contextmanager
 def _default_part(options: Options) -> Iterator[Callable[[], float]]:
-    engine, patches = _embedded(options, _DEFAULT), part_of_tile(options)
-    yield lambda: _scaled(minutes(options, patches, engine))
+    yield _part_by(options, _DEFAULT)
 
 
 @contextmanager

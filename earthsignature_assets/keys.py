@@ -104,6 +104,10 @@ class ModelVersion:
         return f"{self.name}-v{self.version}"
 
 
+DEFAULT_MODEL = ModelVersion("corine-unet", 2)
+"""The newest version that comes with the package: what runs where no other is named."""
+
+
 def parse_product_id(text: str) -> str:
     """Return a Sentinel-2 product name without its `.SAFE` ending, checked against ESA's naming convention.
 

@@ -17,7 +17,7 @@ from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.errors import ServiceAnswerError
 from earthsignature_assets.imagery.patch_store import PatchStore
-from earthsignature_assets.keys import ModelVersion, SceneKey, relative_orbit_of
+from earthsignature_assets.keys import DEFAULT_MODEL, SceneKey, relative_orbit_of
 from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.nomenclature import CODES, class_of
 from earthsignature_assets.pictures import Panel, land_cover, png, side_by_side, true_colour
@@ -27,7 +27,6 @@ from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, serve_files, serve_stac, simulate_scene
 from earthsignature_grpc.client import EarthSignatureClient, PolygonProduct, ProductName, RasterProduct
 
-MODEL = ModelVersion("corine-unet", 2)
 DAYS = (dt.date(2026, 5, 1), dt.date(2026, 5, 3))
 TILES = ("32TQM", "33TUG")
 
@@ -94,8 +93,8 @@ def _materialise(chain: Chain, console: Console) -> list[Product]:
         for scene in chain.scenes(day):
             with _step(console, f"Fetching and splitting {scene}"):
                 chain.fetch(scene)
-            with _step(console, f"Segmenting and publishing {scene} by {MODEL}"):
-                published.append(chain.segment(scene, MODEL))
+            with _step(console, f"Segmenting and publishing {scene} by {DEFAULT_MODEL}"):
+                published.append(chain.segment(scene, DEFAULT_MODEL))
     return published
 
 

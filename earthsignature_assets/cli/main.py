@@ -14,6 +14,7 @@ from earthsignature_assets.cli.model_commands import models
 from earthsignature_assets.cli.options import DAY, PEM_FILE, home_option, reported, settings_of, store_of, tokens_path
 from earthsignature_assets.cli.token_commands import tokens
 from earthsignature_assets.imagery.provider import PROVIDERS
+from earthsignature_assets.keys import DEFAULT_MODEL
 from earthsignature_grpc.limits import Limits
 from earthsignature_grpc.options import serving_options
 from earthsignature_grpc.security import Security
@@ -55,7 +56,7 @@ def demo(home: Path, size: int) -> None:
 @click.option("--provider", help=f"Imagery provider: {', '.join(PROVIDERS)}, or one of --provider-file.")
 @click.option("--provider-file", help="TOML file of further providers.")
 @click.option("--stac-api", default="", help="Another address of the provider's STAC API, for mirrors.")
-@click.option("--model", default="corine-unet-v2", show_default=True, help="Model version.")
+@click.option("--model", default=str(DEFAULT_MODEL), show_default=True, help="Model version.")
 @click.option("--max-cloud", type=click.FloatRange(0, 100), help="Most cloud of the valid area, in percent.")
 @reported
 def run(

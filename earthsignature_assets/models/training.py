@@ -42,8 +42,7 @@ _NOTES = (
 _PRETRAINED = " It begins from the weights of Dynamic World V1, all but its heads, and every layer goes on learning."
 _DISTILLED = (
     " Beside the labels it learns the mean of {} networks that were trained as it is but for the seed: what they hold "
-    "each pixel for, at either level and under six other atmospheres; "
-    "the seconds are with theirs."
+    "each pixel for, at either level and under six other atmospheres; the seconds are with theirs."
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.keys import DEFAULT_MODEL, ModelVersion
 from earthsignature_assets.models.augmentation import PATH_RADIANCE, under_one_deviation
 from earthsignature_assets.models.card import card
 from earthsignature_assets.models.evaluation import HATEG_GROUPS, judge_polygons
@@ -51,6 +51,10 @@ def reflectance(*shape: int, seed: int = 0) -> np.ndarray:
     coarse = generator.integers(0, 4000, (n, bands, -(-height // 32), -(-width // 32)))
     image = coarse.repeat(32, axis=2).repeat(32, axis=3)[:, :, :height, :width]
     return (image + generator.integers(1, 600, shape)).astype(np.uint16)
+
+
+def test_the_default_is_the_newest() -> None:
+    assert max(VERSIONS) == DEFAULT_MODEL
 
 
 def test_the_description_fits_the_chain(description: ModelDescription) -> None:
