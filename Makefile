@@ -52,7 +52,7 @@ fuzz: $(READY)  ## Throw made-up requests at the decoder and the WKT path for SE
 
 train: $(READY)  ## Train and export corine-unet on DATA, with PyTorch in an environment of its own (45 minutes at most)
 	./scripts/install_training
-	build/services/training/environment/bin/python -m earthsignature_assets.models.training --data $(or $(DATA),../shared/data) \
+	build/services/training/environment/bin/python -m recipes.corine_unet.train --data $(or $(DATA),../shared/data) \
 		--repository $(or $(REPOSITORY),build/models) --version $(or $(VERSION),2)
 
 proto: $(READY)  ## Generate the messages of the gRPC service from proto/

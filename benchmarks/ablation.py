@@ -24,22 +24,22 @@ import numpy.typing as npt
 import rasterio
 from rich.console import Console
 
+from earthsignature_assets.evaluation.block_counts import BlockCounts
+from earthsignature_assets.ground_truth.samples import Sample, read_eurosat, read_hateg, split_polygons
 from earthsignature_assets.keys import ModelVersion, SceneKey
-from earthsignature_assets.models.augmentation import (
+from earthsignature_assets.models.graph import Graph
+from earthsignature_assets.models.repository import S2_BANDS, ModelRepository, shipped_repository
+from earthsignature_assets.simulator import SceneRecipe, simulate_scene
+from earthsignature_assets.training.augmentation import (
     AS_VERSION_1,
     STILL,
     Atmosphere,
     under_one_deviation,
 )
-from earthsignature_assets.models.block_counts import BlockCounts
-from earthsignature_assets.models.comparison import patch_counts, polygon_counts, summed, told
-from earthsignature_assets.models.graph import Graph
-from earthsignature_assets.models.ground_truth import Sample, read_eurosat, read_hateg, split_polygons
-from earthsignature_assets.models.repository import S2_BANDS, ModelRepository, shipped_repository
-from earthsignature_assets.simulator import SceneRecipe, simulate_scene
+from recipes.corine_unet.comparison import patch_counts, polygon_counts, summed, told
 
 if TYPE_CHECKING:
-    from earthsignature_assets.models.cross_validation import Plan, TrainingData
+    from recipes.corine_unet.cross_validation import Plan, TrainingData
 
 _ATMOSPHERES = 12
 
@@ -68,7 +68,7 @@ def _with_recipe(lesson: Lesson, **changes: Any) -> Lesson:
 
 
 def _from_random_weights(lesson: Lesson, teachers: int) -> Lesson:
-    from earthsignature_assets.models.cross_validation import Plan
+    from recipes.corine_unet.cross_validation import Plan
 
     scratch = Plan.from_scratch()
     plan = replace(lesson.plan, architecture=scratch.architecture, teachers=teachers)
@@ -129,8 +129,8 @@ def train_variants(
     processes: int,
 ) -> None:
     """Train the folds once a variant, and write the figures of each; variants that the file has are kept."""
-    from earthsignature_assets.models.cross_validation import Plan, TrainingData
-    from earthsignature_assets.models.training import progress_bars
+    from recipes.corine_unet.cross_validation import Plan, TrainingData
+    from recipes.corine_unet.train import progress_bars
 
     known = TrainingData.read(data)
     plan = replace(Plan.pretrained(data, epochs), folds=folds, processes=processes)
@@ -160,14 +160,14 @@ def run_variant(
         The figures, with the counts of patches and polygons as they are (`answers`, `polygons`), and summed over other
         atmospheres (`shifted_patches`, `shifted_polygons`).
     """
-    from earthsignature_assets.models.cross_validation import (
+    from recipes.corine_unet.cross_validation import (
         answers_of_folds,
         folds_of,
         judge_folds,
         patch_answer,
         polygon_counts_of_folds,
     )
-    from earthsignature_assets.models.training_pool import train_distilled
+    from recipes.corine_unet.training_pool import train_distilled
 
     plan = variant(Lesson([], plan), data).plan
     folds = folds_of(known, plan, polygons=polygons)

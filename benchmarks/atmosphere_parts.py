@@ -23,12 +23,17 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from earthsignature_assets.models.augmentation import AS_VERSION_1, Atmosphere, as_typical_surface, under_one_deviation
-from earthsignature_assets.models.comparison import polygon_counts
-from earthsignature_assets.models.ground_truth import CLASS_CODES, spatial_folds, split_polygons
+from earthsignature_assets.ground_truth.samples import CLASS_CODES, spatial_folds, split_polygons
+from earthsignature_assets.training.augmentation import (
+    AS_VERSION_1,
+    Atmosphere,
+    as_typical_surface,
+    under_one_deviation,
+)
+from recipes.corine_unet.comparison import polygon_counts
 
 if TYPE_CHECKING:
-    from earthsignature_assets.models.cross_validation import TrainingData
+    from recipes.corine_unet.cross_validation import TrainingData
 
 PARTS = ("gain", "band gain", "path radiance", "offset", "noise")
 _NARROW = 1 / 3
@@ -80,8 +85,8 @@ def main() -> None:
 @click.option("--threads", type=click.IntRange(1), default=2)
 def train_trials(data: Path, to: Path, epochs: int, threads: int) -> None:
     """Train the sixteen and write the figures of each; those that the file has are kept."""
-    from earthsignature_assets.models.cross_validation import TrainingData
-    from earthsignature_assets.models.training import progress_bars
+    from recipes.corine_unet.cross_validation import TrainingData
+    from recipes.corine_unet.train import progress_bars
 
     known = TrainingData.read(data, threads)
     found: list[dict[str, Any]] = json.loads(to.read_text(encoding="utf-8")) if to.exists() else []
@@ -99,9 +104,9 @@ def run_trial(known: "TrainingData", trial: Trial, epochs: int, threads: int, pr
     Each figure is a mean over patches, or polygons, of the share of pixels told right; as they are, and under six other
     atmospheres as wide as version 1's.
     """
-    from earthsignature_assets.models.cross_validation import patch_answer
-    from earthsignature_assets.models.network import Architecture
-    from earthsignature_assets.models.optimisation import Recipe, predict_any, train
+    from earthsignature_assets.training.network import Architecture
+    from earthsignature_assets.training.optimisation import Recipe, predict_any, train
+    from recipes.corine_unet.cross_validation import patch_answer
 
     fold_of = spatial_folds(known.patches, _FOLDS)
     seen = [patch for patch, fold in zip(known.patches, fold_of, strict=True) if fold != trial.fold]

@@ -72,7 +72,7 @@ def _synthetic_rows(count: int) -> _Rows:
 
 
 def catalogue_path(options: Options) -> Path:
-    from earthsignature_assets.products import schema
+    from earthsignature_assets.products.catalogue import schema
 
     tables_and_rows = b"".join(Path(file).read_bytes() for file in (str(schema.__file__), __file__))
     digest = hashlib.sha256(tables_and_rows).hexdigest()[:12]
@@ -84,7 +84,7 @@ def prepare(options: Options) -> None:
     import shapely
 
     from earthsignature_assets.keys import ModelVersion
-    from earthsignature_assets.products.sqlite_catalogue import SqliteCatalogue
+    from earthsignature_assets.products.catalogue.sqlite_catalogue import SqliteCatalogue
 
     path = catalogue_path(options)
     if path.exists():
@@ -143,8 +143,8 @@ def _p50_ms(search: Callable[["shapely.Polygon", dt.datetime, dt.datetime], int]
 @contextmanager
 def _catalogue(options: Options) -> Iterator[Callable[[], float]]:
     """`Catalogue.search` as the service calls it: R*Tree, rows, exact geometry test, `Product` objects, in order."""
-    from earthsignature_assets.products.catalogue import ProductQuery
-    from earthsignature_assets.products.sqlite_catalogue import SqliteCatalogue
+    from earthsignature_assets.products.catalogue.catalogue import ProductQuery
+    from earthsignature_assets.products.catalogue.sqlite_catalogue import SqliteCatalogue
 
     with SqliteCatalogue(catalogue_path(options), read_only=True) as catalogue:
         yield lambda: _p50_ms(
@@ -159,8 +159,8 @@ def _postgis(options: Options) -> Iterator[Callable[[], float]]:
     import shapely
 
     from earthsignature_assets.keys import ModelVersion
-    from earthsignature_assets.products.catalogue import ProductQuery
-    from earthsignature_assets.products.postgis_catalogue import PostgisCatalogue
+    from earthsignature_assets.products.catalogue.catalogue import ProductQuery
+    from earthsignature_assets.products.catalogue.postgis_catalogue import PostgisCatalogue
 
     with postgres_server() as url, PostgisCatalogue(url) as catalogue:
         catalogue.promote(ModelVersion.parse(_MODEL), "benchmark")

@@ -6,10 +6,10 @@ What a service of the same shape costs that knows nothing of ready messages; not
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_grpc import v1
 from earthsignature_grpc.__main__ import main
-from earthsignature_grpc.areas import format_footprint
-from earthsignature_grpc.reading import ProductReader
-from earthsignature_grpc.selections import WHOLE_RASTER, RasterSelection
-from earthsignature_grpc.wire import encode
+from earthsignature_grpc.reading.areas import format_footprint
+from earthsignature_grpc.reading.product_reader import ProductReader
+from earthsignature_grpc.reading.selections import WHOLE_RASTER, RasterSelection
+from earthsignature_grpc.wire.strict_decoding import encode
 
 
 def render_segmentation(reader: ProductReader, product: Product, selection: RasterSelection = WHOLE_RASTER) -> bytes:

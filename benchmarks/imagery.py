@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from earthsignature_assets.imagery.patch_store import PatchStore
-    from earthsignature_assets.imagery.scene import Scene
+    from earthsignature_assets.imagery.patches.patch_store import PatchStore
+    from earthsignature_assets.imagery.scenes.scene import Scene
 
 
 _TILE_PIXELS = 10_980
@@ -29,8 +29,8 @@ _DELAY_S = 0.05
 
 def simulated_scene(options: Options) -> "Scene":
     """The scene of `simulated_item`."""
-    from earthsignature_assets.imagery.provider import PROVIDERS
-    from earthsignature_assets.imagery.scene import Scene, scene_item
+    from earthsignature_assets.imagery.providers.provider import PROVIDERS
+    from earthsignature_assets.imagery.scenes.scene import Scene, scene_item
     from earthsignature_assets.models.repository import S2_BANDS
 
     return Scene((scene_item(simulated_item(options), PROVIDERS["earth-search"], S2_BANDS),))
@@ -63,8 +63,8 @@ def simulated_item(options: Options) -> dict[str, Any]:
 
 def write_patch_store(options: Options, path: Path) -> "PatchStore":
     """The patches of the simulated scene, written anew."""
-    from earthsignature_assets.imagery.patch_store import PatchStore
-    from earthsignature_assets.imagery.patches import write_patches
+    from earthsignature_assets.imagery.patches.patch_store import PatchStore
+    from earthsignature_assets.imagery.patches.patch_writing import write_patches
     from earthsignature_assets.models.repository import S2_BANDS
 
     write_patches(simulated_scene(options), S2_BANDS, path)
@@ -77,7 +77,7 @@ def _prepare(options: Options) -> None:
 
 @contextmanager
 def _patches(options: Options) -> Iterator[Callable[[], float]]:
-    from earthsignature_assets.imagery.patches import write_patches
+    from earthsignature_assets.imagery.patches.patch_writing import write_patches
     from earthsignature_assets.models.repository import S2_BANDS
 
     scene = simulated_scene(options)
@@ -87,7 +87,7 @@ def _patches(options: Options) -> Iterator[Callable[[], float]]:
 @contextmanager
 def _patches_without_writing(options: Options) -> Iterator[Callable[[], float]]:
     """The same blocks and the scene's mask, let go instead of written."""
-    from earthsignature_assets.imagery.scene_mask import read_scene_mask
+    from earthsignature_assets.imagery.masks.scene_mask import read_scene_mask
 
     scene = simulated_scene(options)
 
@@ -113,8 +113,8 @@ def _read(options: Options) -> Iterator[Callable[[], float]]:
 
 
 def _read_through(scene: "Scene") -> float:
-    from earthsignature_assets.imagery.patch_store import PATCH_SIZE
-    from earthsignature_assets.imagery.scene_reader import block_columns, read_blocks
+    from earthsignature_assets.imagery.patches.patch_store import PATCH_SIZE
+    from earthsignature_assets.imagery.reading.scene_reader import block_columns, read_blocks
     from earthsignature_assets.models.repository import S2_BANDS
 
     started = time.perf_counter()
@@ -149,8 +149,8 @@ def _naively_from_afar(options: Options) -> Iterator[Callable[[], float]]:
 @contextmanager
 def _far_scene(options: Options, connections: int) -> "Iterator[Scene]":
     """The simulated scene behind a server that lets each request wait."""
-    from earthsignature_assets.imagery.access import Access
-    from earthsignature_assets.imagery.scene import BandFile, Scene
+    from earthsignature_assets.imagery.providers.access import Access
+    from earthsignature_assets.imagery.scenes.scene import BandFile, Scene
 
     part = simulated_scene(options).parts[0]
     folder = Path(part.bands["B02"].href).parent
@@ -182,7 +182,7 @@ def _tile_classification(options: Options) -> "npt.NDArray[np.uint8]":
 
 @contextmanager
 def _cloud_mask(options: Options) -> Iterator[Callable[[], float]]:
-    from earthsignature_assets.imagery.cloud_mask import mask_scene
+    from earthsignature_assets.imagery.masks.scene_classification import mask_scene
 
     classification = _tile_classification(options)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from earthsignature_assets.imagery.scene import Scene
+    from earthsignature_assets.imagery.scenes.scene import Scene
 
 
 def without_odc_stac() -> str | None:
@@ -49,7 +49,7 @@ def _naive_stack(scene: "Scene") -> "npt.NDArray[np.float32]":
 def _write_naively(scene: "Scene", path: Path) -> float:
     import xarray as xr
 
-    from earthsignature_assets.imagery.patch_store import PATCH_SIZE
+    from earthsignature_assets.imagery.patches.patch_store import PATCH_SIZE
 
     started = time.perf_counter()
     stack = _naive_stack(scene)
@@ -84,7 +84,7 @@ def _read_by_odc_stac(scene: "Scene", item: Mapping[str, object]) -> float:
     import odc.stac
     import pystac
 
-    from earthsignature_assets.imagery.provider import PROVIDERS
+    from earthsignature_assets.imagery.providers.provider import PROVIDERS
 
     started = time.perf_counter()
     keys = [PROVIDERS["earth-search"].band_assets[band] for band in scene.parts[0].bands]

@@ -20,7 +20,7 @@ from benchmarks.tiles import PART, SPARSE_PERCENT, TILE, dense_tile, part_of_til
 from earthsignature_assets.keys import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from earthsignature_assets.imagery.patch_store import PatchStore
+    from earthsignature_assets.imagery.patches.patch_store import PatchStore
     from earthsignature_assets.inference.embedded import EmbeddedEngine
     from earthsignature_assets.inference.engine import Engine
     from earthsignature_assets.keys import ModelVersion

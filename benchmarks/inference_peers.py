@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from earthsignature_assets.imagery.patch_store import PatchStore
+    from earthsignature_assets.imagery.patches.patch_store import PatchStore
     from earthsignature_assets.inference.engine import Engine
     from earthsignature_assets.keys import ModelVersion
     from earthsignature_assets.models.repository import ModelRepository
@@ -65,7 +65,7 @@ def torch_eager(patches: "PatchStore", core: int, halo: int) -> Callable[[], flo
     import numpy as np
     import torch
 
-    from earthsignature_assets.models.network import Architecture, PackagedNetwork, UNet
+    from earthsignature_assets.training.network import Architecture, PackagedNetwork, UNet
 
     torch.set_num_threads(THREADS)
     architecture = Architecture()
@@ -127,8 +127,8 @@ def blended_sliding_window(repository: "ModelRepository", model: "ModelVersion",
 @contextmanager
 def triton_on_processors(options: Options, repository: "ModelRepository", model: "ModelVersion") -> Iterator["Engine"]:
     """A Triton server of its own over the model, and the engine that asks it."""
-    from earthsignature_assets.inference.triton import TritonEngine
-    from earthsignature_assets.models.triton import TritonTarget, write_triton_repository
+    from earthsignature_assets.inference.triton_engine import TritonEngine
+    from earthsignature_assets.models.triton_repository import TritonTarget, write_triton_repository
 
     served = Path(tempfile.mkdtemp(prefix="triton-", dir=options.folder))
     write_triton_repository(repository, [model], TritonTarget.PYTHON, served)

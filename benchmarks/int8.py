@@ -28,8 +28,8 @@ def _folder(options: Options) -> Path:
 
 def _prepare(options: Options) -> None:
     from earthsignature_assets.keys import ModelVersion
-    from earthsignature_assets.models.quantisation import quantise_version
     from earthsignature_assets.models.repository import shipped_repository
+    from earthsignature_assets.training.quantisation import quantise_version
 
     part_of_tile(options)
     folder = _folder(options)

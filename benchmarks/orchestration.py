@@ -46,7 +46,7 @@ def _sensor_tick(options: Options, year: Year = year_in_sqlite) -> Iterator[Call
 
     from earthsignature_assets.automation.sensors import accepted_scenes
     from earthsignature_assets.cli.chain import open_instance
-    from earthsignature_assets.resources.horizon import Horizon
+    from earthsignature_assets.resources.discovery_window import Horizon
 
     with year(options) as home, open_instance(home) as instance:
 

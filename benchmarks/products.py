@@ -68,9 +68,9 @@ def _class_raster(options: Options, side: int = _TILE_SIDE) -> "npt.NDArray[np.u
 
 @contextmanager
 def _polygons(options: Options) -> Iterator[Callable[[], float]]:
-    from earthsignature_assets.products.boundaries import assemble_rings, ring_coordinates, trace_arcs
-    from earthsignature_assets.products.polygon_layer import shapely_polygons
-    from earthsignature_assets.products.regions import label_regions
+    from earthsignature_assets.products.polygons.boundaries import assemble_rings, ring_coordinates, trace_arcs
+    from earthsignature_assets.products.polygons.polygon_layer import shapely_polygons
+    from earthsignature_assets.products.polygons.regions import label_regions
 
     codes = _class_raster(options)
 
@@ -128,10 +128,10 @@ def _gdal_polygonize(options: Options) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def _simplification(options: Options) -> Iterator[Callable[[], float]]:
-    from earthsignature_assets.products.boundaries import assemble_rings, ring_coordinates, trace_arcs
-    from earthsignature_assets.products.polygon_layer import shapely_polygons
-    from earthsignature_assets.products.regions import label_regions, sieve_regions
-    from earthsignature_assets.products.simplification import simplify_arcs
+    from earthsignature_assets.products.polygons.boundaries import assemble_rings, ring_coordinates, trace_arcs
+    from earthsignature_assets.products.polygons.polygon_layer import shapely_polygons
+    from earthsignature_assets.products.polygons.regions import label_regions, sieve_regions
+    from earthsignature_assets.products.polygons.simplification import simplify_arcs
 
     regions = sieve_regions(label_regions(_class_raster(options, _PART_SIDE)), 25)
     arcs = trace_arcs(regions.labels)
@@ -150,9 +150,9 @@ def _simplification(options: Options) -> Iterator[Callable[[], float]]:
 
 
 def _traced_polygons(options: Options) -> "npt.NDArray[np.object_]":
-    from earthsignature_assets.products.boundaries import assemble_rings, ring_coordinates, trace_arcs
-    from earthsignature_assets.products.polygon_layer import shapely_polygons
-    from earthsignature_assets.products.regions import label_regions, sieve_regions
+    from earthsignature_assets.products.polygons.boundaries import assemble_rings, ring_coordinates, trace_arcs
+    from earthsignature_assets.products.polygons.polygon_layer import shapely_polygons
+    from earthsignature_assets.products.polygons.regions import label_regions, sieve_regions
 
     regions = sieve_regions(label_regions(_class_raster(options, _PART_SIDE)), 25)
     arcs = trace_arcs(regions.labels)
@@ -195,14 +195,14 @@ def _publication(options: Options) -> Iterator[Callable[[], float]]:
     from earthsignature_assets.grid import tile_grid
     from earthsignature_assets.keys import ModelVersion, SceneKey
     from earthsignature_assets.products.draft import Draft
-    from earthsignature_assets.products.geobuf import encode_feature_collection
-    from earthsignature_assets.products.geoparquet import write_geoparquet
-    from earthsignature_assets.products.polygons import land_cover_polygons
+    from earthsignature_assets.products.polygons.generalisation import land_cover_polygons
+    from earthsignature_assets.products.polygons.geobuf import encode_feature_collection
+    from earthsignature_assets.products.polygons.geoparquet import write_geoparquet
     from earthsignature_assets.products.product import Asset
-    from earthsignature_assets.products.raster import write_rasters
-    from earthsignature_assets.products.store import ProductStore
-    from earthsignature_assets.products.thumbnail import write_thumbnail
-    from earthsignature_assets.products.whole_file import write_whole
+    from earthsignature_assets.products.rasters.cog import write_rasters
+    from earthsignature_assets.products.rasters.thumbnail import write_thumbnail
+    from earthsignature_assets.products.store.product_store import ProductStore
+    from earthsignature_assets.system.whole_file import write_whole
 
     codes = _class_raster(options)
     confidence = np.empty(codes.shape, np.uint8)
@@ -249,7 +249,7 @@ def _raster_bytes(options: Options) -> Iterator[Callable[[], float]]:
     import rasterio
 
     from earthsignature_assets.grid import tile_grid
-    from earthsignature_assets.products.raster import write_land_cover
+    from earthsignature_assets.products.rasters.cog import write_land_cover
 
     with rasterio.open(_PUBLISHED_IN_2022) as raster:
         codes = raster.read(1)

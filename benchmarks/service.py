@@ -45,7 +45,7 @@ def _prepare(options: Options) -> None:
 
     from earthsignature_assets.keys import ModelVersion, SceneKey
     from earthsignature_assets.products.product import Asset, Product
-    from earthsignature_assets.products.store import ProductStore
+    from earthsignature_assets.products.store.product_store import ProductStore
 
     shutil.rmtree(_store_path(options), ignore_errors=True)
     random, model = np.random.default_rng(3), ModelVersion("corine-unet", 1)
@@ -174,9 +174,9 @@ def _prepare_searches(options: Options) -> None:
     import numpy as np
 
     from benchmarks.catalogue import catalogue_path, queries
-    from earthsignature_assets.products.catalogue import ProductQuery
+    from earthsignature_assets.products.catalogue.catalogue import ProductQuery
     from earthsignature_assets.products.product import Asset
-    from earthsignature_assets.products.store import ProductStore
+    from earthsignature_assets.products.store.product_store import ProductStore
 
     prepare_catalogue(options)
     root = _searches_store(options)
@@ -205,7 +205,7 @@ def _first_bytes(options: Options) -> Iterator[Callable[[], float]]:
     import grpc
 
     from benchmarks.catalogue import queries
-    from earthsignature_grpc.wire import encode
+    from earthsignature_grpc.wire.strict_decoding import encode
 
     asked = [
         encode(

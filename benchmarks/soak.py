@@ -29,10 +29,10 @@ from earthsignature_assets.errors import EarthSignatureError, NoSuchProductError
 from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.nomenclature import CODES
-from earthsignature_assets.products.catalogue import Catalogue
+from earthsignature_assets.products.catalogue.catalogue import Catalogue
 from earthsignature_assets.products.item import content_digest, item_bytes, multihash
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_grpc.client import EarthSignatureClient, RetryPolicy
 
 _TILES = ("32TPM", "32TPR", "32TQM", "32TQR", "33TUG", "33TVG", "33TUL", "33TXL")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import grpc
 
+from earthsignature_assets.products.catalogue.query import ProductQuery
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.query import ProductQuery
-from earthsignature_assets.products.store import ProductStore
-from earthsignature_grpc.areas import format_footprint
-from earthsignature_grpc.descriptors import V1, wire_class
+from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_grpc.reading.areas import format_footprint
+from earthsignature_grpc.wire.descriptors import V1, wire_class
 
 
 def _message(root: Path, product: Product) -> object:

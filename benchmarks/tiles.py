@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from earthsignature_assets.imagery.patch_store import PatchStore
+    from earthsignature_assets.imagery.patches.patch_store import PatchStore
 
 TILE = 10_980
 PART = 2048
@@ -51,8 +51,8 @@ def _tile(options: Options, kind: str, side: int) -> "PatchStore":
     import numpy as np
 
     from earthsignature_assets.grid import PixelGrid
-    from earthsignature_assets.imagery import patch_store
-    from earthsignature_assets.imagery.patch_store import PATCH_SIZE, PatchStore, create_patch_store
+    from earthsignature_assets.imagery.patches import patch_store
+    from earthsignature_assets.imagery.patches.patch_store import PATCH_SIZE, PatchStore, create_patch_store
 
     sources = hashlib.sha256(Path(str(patch_store.__file__)).read_bytes()).hexdigest()[:12]
     path = options.folder / "tiles" / f"{kind}-{side}-of-{options.size}-{sources}.zarr"

@@ -20,7 +20,7 @@ from earthsignature_assets.automation.schedules import daily_discovery
 from earthsignature_assets.automation.sensors import accepted_scenes
 from earthsignature_assets.automation.working_window import working_window
 from earthsignature_assets.resources.cartography import Cartography
-from earthsignature_assets.resources.horizon import Horizon
+from earthsignature_assets.resources.discovery_window import Horizon
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.settings import Settings

@@ -7,11 +7,11 @@ import sys
 import click
 
 from earthsignature_assets.errors import EarthSignatureError
-from earthsignature_assets.products.store import ProductStore
-from earthsignature_grpc.limits import Limits
-from earthsignature_grpc.options import serving_options
-from earthsignature_grpc.security import Security
-from earthsignature_grpc.server import serve
+from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_grpc.access.security import Security
+from earthsignature_grpc.calls.limits import Limits
+from earthsignature_grpc.server.options import serving_options
+from earthsignature_grpc.server.server import serve
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -4,14 +4,14 @@ import datetime as dt
 from collections.abc import Sequence
 from functools import partial
 
-from earthsignature_assets.products.catalogue import ProductQuery
+from earthsignature_assets.products.catalogue.catalogue import ProductQuery
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_grpc.areas import format_footprint, format_footprints
 from earthsignature_grpc.messages.snapearth.api.v1 import ListProductIdsRequest, ListSegmentationRequest
-from earthsignature_grpc.queries import parse_class_names, parse_result_limit, product_query
-from earthsignature_grpc.reading import ProductReader, Rendering
-from earthsignature_grpc.selections import WHOLE_RASTER, RasterSelection, raster_selection
-from earthsignature_grpc.wire import decode_request, encode, length_delimited
+from earthsignature_grpc.reading.areas import format_footprint, format_footprints
+from earthsignature_grpc.reading.product_reader import ProductReader, Rendering
+from earthsignature_grpc.reading.queries import parse_class_names, parse_result_limit, product_query
+from earthsignature_grpc.reading.selections import WHOLE_RASTER, RasterSelection, raster_selection
+from earthsignature_grpc.wire.strict_decoding import decode_request, encode, length_delimited
 
 SEGMENTATION_RESPONSE = "snapearth.api.v1.SegmentationResponse"
 _PRODUCT_ID = "snapearth.api.v1.ProductId"
@@ -65,7 +65,7 @@ def render_segmentation(reader: ProductReader, product: Product, selection: Rast
     cloud_mask = reader.read(product, Asset.CLOUD_MASK) if selection.cloud_mask else b""
     if not selection.is_whole:
         # Here, because it brings GDAL, which most servers of whole products never need in their memory.
-        from earthsignature_grpc.raster_parts import select_cloud_mask, select_land_cover
+        from earthsignature_grpc.reading.raster_parts import select_cloud_mask, select_land_cover
 
         land_cover = select_land_cover(land_cover, selection)
         cloud_mask = cloud_mask and select_cloud_mask(cloud_mask, selection)

@@ -2,14 +2,14 @@
 
 from functools import partial
 
-from earthsignature_assets.products.catalogue import ProductQuery
-from earthsignature_assets.products.geobuf import encode_product_feature
+from earthsignature_assets.products.catalogue.catalogue import ProductQuery
+from earthsignature_assets.products.polygons.geobuf import encode_product_feature
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_grpc.messages.snapearth.api.v2 import ListProductIdsRequest, ListSegmentationRequest
-from earthsignature_grpc.queries import parse_class_codes, parse_result_limit, product_query
-from earthsignature_grpc.reading import ProductReader, Rendering
-from earthsignature_grpc.selections import ALL_POLYGONS, PolygonSelection
-from earthsignature_grpc.wire import decode_request, encode, length_delimited
+from earthsignature_grpc.reading.product_reader import ProductReader, Rendering
+from earthsignature_grpc.reading.queries import parse_class_codes, parse_result_limit, product_query
+from earthsignature_grpc.reading.selections import ALL_POLYGONS, PolygonSelection
+from earthsignature_grpc.wire.strict_decoding import decode_request, encode, length_delimited
 
 _DATA_FIELD = 1
 
@@ -58,7 +58,7 @@ def render_polygons(reader: ProductReader, product: Product, selection: PolygonS
         content = reader.read(product, Asset.GEOBUF)
     else:
         # Here, because it brings pyarrow and numba, which most servers of whole products never need in their memory.
-        from earthsignature_grpc.polygon_parts import select_polygons
+        from earthsignature_grpc.reading.polygon_parts import select_polygons
 
         content = select_polygons(reader.read(product, Asset.POLYGONS), product.scene.tile, selection)
     item = encode("snapearth.api.v2.SegmentationResponse", item_url=reader.url(product, Asset.ITEM))

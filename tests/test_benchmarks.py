@@ -17,7 +17,7 @@ from benchmarks.registry import ROWS
 from benchmarks.results import read_results, write_results
 from benchmarks.row import BenchmarkError, Options, Row, Target
 from benchmarks.worker import contender_of
-from earthsignature_assets.models.augmentation import AS_VERSION_1
+from earthsignature_assets.training.augmentation import AS_VERSION_1
 
 _FAKE_ROOM = """
 from contextlib import contextmanager

@@ -18,7 +18,7 @@ from earthsignature_assets.inference.embedded import EmbeddedEngine
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.cli.chain import dagster_home
-from earthsignature_grpc.descriptors import wire_pool
+from earthsignature_grpc.wire.descriptors import wire_pool
 EmbeddedEngine(shipped_repository(), ModelVersion("corine-unet", 1))
 assert (dagster_home(Path(sys.argv[2])) / "dagster.yaml").read_text()
 assert wire_pool().FindServiceByName("snapearth.api.v2.DatabaseProductService")

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import dagster as dg
 
 from earthsignature_assets.assets.checks.finding import Finding, check_results
-from earthsignature_assets.assets.faults import MAX_RETRIES, pause_s, step_faults
 from earthsignature_assets.assets.metadata import OWNERS
+from earthsignature_assets.assets.step_failures import MAX_RETRIES, pause_s, step_faults
 from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import scene_and_model, scene_models

@@ -5,11 +5,11 @@ import dagster as dg
 from earthsignature_assets.assets.checks.clouds import SPECS, check_clouds
 from earthsignature_assets.assets.checks.finding import check_results
 from earthsignature_assets.assets.discovered_items import DAILY, discovered_items
-from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import OWNERS, Materialised, picture, table
-from earthsignature_assets.assets.provider_places import PROVIDER_POOL, provider_place
-from earthsignature_assets.imagery.day_map import draw_day
-from earthsignature_assets.imagery.verdicts import judge_day
+from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, provider_place
+from earthsignature_assets.assets.step_failures import step_faults
+from earthsignature_assets.imagery.days.day_map import draw_day
+from earthsignature_assets.imagery.days.scene_verdicts import judge_day
 from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.partitions import day_of, days, scenes
 from earthsignature_assets.resources.imagery_source import ImagerySource

@@ -5,9 +5,9 @@ from collections import Counter
 
 import dagster as dg
 
-from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import OWNERS
-from earthsignature_assets.assets.provider_places import PROVIDER_POOL, provider_place
+from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, provider_place
+from earthsignature_assets.assets.step_failures import step_faults
 from earthsignature_assets.partitions import day_of, days
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine

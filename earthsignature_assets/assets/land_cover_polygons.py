@@ -11,15 +11,15 @@ from earthsignature_assets.assets.metadata import Materialised, table
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.nomenclature import class_of
-from earthsignature_assets.products import polygons
 from earthsignature_assets.products.draft import Draft
-from earthsignature_assets.products.geobuf import encode_feature_collection
-from earthsignature_assets.products.geoparquet import write_geoparquet
+from earthsignature_assets.products.polygons import generalisation as polygons
+from earthsignature_assets.products.polygons.geobuf import encode_feature_collection
+from earthsignature_assets.products.polygons.geoparquet import write_geoparquet
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.whole_file import write_whole
 from earthsignature_assets.resources.cartography import Cartography
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
+from earthsignature_assets.system.whole_file import write_whole
 
 
 @scene_model_asset(

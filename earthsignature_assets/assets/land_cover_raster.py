@@ -16,8 +16,8 @@ from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.pictures import Panel, land_cover, side_by_side, true_colour
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.raster import class_areas, write_rasters
-from earthsignature_assets.products.thumbnail import write_thumbnail
+from earthsignature_assets.products.rasters.cog import class_areas, write_rasters
+from earthsignature_assets.products.rasters.thumbnail import write_thumbnail
 from earthsignature_assets.resources.cartography import Cartography
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine

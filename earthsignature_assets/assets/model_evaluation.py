@@ -6,12 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import OWNERS, png_picture, table
 from earthsignature_assets.assets.progress import progress_of
+from earthsignature_assets.assets.step_failures import step_faults
 from earthsignature_assets.assets.training_set import training_set
+from earthsignature_assets.ground_truth.spatial_split import Split
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.spatial_split import Split
 from earthsignature_assets.partitions import model_versions
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
@@ -43,7 +43,7 @@ def model_evaluation(
 ) -> dg.MaterializeResult[None]:
     """Figures with intervals over places, the picture of input, truth and prediction, and a verdict with its reason."""
     # What the runs of the chain do without.
-    from earthsignature_assets.models.evaluation_report import PAGE, PICTURE, evaluate_version
+    from earthsignature_assets.evaluation.evaluation_report import PAGE, PICTURE, evaluate_version
 
     with step_faults(context):
         model = ModelVersion.parse(context.partition_key)

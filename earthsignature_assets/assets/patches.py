@@ -11,12 +11,12 @@ from typing import Any
 import dagster as dg
 
 from earthsignature_assets.assets.clear_scenes import clear_scenes
-from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import OWNERS, picture, table
 from earthsignature_assets.assets.progress import progress_of
-from earthsignature_assets.assets.provider_places import PROVIDER_POOL, provider_place
-from earthsignature_assets.imagery.patch_store import PatchStore
-from earthsignature_assets.imagery.patches import write_patches
+from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, provider_place
+from earthsignature_assets.assets.step_failures import step_faults
+from earthsignature_assets.imagery.patches.patch_store import PatchStore
+from earthsignature_assets.imagery.patches.patch_writing import write_patches
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.models.input_range import band_quantiles
 from earthsignature_assets.models.repository import S2_BANDS

@@ -4,9 +4,9 @@ import math
 
 import dagster as dg
 
-from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import OWNERS, png_picture, table
 from earthsignature_assets.assets.progress import progress_of
+from earthsignature_assets.assets.step_failures import step_faults
 from earthsignature_assets.assets.training_set import training_set
 from earthsignature_assets.errors import TrainingError
 from earthsignature_assets.keys import ModelVersion
@@ -55,8 +55,8 @@ def trained_model(
     with step_faults(context):
         try:
             # Needs PyTorch, which a deployment that trains nowhere does without.
-            from earthsignature_assets.models.optimisation import Recipe
-            from earthsignature_assets.models.set_training import CURVES, SetPlan, train_on_set
+            from earthsignature_assets.training.optimisation import Recipe
+            from earthsignature_assets.training.set_training import CURVES, SetPlan, train_on_set
         except ModuleNotFoundError as error:
             raise TrainingError(
                 f"{error.name} is not installed: pip install 'earthsignature[train]' brings what training needs"

@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from earthsignature_assets.assets.faults import step_faults
 from earthsignature_assets.assets.metadata import OWNERS, table
 from earthsignature_assets.assets.progress import progress_of
+from earthsignature_assets.assets.step_failures import step_faults
 from earthsignature_assets.nomenclature import class_of, name_at_level
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.workspace import Workspace
@@ -33,8 +33,8 @@ def training_set(
 ) -> dg.MaterializeResult[None]:
     """Images and their ground truth on one grid, cut into chips and split by cells of the European reference grid."""
     # What the runs of the chain do without: half a second of imports.
-    from earthsignature_assets.models.training_recipe import read_recipe
-    from earthsignature_assets.models.training_set_builder import build_training_set
+    from earthsignature_assets.ground_truth.training_set_builder import build_training_set
+    from earthsignature_assets.ground_truth.training_set_recipe import read_recipe
     from earthsignature_assets.resources.training_images import open_images
 
     with step_faults(context):

@@ -15,7 +15,7 @@ from earthsignature_assets.automation.judgements import Judgements
 from earthsignature_assets.automation.runs import scenes_under_way
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import model_versions, scene_model_key, scenes
-from earthsignature_assets.resources.horizon import Horizon
+from earthsignature_assets.resources.discovery_window import Horizon
 
 _MOST_EVENTS = 100
 """Most judged days that one tick looks at; the next tick goes on."""

@@ -11,12 +11,17 @@ from typing import TypeVar
 
 import dagster as dg
 
-from earthsignature_assets.assets.faults import step_faults
+from earthsignature_assets.assets.step_failures import step_faults
 from earthsignature_assets.automation.runs import scenes_under_way
 from earthsignature_assets.errors import InvalidKeyError
-from earthsignature_assets.imagery.retention import StoredFolder, past_their_time, remove_folder, stored_folders
+from earthsignature_assets.imagery.patches.patch_retention import (
+    StoredFolder,
+    past_their_time,
+    remove_folder,
+    stored_folders,
+)
 from earthsignature_assets.keys import ModelVersion, SceneKey
-from earthsignature_assets.products.catalogue import ProductQuery
+from earthsignature_assets.products.catalogue.catalogue import ProductQuery
 from earthsignature_assets.resources.workspace import Workspace
 
 KeyT = TypeVar("KeyT", SceneKey, ModelVersion)

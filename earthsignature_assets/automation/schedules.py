@@ -7,7 +7,7 @@ import dagster as dg
 
 from earthsignature_assets.assets.clear_scenes import clear_scenes
 from earthsignature_assets.automation.jobs import discovery_job
-from earthsignature_assets.resources.horizon import Horizon
+from earthsignature_assets.resources.discovery_window import Horizon
 
 _MOST_DAYS_TO_CATCH_UP = 90
 

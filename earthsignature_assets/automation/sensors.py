@@ -14,7 +14,7 @@ from earthsignature_assets.automation.runs import scenes_under_way
 from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import model_versions, scene_model_key, scenes
-from earthsignature_assets.resources.horizon import Horizon
+from earthsignature_assets.resources.discovery_window import Horizon
 
 KeyT = TypeVar("KeyT", SceneKey, ModelVersion)
 

@@ -9,7 +9,7 @@ from earthsignature_assets.automation.runs import scenes_under_way
 from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.partitions import scenes
-from earthsignature_assets.resources.horizon import Horizon
+from earthsignature_assets.resources.discovery_window import Horizon
 
 
 @dg.sensor(

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from earthsignature_assets.errors import ProductError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 
 _MOST_LINES = 50
 
@@ -20,7 +20,7 @@ def verify_store(store: ProductStore, console: Console) -> None:
         ProductError: something is damaged.
         StoreUnavailableError: the store cannot be reached.
     """
-    from earthsignature_assets.products.verification import verify
+    from earthsignature_assets.products.store.verification import verify
 
     damaged = checked = 0
     with store.open_catalogue(read_only=True) as catalogue, _progress(console) as progress:
@@ -59,7 +59,7 @@ def rebuild_catalogue(store: ProductStore, console: Console) -> None:
         ProductError: a folder's item could not be used; the others are in the catalogue.
         StoreUnavailableError: the store or the catalogue cannot be reached.
     """
-    from earthsignature_assets.products.rebuild import rebuild
+    from earthsignature_assets.products.store.rebuild import rebuild
 
     with store.open_catalogue() as catalogue:
         with _progress(console) as progress:

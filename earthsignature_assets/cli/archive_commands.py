@@ -44,7 +44,7 @@ def export(home: Path, products: tuple[str, ...], form: str, folder: Path, **cho
     earthsignature export S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516
     """  # noqa: D301 - click's mark for lines that stay as they are
     from earthsignature_assets.cli.export import export_products
-    from earthsignature_assets.products.export import ExportFormat
+    from earthsignature_assets.products.polygons.polygon_export import ExportFormat
 
     export_products(store_of(home), ExportFormat[form.upper()], folder, Console(), names=products, **choice)
 

@@ -15,7 +15,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 from earthsignature_assets.automation.jobs import discovery_job, land_cover_job, patches_job
 from earthsignature_assets.definitions import definitions
 from earthsignature_assets.errors import EarthSignatureError
-from earthsignature_assets.imagery.verdicts import Verdict
+from earthsignature_assets.imagery.days.scene_verdicts import Verdict
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import day_of, model_versions, scene_model_key, scenes
 from earthsignature_assets.products.draft import Draft

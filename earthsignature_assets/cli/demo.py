@@ -16,7 +16,7 @@ from rich.table import Table
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.errors import ServiceAnswerError
-from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.keys import DEFAULT_MODEL, SceneKey, relative_orbit_of
 from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.nomenclature import CODES, class_of

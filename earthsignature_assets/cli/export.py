@@ -8,10 +8,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from earthsignature_assets.errors import QueryError, StoreUnavailableError
 from earthsignature_assets.keys import ModelVersion, parse_product_id, parse_tile
-from earthsignature_assets.products.export import ExportFormat, export_polygons
+from earthsignature_assets.products.catalogue.query import ProductQuery
+from earthsignature_assets.products.polygons.polygon_export import ExportFormat, export_polygons
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.query import ProductQuery
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 
 _DAY = dt.timedelta(days=1) - dt.timedelta(microseconds=1)
 

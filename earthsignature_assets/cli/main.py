@@ -13,11 +13,11 @@ from earthsignature_assets.cli.archive_commands import catalogue, export, sweep,
 from earthsignature_assets.cli.model_commands import models
 from earthsignature_assets.cli.options import DAY, PEM_FILE, home_option, reported, settings_of, store_of, tokens_path
 from earthsignature_assets.cli.token_commands import tokens
-from earthsignature_assets.imagery.provider import PROVIDERS
+from earthsignature_assets.imagery.providers.provider import PROVIDERS
 from earthsignature_assets.keys import DEFAULT_MODEL
-from earthsignature_grpc.limits import Limits
-from earthsignature_grpc.options import serving_options
-from earthsignature_grpc.security import Security
+from earthsignature_grpc.access.security import Security
+from earthsignature_grpc.calls.limits import Limits
+from earthsignature_grpc.server.options import serving_options
 
 # What a command needs is imported when it runs: `--help` answers at once, and `get` needs no Dagster.
 
@@ -97,7 +97,7 @@ def serve(home: Path, listen: str, limits: Limits, security: Security, public_ur
     import asyncio
     import logging
 
-    from earthsignature_grpc.server import serve as serve_store
+    from earthsignature_grpc.server.server import serve as serve_store
 
     home = home.expanduser().resolve()
     if security.tokens is None and tokens_path(home, None).exists():

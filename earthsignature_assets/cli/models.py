@@ -13,18 +13,18 @@ from rich.table import Table
 from earthsignature_assets.cli.bar import bar
 from earthsignature_assets.cli.chain import open_instance
 from earthsignature_assets.errors import ModelError
+from earthsignature_assets.evaluation.evaluation_page import evaluation_summary
+from earthsignature_assets.evaluation.evaluation_report import CARD, FIGURES, PAGE, evaluate_version
+from earthsignature_assets.evaluation.paired_test import Verdict
+from earthsignature_assets.ground_truth.spatial_split import Split
+from earthsignature_assets.ground_truth.training_set_builder import build_training_set
+from earthsignature_assets.ground_truth.training_set_recipe import read_recipe
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.evaluation_page import evaluation_summary
-from earthsignature_assets.models.evaluation_report import CARD, FIGURES, PAGE, evaluate_version
-from earthsignature_assets.models.paired_test import Verdict
 from earthsignature_assets.models.repository import superseded_versions
-from earthsignature_assets.models.spatial_split import Split
-from earthsignature_assets.models.training_recipe import read_recipe
-from earthsignature_assets.models.training_set_builder import build_training_set
-from earthsignature_assets.models.triton import TritonTarget, write_triton_repository
+from earthsignature_assets.models.triton_repository import TritonTarget, write_triton_repository
 from earthsignature_assets.nomenclature import class_of, name_at_level
 from earthsignature_assets.partitions import model_versions
-from earthsignature_assets.products.catalogue import Promotion
+from earthsignature_assets.products.catalogue.catalogue import Promotion
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.settings import Settings
@@ -161,7 +161,7 @@ class ModelDesk:
             GroundTruthError: the data cannot be read.
         """
         try:
-            from earthsignature_assets.models.quantisation import quantise_version
+            from earthsignature_assets.training.quantisation import quantise_version
         except ModuleNotFoundError as error:
             raise ModelError(
                 f"{error.name} is not installed: pip install 'earthsignature[quantise]' brings what quantisation needs"

@@ -12,7 +12,7 @@ from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.resources.settings import Settings
 
 if TYPE_CHECKING:
-    from earthsignature_assets.products.store import ProductStore
+    from earthsignature_assets.products.store.product_store import ProductStore
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:
@@ -47,7 +47,7 @@ def settings_of(home: Path, **changes: Any) -> Settings:
 
 def store_of(home: Path) -> "ProductStore":
     """The configured product store; by default that of the home."""
-    from earthsignature_assets.products.store import ProductStore
+    from earthsignature_assets.products.store.product_store import ProductStore
 
     settings = settings_of(home)
     return ProductStore(settings.store or settings.home / "store", settings.catalogue)

@@ -10,9 +10,9 @@ from earthsignature_assets.assets.progress import watched
 from earthsignature_assets.cli.bar import bar
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.errors import ItemError, NoSuchSceneError
-from earthsignature_assets.imagery.discovery import discover_tile
-from earthsignature_assets.imagery.provider import Provider
-from earthsignature_assets.imagery.scene import scene_item
+from earthsignature_assets.imagery.days.discovery import discover_tile
+from earthsignature_assets.imagery.providers.provider import Provider
+from earthsignature_assets.imagery.scenes.scene import scene_item
 from earthsignature_assets.keys import ModelVersion, parse_tile
 from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.products.product import Asset

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from earthsignature_grpc.tokens import Role, TokenFile
+from earthsignature_grpc.access.token_file import Role, TokenFile
 
 
 def add_token(path: Path, name: str, role: str, days: int) -> None:

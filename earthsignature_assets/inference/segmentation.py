@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earthsignature_assets.errors import ModelError
-from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.inference.engine import Engine, Segments
 from earthsignature_assets.inference.segmentation_store import SegmentationWriter, create_segmentation_store
 from earthsignature_assets.inference.tiling import Window, valid_windows

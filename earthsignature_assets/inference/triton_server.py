@@ -23,7 +23,7 @@ from tritonclient.utils import InferenceServerException
 from earthsignature_assets.errors import EngineBusyError, EngineUnavailableError, ModelError
 from earthsignature_assets.inference.engine import Segments, canary, check_segments
 from earthsignature_assets.models.repository import ModelDescription
-from earthsignature_assets.protobuf_wire import field_head
+from earthsignature_assets.system.protobuf_wire import field_head
 
 _QUESTION_DEADLINE_S = 10.0
 _LOAD_DEADLINE_S = 120.0

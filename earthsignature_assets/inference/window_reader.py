@@ -7,7 +7,7 @@ stay decoded: about two rows of patches, not the tile.
 import numpy as np
 import numpy.typing as npt
 
-from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.inference.tiling import Window
 
 

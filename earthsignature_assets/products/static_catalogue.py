@@ -24,12 +24,12 @@ import rustac
 
 from earthsignature_assets.errors import ProductError, StoreUnavailableError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
+from earthsignature_assets.products.catalogue.catalogue import Catalogue, ProductQuery
 from earthsignature_assets.products.collection import Extent, build_collection
-from earthsignature_assets.products.folder_storage import unwritable
 from earthsignature_assets.products.item import item_bytes, model_item_name
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.folder_storage import unwritable
+from earthsignature_assets.products.store.product_store import ProductStore
 
 _CATALOG = "catalog.json"
 _COLLECTION_FOLDER, _MODELS_FOLDER = "land-cover", "models"

@@ -12,19 +12,19 @@ import shapely
 from PIL import Image
 from rasterio.errors import RasterioError
 
-from earthsignature_assets.block_cache import BLOCK_CACHE
 from earthsignature_assets.errors import ProductError
 from earthsignature_assets.grid import PixelGrid
-from earthsignature_assets.memory import return_free_memory
 from earthsignature_assets.nomenclature import NO_DATA, known_codes
 from earthsignature_assets.products.draft import Draft
-from earthsignature_assets.products.geobuf import encode_feature_collection
-from earthsignature_assets.products.geoparquet import read_geoparquet
 from earthsignature_assets.products.item import ProductAreas, asset_checksums
-from earthsignature_assets.products.polygon_layer import PolygonLayer
+from earthsignature_assets.products.polygons.geobuf import encode_feature_collection
+from earthsignature_assets.products.polygons.geoparquet import read_geoparquet
+from earthsignature_assets.products.polygons.polygon_layer import PolygonLayer
 from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA, Asset
-from earthsignature_assets.products.raster import class_areas
-from earthsignature_assets.products.style import qgis_style
+from earthsignature_assets.products.rasters.cog import class_areas
+from earthsignature_assets.products.rasters.qgis_style import qgis_style
+from earthsignature_assets.system.gdal_cache import BLOCK_CACHE
+from earthsignature_assets.system.heap import return_free_memory
 
 _POLYGONS_AT_ONCE = 16_384
 _ROWS_AT_ONCE = 1024

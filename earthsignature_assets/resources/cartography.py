@@ -3,8 +3,8 @@
 import dagster as dg
 
 from earthsignature_assets.errors import InvalidKeyError
-from earthsignature_assets.products.polygons import Generalisation
-from earthsignature_assets.products.raster import Codec
+from earthsignature_assets.products.polygons.generalisation import Generalisation
+from earthsignature_assets.products.rasters.cog import Codec
 
 
 class Cartography(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -6,11 +6,11 @@ from typing import Any, Self
 
 import dagster as dg
 
-from earthsignature_assets.imagery.area import EUROPE, AreaOfInterest
-from earthsignature_assets.imagery.cloud_mask import DEFAULT_MASKS, mask_set_named
-from earthsignature_assets.imagery.provider import Provider
-from earthsignature_assets.imagery.provider_file import provider_named
-from earthsignature_assets.imagery.verdicts import CloudPolicy
+from earthsignature_assets.imagery.days.scene_verdicts import CloudPolicy
+from earthsignature_assets.imagery.masks.scene_classification import DEFAULT_MASKS, mask_set_named
+from earthsignature_assets.imagery.providers.provider import Provider
+from earthsignature_assets.imagery.providers.provider_file import provider_named
+from earthsignature_assets.imagery.scenes.area import EUROPE, AreaOfInterest
 from earthsignature_assets.resources.settings import Settings
 
 
@@ -56,6 +56,8 @@ class ImagerySource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def discover(self, day: dt.date) -> list[dict[str, Any]]:
         """Every item of a day over the area; see `discover_day`."""
-        from earthsignature_assets.imagery.discovery import discover_day  # the STAC client, which no other run needs
+        from earthsignature_assets.imagery.days.discovery import (
+            discover_day,  # the STAC client, which no other run needs
+        )
 
         return discover_day(self.provider, day, self.area)

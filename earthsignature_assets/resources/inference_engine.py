@@ -73,7 +73,7 @@ class InferenceEngine(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         if self.triton:
             # Triton's client takes a fifth of a second to import: the embedded engine does without.
-            from earthsignature_assets.inference.triton import TritonEngine, parse_endpoints
+            from earthsignature_assets.inference.triton_engine import TritonEngine, parse_endpoints
 
             if endpoints := parse_endpoints(self.triton):
                 with closing(TritonEngine(self.repository, model, endpoints)) as engine:

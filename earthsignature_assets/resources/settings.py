@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from earthsignature_assets.errors import InvalidKeyError
-from earthsignature_assets.imagery.provider import DEFAULT_PROVIDER
+from earthsignature_assets.imagery.providers.provider import DEFAULT_PROVIDER
 
 
 @dataclass(frozen=True)

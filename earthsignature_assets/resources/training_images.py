@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from earthsignature_assets.errors import GroundTruthError
 from earthsignature_assets.grid import PixelGrid
-from earthsignature_assets.imagery.patch_store import PatchStore
-from earthsignature_assets.imagery.patches import write_patches
-from earthsignature_assets.imagery.scene import Scene, SceneItem, scene_item
+from earthsignature_assets.ground_truth.chips import BandFiles, Image
+from earthsignature_assets.ground_truth.training_set_recipe import ImageEntry, TrainingSetRecipe
+from earthsignature_assets.imagery.patches.patch_store import PatchStore
+from earthsignature_assets.imagery.patches.patch_writing import write_patches
+from earthsignature_assets.imagery.scenes.scene import Scene, SceneItem, scene_item
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.models.repository import S2_BANDS
-from earthsignature_assets.models.training_images import BandFiles, Image
-from earthsignature_assets.models.training_recipe import ImageEntry, TrainingSetRecipe
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.workspace import Workspace
 

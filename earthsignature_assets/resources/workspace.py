@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Self
 import dagster as dg
 
 from earthsignature_assets.errors import GroundTruthError
-from earthsignature_assets.imagery.day_archive import DayArchive
-from earthsignature_assets.imagery.provider import DEFAULT_PROVIDER
-from earthsignature_assets.imagery.retention import RetentionPolicy
+from earthsignature_assets.imagery.days.day_archive import DayArchive
+from earthsignature_assets.imagery.patches.patch_retention import RetentionPolicy
+from earthsignature_assets.imagery.providers.provider import DEFAULT_PROVIDER
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import ModelRepository
 from earthsignature_assets.models.retirement import RetiredModels
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_assets.resources.settings import Settings
 
 if TYPE_CHECKING:
-    from earthsignature_assets.models.training_set import TrainingSet
+    from earthsignature_assets.ground_truth.training_set import TrainingSet
 
 
 class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -102,7 +102,7 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             GroundTruthError: there is none.
         """
-        from earthsignature_assets.models.training_set import SAMPLES, TrainingSet
+        from earthsignature_assets.ground_truth.training_set import SAMPLES, TrainingSet
 
         root = self.training_sets_root
         if name:

@@ -10,7 +10,7 @@ with EarthSignatureClient("localhost:50051") as client:
 from earthsignature_grpc.client.answers import PolygonProduct, ProductName, RasterProduct
 from earthsignature_grpc.client.asynchronous import AsyncEarthSignatureClient
 from earthsignature_grpc.client.channel import Tls
-from earthsignature_grpc.client.creation import ProductFacts
+from earthsignature_grpc.client.creation_requests import ProductFacts
 from earthsignature_grpc.client.downloads import Progress
 from earthsignature_grpc.client.listing import (
     AreaSummary,

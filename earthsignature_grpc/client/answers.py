@@ -60,19 +60,19 @@ class RasterProduct(ProductName):
         Raises:
             ServiceAnswerError: the bytes are no such raster; so for the two methods below.
         """
-        from earthsignature_grpc.client.rasters import land_cover_array
+        from earthsignature_grpc.client.raster_arrays import land_cover_array
 
         return land_cover_array(self.land_cover)
 
     def cloud_mask_array(self) -> "xr.DataArray":
         """The cloud mask as (y, x) uint8 with the tile's UTM grid, 1 under cloud."""
-        from earthsignature_grpc.client.rasters import cloud_mask_array
+        from earthsignature_grpc.client.raster_arrays import cloud_mask_array
 
         return cloud_mask_array(self.cloud_mask)
 
     def dataset(self) -> "xr.Dataset":
         """Classes and cloud mask, if it came, on the grid of the classes, with the product's facts as attributes."""
-        from earthsignature_grpc.client.rasters import land_cover_dataset
+        from earthsignature_grpc.client.raster_arrays import land_cover_dataset
 
         return land_cover_dataset(self.land_cover, self.cloud_mask).assign_attrs(
             product_id=self.product_id,
@@ -94,7 +94,7 @@ class PolygonProduct:
         Raises:
             ServiceAnswerError: the bytes are no Geobuf of polygons.
         """
-        from earthsignature_grpc.geobuf import read_frame
+        from earthsignature_grpc.wire.geobuf_reader import read_frame
 
         return read_frame(self.geobuf)
 

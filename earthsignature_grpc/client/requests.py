@@ -29,9 +29,9 @@ from earthsignature_grpc.client.listing import (
     read_product,
     read_summaries,
 )
-from earthsignature_grpc.descriptors import V1, V2, V3
 from earthsignature_grpc.messages.earthsignature import v3
 from earthsignature_grpc.messages.snapearth.api import v1, v2
+from earthsignature_grpc.wire.descriptors import V1, V2, V3
 
 AnswerT = TypeVar("AnswerT", covariant=True)
 

@@ -16,12 +16,12 @@ from earthsignature_assets.errors import (
     ServiceUnavailableError,
     SupersededError,
 )
-from earthsignature_grpc.client import creation, requests
+from earthsignature_grpc.client import creation_requests as creation
+from earthsignature_grpc.client import requests
 from earthsignature_grpc.client.answers import PolygonProduct, ProductName, RasterProduct
 from earthsignature_grpc.client.channel import Connection, Tls
-from earthsignature_grpc.client.creation import ProductFacts
+from earthsignature_grpc.client.creation_requests import ProductFacts
 from earthsignature_grpc.client.downloads import Download, OnProgress
-from earthsignature_grpc.client.faults import fault_of
 from earthsignature_grpc.client.listing import AreaSummary, ModelEntry, News, PublishedProduct
 from earthsignature_grpc.client.requests import (
     Call,
@@ -32,6 +32,7 @@ from earthsignature_grpc.client.requests import (
     SummaryFilters,
 )
 from earthsignature_grpc.client.retries import Attempts, RetryPolicy
+from earthsignature_grpc.client.status_errors import fault_of
 
 if TYPE_CHECKING:
     import geopandas as gpd

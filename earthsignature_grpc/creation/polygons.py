@@ -13,7 +13,7 @@ from rasterio.enums import MergeAlg
 from earthsignature_assets.errors import QueryError
 from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.nomenclature import known_codes
-from earthsignature_assets.products.polygon_layer import PolygonLayer
+from earthsignature_assets.products.polygons.polygon_layer import PolygonLayer
 from earthsignature_grpc.creation.facts import Facts
 
 _NEST_M = 20.0  # the grids of land cover and cloud mask begin at the same corners

@@ -22,20 +22,20 @@ from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.keys import product_type_of
 from earthsignature_assets.nomenclature import NO_DATA
 from earthsignature_assets.products.draft import Draft
-from earthsignature_assets.products.geobuf import encode_feature_collection
-from earthsignature_assets.products.geoparquet import write_geoparquet
-from earthsignature_assets.products.polygon_layer import PolygonLayer
-from earthsignature_assets.products.polygons import land_cover_polygons
+from earthsignature_assets.products.polygons.generalisation import land_cover_polygons
+from earthsignature_assets.products.polygons.geobuf import encode_feature_collection
+from earthsignature_assets.products.polygons.geoparquet import write_geoparquet
+from earthsignature_assets.products.polygons.polygon_layer import PolygonLayer
 from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, Asset
-from earthsignature_assets.products.raster import write_cloud_mask, write_confidence, write_land_cover
-from earthsignature_assets.products.store import ProductStore
-from earthsignature_assets.products.thumbnail import write_thumbnail
+from earthsignature_assets.products.rasters.cog import write_cloud_mask, write_confidence, write_land_cover
+from earthsignature_assets.products.rasters.thumbnail import write_thumbnail
+from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_grpc.creation.facts import Facts, read_facts
 from earthsignature_grpc.creation.polygons import checked_polygons, draw, draw_codes, grid_around, layer_of
 from earthsignature_grpc.creation.rasters import read_cloud_mask, read_land_cover
-from earthsignature_grpc.descriptors import wire_class
-from earthsignature_grpc.geobuf import read_frame
-from earthsignature_grpc.wire import parse_strictly
+from earthsignature_grpc.wire.descriptors import wire_class
+from earthsignature_grpc.wire.geobuf_reader import read_frame
+from earthsignature_grpc.wire.strict_decoding import parse_strictly
 
 _OUTLINE_PIXELS = 16
 

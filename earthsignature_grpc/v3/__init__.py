@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from earthsignature_grpc.calls import MethodHandler, streaming_method, unary_method
-from earthsignature_grpc.limits import Limits
-from earthsignature_grpc.reading import ProductReader
+from earthsignature_grpc.calls.call_handling import MethodHandler, streaming_method, unary_method
+from earthsignature_grpc.calls.limits import Limits
+from earthsignature_grpc.reading.product_reader import ProductReader
 from earthsignature_grpc.v3.download import asset_download
 from earthsignature_grpc.v3.models import list_models
 from earthsignature_grpc.v3.products import get_product, list_products

@@ -7,7 +7,7 @@ from typing import Any
 from earthsignature_assets.errors import ProductError, QueryError
 from earthsignature_assets.products.item import MEDIA_TYPES, asset_checksums
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_grpc.reading import ProductReader
+from earthsignature_grpc.reading.product_reader import ProductReader
 
 _SHA256_MULTIHASH = "1220"  # function and length, before the digest
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from earthsignature_assets.errors import QueryError, SupersededError
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_grpc.calls import StreamingAnswer
+from earthsignature_grpc.calls.call_handling import StreamingAnswer
 from earthsignature_grpc.messages.earthsignature.v3 import DownloadAssetRequest
-from earthsignature_grpc.reading import ProductReader
+from earthsignature_grpc.reading.product_reader import ProductReader
 from earthsignature_grpc.v3.assets import asset_name, described_assets, parse_asset
 from earthsignature_grpc.v3.products import digest_of, named_product
-from earthsignature_grpc.wire import decode_request, encode
+from earthsignature_grpc.wire.strict_decoding import decode_request, encode
 
 PIECE_BYTES = 1 << 20
 """Bytes of data in one message: a quarter of what gRPC's clients accept unless told otherwise."""

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import shapely
 
 from earthsignature_assets.errors import QueryError
+from earthsignature_assets.products.catalogue.query import ProductQuery
 from earthsignature_assets.products.product import Product
-from earthsignature_assets.products.query import ProductQuery
 from earthsignature_grpc.messages.earthsignature.v3 import ProductFilter
-from earthsignature_grpc.queries import parse_class_names, product_query
+from earthsignature_grpc.reading.queries import parse_class_names, product_query
 
 
 def filter_query(message: ProductFilter | None) -> ProductQuery:

@@ -1,9 +1,9 @@
 """`ListModels`."""
 
 from earthsignature_grpc.messages.earthsignature.v3 import ListModelsRequest
-from earthsignature_grpc.reading import ProductReader
+from earthsignature_grpc.reading.product_reader import ProductReader
 from earthsignature_grpc.v3.products import timestamp
-from earthsignature_grpc.wire import decode_request, encode
+from earthsignature_grpc.wire.strict_decoding import decode_request, encode
 
 
 def list_models(reader: ProductReader, content: bytes) -> bytes:

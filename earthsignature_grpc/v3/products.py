@@ -5,16 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 from earthsignature_assets.errors import NoSuchProductError, QueryError
+from earthsignature_assets.products.catalogue.query import Position
 from earthsignature_assets.products.product import Product
-from earthsignature_assets.products.query import Position
-from earthsignature_grpc.areas import format_footprint
 from earthsignature_grpc.messages.earthsignature.v3 import GetProductRequest, ListProductsRequest
-from earthsignature_grpc.queries import parse_model
-from earthsignature_grpc.reading import ProductReader
+from earthsignature_grpc.reading.areas import format_footprint
+from earthsignature_grpc.reading.product_reader import ProductReader
+from earthsignature_grpc.reading.queries import parse_model
 from earthsignature_grpc.v3.assets import described_assets
 from earthsignature_grpc.v3.filters import filter_query
-from earthsignature_grpc.v3.tokens import fingerprint, page_token, parse_page_token
-from earthsignature_grpc.wire import decode_request, encode
+from earthsignature_grpc.v3.page_tokens import fingerprint, page_token, parse_page_token
+from earthsignature_grpc.wire.strict_decoding import decode_request, encode
 
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from earthsignature_assets.errors import BusyError, QueryError
 from earthsignature_assets.nomenclature import class_of
-from earthsignature_assets.products.query import ProductQuery
-from earthsignature_grpc.calls import UnaryAnswer
+from earthsignature_assets.products.catalogue.query import ProductQuery
+from earthsignature_grpc.calls.call_handling import UnaryAnswer
 from earthsignature_grpc.messages.earthsignature.v3 import Interval, ProductFilter, SummariseAreaRequest
-from earthsignature_grpc.reading import ProductReader
+from earthsignature_grpc.reading.product_reader import ProductReader
 from earthsignature_grpc.v3.filters import filter_query
 from earthsignature_grpc.v3.products import timestamp
-from earthsignature_grpc.wire import decode_request, encode
+from earthsignature_grpc.wire.strict_decoding import decode_request, encode
 
 MAX_PRODUCTS = 500
 """Products that one summary may take in."""
@@ -72,7 +72,7 @@ def summarise(reader: ProductReader, content: bytes, stopped: Callable[[], bool]
         See `area_summaries`.
     """
     # rasterio comes with it, which a server that is never asked for areas need not load.
-    from earthsignature_assets.products.class_areas import ClassAreas, PixelBudget, class_areas, periods
+    from earthsignature_assets.products.rasters.class_areas import ClassAreas, PixelBudget, class_areas, periods
 
     request = decode_request(content, SummariseAreaRequest, "earthsignature.v3.SummariseAreaRequest")
     query = _query(request)

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from earthsignature_assets.errors import QueryError, ServiceUnavailableError
-from earthsignature_grpc.calls import StreamingAnswer
+from earthsignature_grpc.calls.call_handling import StreamingAnswer
 from earthsignature_grpc.messages.earthsignature.v3 import WatchProductsRequest
-from earthsignature_grpc.reading import ProductReader
+from earthsignature_grpc.reading.product_reader import ProductReader
 from earthsignature_grpc.v3.filters import filter_query, product_test
+from earthsignature_grpc.v3.page_tokens import cursor, parse_cursor
 from earthsignature_grpc.v3.products import product_fields
-from earthsignature_grpc.v3.tokens import cursor, parse_cursor
-from earthsignature_grpc.wire import decode_request, encode
+from earthsignature_grpc.wire.strict_decoding import decode_request, encode
 
 DEFAULT_HEARTBEAT_S, MAX_HEARTBEAT_S = 30, 300
 

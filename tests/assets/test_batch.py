@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from earthsignature_assets.assets import faults
+from earthsignature_assets.assets import step_failures as faults
 from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
 from earthsignature_assets.errors import BandError, EngineUnavailableError
 from earthsignature_assets.keys import ModelVersion, SceneKey

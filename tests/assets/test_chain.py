@@ -18,10 +18,10 @@ from earthsignature_assets.definitions import definitions
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import ModelRepository, shipped_repository
 from earthsignature_assets.nomenclature import known_codes
-from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
+from earthsignature_assets.products.catalogue.catalogue import Catalogue, ProductQuery
 from earthsignature_assets.products.item import model_item_name
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 
 DAY = dt.date(2026, 5, 1)
 MODEL = ModelVersion("corine-unet", 1)

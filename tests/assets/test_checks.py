@@ -19,14 +19,14 @@ from earthsignature_assets.assets.checks.polygons import check_polygons
 from earthsignature_assets.assets.checks.product import check_product
 from earthsignature_assets.assets.checks.raster import check_rasters, earlier_of_tile, share_difference_percent
 from earthsignature_assets.cli.chain import Chain, RunFailedError
-from earthsignature_assets.imagery.patch_store import PatchStore
-from earthsignature_assets.imagery.verdicts import Verdict
+from earthsignature_assets.imagery.days.scene_verdicts import Verdict
+from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.products.draft import Draft
-from earthsignature_assets.products.geoparquet import read_geoparquet, write_geoparquet
+from earthsignature_assets.products.polygons.geoparquet import read_geoparquet, write_geoparquet
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 
 DAY = dt.date(2026, 5, 1)
 MODEL = ModelVersion("corine-unet", 1)

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from earthsignature_assets.assets import faults
+from earthsignature_assets.assets import step_failures as faults
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.definitions import definitions
-from earthsignature_assets.imagery import remote
+from earthsignature_assets.imagery.providers import remote_policy as remote
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.partitions import scene_model_key

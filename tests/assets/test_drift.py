@@ -9,7 +9,7 @@ import pytest
 
 from earthsignature_assets.assets.checks.drift import check_history, check_input
 from earthsignature_assets.errors import ModelError
-from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.input_range import InputRange, input_range
 from earthsignature_assets.models.repository import ModelDescription, shipped_repository

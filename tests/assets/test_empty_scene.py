@@ -10,7 +10,7 @@ import rasterio
 
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.cli.service import service_process
-from earthsignature_assets.imagery.patch_store import PatchStore, create_patch_store
+from earthsignature_assets.imagery.patches.patch_store import PatchStore, create_patch_store
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_assets.resources.settings import Settings

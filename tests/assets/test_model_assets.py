@@ -11,8 +11,8 @@ import pytest
 from earthsignature_assets.assets.model_evaluation import model_evaluation
 from earthsignature_assets.assets.training_set import training_set
 from earthsignature_assets.definitions import definitions
+from earthsignature_assets.ground_truth.training_set import TrainingSet
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.models.training_set import TrainingSet
 from earthsignature_assets.partitions import model_versions
 from earthsignature_assets.resources.settings import Settings
 

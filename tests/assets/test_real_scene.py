@@ -15,17 +15,17 @@ from shapely.geometry import mapping
 
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.cli.service import service_process
-from earthsignature_assets.imagery.patch_store import PatchStore
-from earthsignature_assets.imagery.provider import PROVIDERS
+from earthsignature_assets.ground_truth.samples import read_hateg, split_polygons
+from earthsignature_assets.imagery.patches.patch_store import PatchStore
+from earthsignature_assets.imagery.providers.provider import PROVIDERS
 from earthsignature_assets.keys import ModelVersion, SceneKey
-from earthsignature_assets.models.evaluation import judge_polygons
-from earthsignature_assets.models.ground_truth import read_hateg, split_polygons
 from earthsignature_assets.models.repository import S2_BANDS, shipped_repository
 from earthsignature_assets.pictures import Panel, land_cover, png, side_by_side, true_colour
 from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.simulator import serve_files, serve_stac
 from earthsignature_grpc.client import EarthSignatureClient, PolygonProduct, RasterProduct
+from recipes.corine_unet.label_groups import judge_polygons
 
 DAY = dt.date(2018, 10, 16)
 KEY = SceneKey(DAY, 93, "34TFR")

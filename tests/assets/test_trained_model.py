@@ -1,4 +1,4 @@
-"""The asset without PyTorch; tests/models/test_set_training.py has it train."""
+"""The asset without PyTorch; tests/training/test_set_training.py has it train."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from earthsignature_assets.resources.workspace import Workspace
 
 
 def test_without_pytorch_the_run_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [name for name in sys.modules if name.startswith("earthsignature_assets.models.optimisation")]:
+    for module in [name for name in sys.modules if name.startswith("earthsignature_assets.training.optimisation")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(dg.Failure) as failure:

@@ -9,7 +9,7 @@ from earthsignature_assets.automation import renewed_scenes as module
 from earthsignature_assets.automation.renewed_scenes import renewed_scenes
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import scene_model_key
-from earthsignature_assets.resources.horizon import Horizon
+from earthsignature_assets.resources.discovery_window import Horizon
 
 SCENE, OTHER = "2026-05-01_R022_T32TQM", "2026-05-01_R022_T33TUG"
 MODEL = "corine-unet-v1"

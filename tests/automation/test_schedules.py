@@ -10,7 +10,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 
 from earthsignature_assets.automation.retention import nightly_patch_retention
 from earthsignature_assets.automation.schedules import daily_discovery, days_to_discover
-from earthsignature_assets.resources.horizon import Horizon
+from earthsignature_assets.resources.discovery_window import Horizon
 
 TODAY = dt.date(2026, 5, 10)
 

@@ -4,7 +4,7 @@ import dagster as dg
 
 from earthsignature_assets.automation.sensors import accepted_scenes
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.resources.horizon import Horizon
+from earthsignature_assets.resources.discovery_window import Horizon
 
 SCENES = ["2026-05-01_R022_T32TQM", "2026-05-03_R050_T32TQM"]
 MODELS = ["corine-unet-v1", "corine-unet-v2"]

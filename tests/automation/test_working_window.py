@@ -5,7 +5,7 @@ import pytest
 
 from earthsignature_assets.automation.working_window import working_window
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.resources.horizon import Horizon
+from earthsignature_assets.resources.discovery_window import Horizon
 
 TODAY = dt.datetime.now(dt.UTC).date()
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from earthsignature_assets.cli.main import main
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from PIL import Image
 from rich.console import Console
 
 from earthsignature_assets.cli.demo import run_demo
-from earthsignature_assets.products.catalogue import ProductQuery
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.catalogue.catalogue import ProductQuery
+from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_assets.resources.settings import Settings
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from earthsignature_assets.automation.sensors import accepted_scenes
 from earthsignature_assets.cli.chain import open_instance
 from earthsignature_assets.cli.main import main
-from earthsignature_assets.resources.horizon import Horizon
+from earthsignature_assets.resources.discovery_window import Horizon
 
 WHOLE_ARCHIVE = {"EARTHSIGNATURE_WINDOW_DAYS": "100000"}
 

@@ -12,7 +12,7 @@ from earthsignature_assets.cli.chain import open_instance
 from earthsignature_assets.cli.main import main
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import shipped_repository
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 
 FIRST, NEW = ModelVersion("corine-unet", 1), ModelVersion("corine-unet", 7)
 

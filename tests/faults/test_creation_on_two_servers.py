@@ -16,10 +16,10 @@ from rasterio.io import MemoryFile
 from earthsignature_assets.errors import AlreadyExistsError
 from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.store import PRODUCT_DEPTH, PRODUCTS, ProductStore
-from earthsignature_assets.products.verification import verify
+from earthsignature_assets.products.store.product_store import PRODUCT_DEPTH, PRODUCTS, ProductStore
+from earthsignature_assets.products.store.verification import verify
+from earthsignature_grpc.access.token_file import Role, TokenFile
 from earthsignature_grpc.client import EarthSignatureClient
-from earthsignature_grpc.tokens import Role, TokenFile
 
 PRODUCT_ID = "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516"
 MODEL = "partner-net-v3"

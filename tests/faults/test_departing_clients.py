@@ -19,11 +19,11 @@ import shapely
 
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_grpc.calls.limits import Limits
 from earthsignature_grpc.client.channel import CHANNEL_OPTIONS
-from earthsignature_grpc.limits import Limits
-from earthsignature_grpc.server import running_server
-from earthsignature_grpc.wire import encode
+from earthsignature_grpc.server.server import running_server
+from earthsignature_grpc.wire.strict_decoding import encode
 from tests.waiting import within
 
 PRODUCT_ID = "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516"

@@ -15,11 +15,11 @@ import numpy as np
 from earthsignature_assets.errors import StoreUnavailableError
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.products.export import ExportFormat, export_polygons
-from earthsignature_assets.products.geoparquet import write_geoparquet
-from earthsignature_assets.products.polygons import Generalisation, land_cover_polygons
-from earthsignature_assets.products.raster import write_confidence, write_land_cover
-from earthsignature_assets.products.thumbnail import write_thumbnail
+from earthsignature_assets.products.polygons.polygon_export import ExportFormat, export_polygons
+from earthsignature_assets.products.polygons.geoparquet import write_geoparquet
+from earthsignature_assets.products.polygons.generalisation import Generalisation, land_cover_polygons
+from earthsignature_assets.products.rasters.cog import write_confidence, write_land_cover
+from earthsignature_assets.products.rasters.thumbnail import write_thumbnail
 
 full, roomy = map(Path, sys.argv[1:])
 grid = PixelGrid(32632, 699_960.0, 4_700_040.0, 10.0, 500, 500)

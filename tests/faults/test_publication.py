@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from earthsignature_assets.errors import StoreUnavailableError
-from earthsignature_assets.products import store as publication
-from earthsignature_assets.products.catalogue import Catalogue, ProductQuery
+from earthsignature_assets.products.catalogue.catalogue import Catalogue, ProductQuery
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.store import ProductStore
-from earthsignature_assets.products.verification import Damage, verify
+from earthsignature_assets.products.store import product_store as publication
+from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_assets.products.store.verification import Damage, verify
 
 # One interpreter pays the imports; each case is a child of its own, forked before any thread exists.
 CHILDREN = """
@@ -31,7 +31,7 @@ from pathlib import Path
 from earthsignature_assets.errors import StoreUnavailableError
 from earthsignature_assets.products import folder_storage, validation
 from earthsignature_assets.products import store as publication
-from earthsignature_assets.products.catalogue import Catalogue
+from earthsignature_assets.products.catalogue.catalogue import Catalogue
 from earthsignature_assets.products.draft import Draft
 
 def die(*_, **__):

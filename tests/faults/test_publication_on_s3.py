@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from earthsignature_assets.errors import InvalidKeyError, StoreUnavailableError
-from earthsignature_assets.products import s3_storage
-from earthsignature_assets.products.catalogue import ProductQuery
+from earthsignature_assets.products.catalogue.catalogue import ProductQuery
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.s3_storage import S3Storage
-from earthsignature_assets.products.store import ProductStore
-from earthsignature_assets.products.verification import verify
+from earthsignature_assets.products.store import s3_storage
+from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_assets.products.store.s3_storage import S3Storage
+from earthsignature_assets.products.store.verification import verify
 
 # Each case is a child of its own, forked before any thread exists.
 CHILDREN = """
@@ -31,7 +31,7 @@ import obstore
 from pathlib import Path
 from earthsignature_assets.products import validation
 from earthsignature_assets.products import store as publication
-from earthsignature_assets.products.catalogue import Catalogue
+from earthsignature_assets.products.catalogue.catalogue import Catalogue
 from earthsignature_assets.products.draft import Draft
 
 def die(*_, **__):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["earthsignature_grpc", "earthsignature_assets.products.query"]):
+with atheris.instrument_imports(include=["earthsignature_grpc", "earthsignature_assets.products.catalogue.query"]):
     from earthsignature_assets.errors import QueryError
     from earthsignature_grpc import v1, v2
-    from earthsignature_grpc.areas import parse_area
-    from earthsignature_grpc.wire import encode
+    from earthsignature_grpc.reading.areas import parse_area
+    from earthsignature_grpc.wire.strict_decoding import encode
 
 _AREAS = (
     "POLYGON ((14 46, 15 46, 15 47, 14 47, 14 46), (14.2 46.2, 14.4 46.2, 14.4 46.4, 14.2 46.2))",

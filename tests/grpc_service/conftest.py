@@ -21,8 +21,8 @@ from rasterio import Affine
 
 from earthsignature_assets.keys import ModelVersion, SceneKey, relative_orbit_of
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.store import ProductStore
-from earthsignature_grpc.descriptors import wire_class
+from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_grpc.wire.descriptors import wire_class
 
 FIRST, SECOND = ModelVersion("corine-unet", 1), ModelVersion("corine-unet", 2)
 NEWEST = "S2B_MSIL2A_20220430T100019_N0400_R122_T33TXL_20220430T120209"

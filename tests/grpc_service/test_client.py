@@ -36,7 +36,7 @@ from earthsignature_grpc.client import (
 )
 from earthsignature_grpc.client.answers import read_polygon_product
 from earthsignature_grpc.client.requests import Call
-from earthsignature_grpc.wire import length_delimited
+from earthsignature_grpc.wire.strict_decoding import length_delimited
 
 Ask = Callable[..., list[Any]]
 _V1 = "/snapearth.api.v1.DatabaseProductService"

@@ -20,13 +20,13 @@ from earthsignature_assets.errors import AlreadyExistsError, BusyError, QueryErr
 from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.store import ProductStore
-from earthsignature_assets.products.verification import verify
+from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_assets.products.store.verification import verify
+from earthsignature_grpc.access.token_file import Role, TokenFile
 from earthsignature_grpc.client import AsyncEarthSignatureClient, EarthSignatureClient
+from earthsignature_grpc.creation.creator import ProductCreator
 from earthsignature_grpc.creation.publication import create_v1, create_v2
-from earthsignature_grpc.creator import ProductCreator
-from earthsignature_grpc.geobuf import read_frame
-from earthsignature_grpc.tokens import Role, TokenFile
+from earthsignature_grpc.wire.geobuf_reader import read_frame
 
 PRODUCT_ID = "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516"
 MODEL = "partner-net-v3"

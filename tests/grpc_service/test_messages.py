@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 
-from earthsignature_grpc.descriptors import wire_class, wire_pool
 from earthsignature_grpc.messages.geobufproto import (
     Data,
     DataFeature,
@@ -18,6 +17,7 @@ from earthsignature_grpc.messages.geobufproto import (
     DataGeometryType,
     DataValue,
 )
+from earthsignature_grpc.wire.descriptors import wire_class, wire_pool
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "generate_messages.py"

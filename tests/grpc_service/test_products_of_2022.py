@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.keys import ModelVersion, SceneKey, relative_orbit_of
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_grpc.client import EarthSignatureClient
 from earthsignature_grpc.client.answers import read_raster_product
 

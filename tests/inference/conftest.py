@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from earthsignature_assets.grid import PixelGrid
-from earthsignature_assets.imagery.patch_store import PatchStore, create_patch_store
+from earthsignature_assets.imagery.patches.patch_store import PatchStore, create_patch_store
 from earthsignature_assets.models.repository import S2_BANDS
 
 

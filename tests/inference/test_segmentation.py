@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from earthsignature_assets.errors import ModelError
-from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.inference.embedded import EmbeddedEngine
 from earthsignature_assets.inference.engine import Segments
 from earthsignature_assets.inference.segmentation import segment_scene

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from earthsignature_assets.ground_truth.samples import CLASSES, read_hateg, split_polygons
 from earthsignature_assets.keys import DEFAULT_MODEL, ModelVersion
-from earthsignature_assets.models.augmentation import PATH_RADIANCE, under_one_deviation
-from earthsignature_assets.models.card import card
-from earthsignature_assets.models.evaluation import HATEG_GROUPS, judge_polygons
 from earthsignature_assets.models.graph import Graph
-from earthsignature_assets.models.ground_truth import CLASSES, read_hateg, split_polygons
-from earthsignature_assets.models.measurement import codes_of_scene
 from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, shipped_repository
-from earthsignature_assets.models.triton import triton_configuration
+from earthsignature_assets.models.triton_repository import triton_configuration
+from earthsignature_assets.training.augmentation import PATH_RADIANCE, under_one_deviation
+from recipes.corine_unet.label_groups import HATEG_GROUPS, judge_polygons
+from recipes.corine_unet.measurement import codes_of_scene
+from recipes.corine_unet.shipped_card import card
 
 VERSIONS = [model for model in shipped_repository().versions() if model.name == "corine-unet"]
 

@@ -12,12 +12,12 @@ from earthsignature_assets.keys import ModelVersion, SceneKey, relative_orbit_of
 from earthsignature_assets.models.mlm_item import mlm_item
 from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.products.draft import Draft
-from earthsignature_assets.products.geobuf import encode_feature_collection
-from earthsignature_assets.products.geoparquet import write_geoparquet
-from earthsignature_assets.products.polygons import land_cover_polygons
+from earthsignature_assets.products.polygons.generalisation import land_cover_polygons
+from earthsignature_assets.products.polygons.geobuf import encode_feature_collection
+from earthsignature_assets.products.polygons.geoparquet import write_geoparquet
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.raster import write_rasters
-from earthsignature_assets.products.thumbnail import write_thumbnail
+from earthsignature_assets.products.rasters.cog import write_rasters
+from earthsignature_assets.products.rasters.thumbnail import write_thumbnail
 
 PRODUCT_ID = "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516"
 MODEL = ModelVersion("corine-unet", 1)

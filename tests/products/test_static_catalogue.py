@@ -15,7 +15,7 @@ from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.item import COLLECTION
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_assets.products.static_catalogue import _absolute, export_stac
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_assets.simulator import serve_stac
 
 MakeDraft = Callable[..., Draft]

@@ -10,8 +10,8 @@ import rasterio
 
 from earthsignature_assets.errors import ProductError
 from earthsignature_assets.products.draft import Draft
-from earthsignature_assets.products.geobuf import encode_feature_collection
-from earthsignature_assets.products.geoparquet import read_geoparquet, write_geoparquet
+from earthsignature_assets.products.polygons.geobuf import encode_feature_collection
+from earthsignature_assets.products.polygons.geoparquet import read_geoparquet, write_geoparquet
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.validation import validate_files
 

@@ -1,8 +1,8 @@
 import pytest
 
 from earthsignature_assets.errors import InvalidKeyError, ProductError
-from earthsignature_assets.products.polygons import Generalisation
-from earthsignature_assets.products.raster import Codec
+from earthsignature_assets.products.polygons.generalisation import Generalisation
+from earthsignature_assets.products.rasters.cog import Codec
 from earthsignature_assets.resources.cartography import Cartography
 
 

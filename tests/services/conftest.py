@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import ModelRepository, shipped_repository
-from earthsignature_assets.models.triton import TritonTarget, write_triton_repository
+from earthsignature_assets.models.triton_repository import TritonTarget, write_triton_repository
 
 TRITON = Path(__file__).resolve().parents[2] / "build" / "services" / "triton" / "tritonserver"
 SHIPPED = ModelVersion("corine-unet", 1)

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
 
 pytestmark = pytest.mark.services

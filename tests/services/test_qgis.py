@@ -12,7 +12,7 @@ from PIL import Image
 
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.nomenclature import CLASSES
-from earthsignature_assets.products.raster import write_land_cover
+from earthsignature_assets.products.rasters.cog import write_land_cover
 
 pytestmark = pytest.mark.services
 

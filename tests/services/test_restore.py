@@ -16,10 +16,10 @@ from earthsignature_assets.automation.sensors import accepted_scenes
 from earthsignature_assets.cli.chain import Chain, dagster_home, open_instance
 from earthsignature_assets.cli.main import main
 from earthsignature_assets.keys import ModelVersion, SceneKey
-from earthsignature_assets.products.catalogue import Promotion
+from earthsignature_assets.products.catalogue.catalogue import Promotion
 from earthsignature_assets.products.product import Product
-from earthsignature_assets.products.store import ProductStore
-from earthsignature_assets.resources.horizon import Horizon
+from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_assets.resources.discovery_window import Horizon
 from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
 

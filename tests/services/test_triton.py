@@ -22,16 +22,16 @@ from tritonclient.utils import InferenceServerException
 
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.errors import EngineUnavailableError, ModelError
-from earthsignature_assets.imagery.patch_store import PatchStore
-from earthsignature_assets.inference import triton as triton_engine
+from earthsignature_assets.imagery.patches.patch_store import PatchStore
+from earthsignature_assets.inference import triton_engine
 from earthsignature_assets.inference.embedded import EmbeddedEngine
 from earthsignature_assets.inference.engine import Segments
 from earthsignature_assets.inference.segmentation import segment_scene
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
-from earthsignature_assets.inference.triton import TritonEngine
+from earthsignature_assets.inference.triton_engine import TritonEngine
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import ModelRepository, shipped_repository
-from earthsignature_assets.models.triton import TritonTarget, write_triton_repository
+from earthsignature_assets.models.triton_repository import TritonTarget, write_triton_repository
 from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from earthsignature_assets.assets.checks.finding import Finding, check_spec
-from earthsignature_assets.imagery.verdicts import Verdict
+from earthsignature_assets.imagery.days.scene_verdicts import Verdict
 
 _MOST_DIFFERENT_POINTS = 30.0
 

@@ -4,9 +4,9 @@ import numpy as np
 import rasterio
 
 from earthsignature_assets.assets.checks.finding import Finding, check_spec
-from earthsignature_assets.products.coverage import invalid_polygons
 from earthsignature_assets.products.draft import Draft
-from earthsignature_assets.products.geoparquet import read_geoparquet
+from earthsignature_assets.products.polygons.coverage import invalid_polygons
+from earthsignature_assets.products.polygons.geoparquet import read_geoparquet
 from earthsignature_assets.products.product import Asset
 
 _MOST_DIFFERENT_PERCENT = 0.5

@@ -7,7 +7,7 @@ from earthsignature_assets.assets.checks.finding import Finding, check_spec
 from earthsignature_assets.errors import ProductError
 from earthsignature_assets.products.item import asset_checksums, multihash
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_assets.products.validation import validate_item
 
 SPECS = [

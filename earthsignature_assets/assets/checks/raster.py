@@ -10,14 +10,14 @@ import rasterio
 from earthsignature_assets.assets.checks.drift import HISTORY_SPECS, MOST_PRODUCTS, check_history
 from earthsignature_assets.assets.checks.finding import Finding, check_spec
 from earthsignature_assets.grid import PixelGrid
-from earthsignature_assets.imagery.patch_store import PatchStore
+from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.models.repository import ModelDescription
 from earthsignature_assets.nomenclature import class_of
-from earthsignature_assets.products.catalogue import ProductQuery
+from earthsignature_assets.products.catalogue.catalogue import ProductQuery
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, Asset, Product
-from earthsignature_assets.products.raster import class_areas
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.rasters.cog import class_areas
+from earthsignature_assets.products.store.product_store import ProductStore
 
 _MOST_DIFFERENT_PERCENT = 0.1
 _LEAST_CONFIDENCE_PERCENT = 40.0

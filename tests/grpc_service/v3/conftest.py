@@ -18,12 +18,12 @@ import shapely
 
 from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.keys import ModelVersion, SceneKey, relative_orbit_of
-from earthsignature_assets.products.catalogue import Catalogue
+from earthsignature_assets.products.catalogue.catalogue import Catalogue
 from earthsignature_assets.products.item import content_digest, item_bytes, multihash
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_grpc.client import AsyncEarthSignatureClient, EarthSignatureClient
-from earthsignature_grpc.server import running_server
+from earthsignature_grpc.server.server import running_server
 
 MODEL = ModelVersion("corine-unet", 1)
 

@@ -13,8 +13,8 @@ from pyproj import Geod, Transformer
 from earthsignature_assets.errors import BusyError, QueryError
 from earthsignature_assets.grid import tile_grid
 from earthsignature_assets.nomenclature import CODES
-from earthsignature_assets.products import class_areas
-from earthsignature_assets.products.class_areas import PixelBudget
+from earthsignature_assets.products.rasters import class_areas
+from earthsignature_assets.products.rasters.class_areas import PixelBudget
 from earthsignature_grpc.client import EarthSignatureClient, areas_frame
 from earthsignature_grpc.client.requests import summarise_area
 from earthsignature_grpc.v3.summary import area_summaries

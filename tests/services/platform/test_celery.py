@@ -17,8 +17,8 @@ import pytest
 
 from earthsignature_assets.assets.patches import _locked
 from earthsignature_assets.keys import ModelVersion, SceneKey
-from earthsignature_assets.products.catalogue import ProductQuery
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.catalogue.catalogue import ProductQuery
+from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_assets.simulator import SceneRecipe
 
 pytestmark = pytest.mark.services

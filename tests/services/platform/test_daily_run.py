@@ -18,8 +18,8 @@ from earthsignature_assets.cli.main import main
 from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.keys import ModelVersion, SceneKey, relative_orbit_of
 from earthsignature_assets.models.repository import shipped_repository
-from earthsignature_assets.products.catalogue import ProductQuery
-from earthsignature_assets.products.store import ProductStore
+from earthsignature_assets.products.catalogue.catalogue import ProductQuery
+from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_grpc.client import EarthSignatureClient
 
 pytestmark = pytest.mark.services

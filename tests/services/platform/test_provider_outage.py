@@ -7,14 +7,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from earthsignature_assets.assets import faults
+from earthsignature_assets.assets import step_failures as faults
 from earthsignature_assets.automation.jobs import discovery_job
 from earthsignature_assets.automation.schedules import daily_discovery
 from earthsignature_assets.automation.sensors import accepted_scenes
 from earthsignature_assets.cli.chain import open_instance
 from earthsignature_assets.definitions import definitions
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.resources.horizon import Horizon
+from earthsignature_assets.resources.discovery_window import Horizon
 from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
 

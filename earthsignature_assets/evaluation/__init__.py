@@ -1,0 +1,1 @@
+"""Evaluation: confusion, calibration, intervals, the promotion decision, pages, and cards."""

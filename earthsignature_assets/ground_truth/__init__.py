@@ -1,0 +1,1 @@
+"""Ground truth: label schemes, sources, the spatial split, and training sets."""

@@ -1,0 +1,1 @@
+"""Days: discovery, scene verdicts, and the archive and map of a day."""

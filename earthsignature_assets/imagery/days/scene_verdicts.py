@@ -1,0 +1,189 @@
+"""Judge the scenes of a day: read each classification, decide, and say why.
+
+A scene that was judged before, from the same products and with the same masks, is judged by its known figures: what a
+second discovery brings is read, and nothing else.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from shapely.geometry.base import BaseGeometry
+
+from earthsignature_assets.errors import BandError, ItemError
+from earthsignature_assets.imagery.masks.scene_classification import DEFAULT_MASKS, MaskSet, SceneMask
+from earthsignature_assets.imagery.masks.scene_mask import read_scene_mask
+from earthsignature_assets.imagery.providers.provider import Provider
+from earthsignature_assets.imagery.scenes.duplicates import group_scenes
+from earthsignature_assets.imagery.scenes.scene import Scene, scene_item
+from earthsignature_assets.keys import SceneKey
+
+
+@dataclass(frozen=True)
+class CloudPolicy:
+    """When a scene is clear enough to be segmented.
+
+    Attributes:
+        max_cloud_percent: most cloud that the valid area may have.
+        min_clear_percent: least part of the tile that must be valid and clear.
+        masks: which classes hide the ground.
+    """
+
+    max_cloud_percent: float = 60.0
+    min_clear_percent: float = 5.0
+    masks: MaskSet = DEFAULT_MASKS
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a scene is segmented, and why.
+
+    Attributes:
+        key: the scene.
+        product_id: the Sentinel-2 product name of its first part.
+        source: what it was judged from (`Scene.source`).
+        masks: name of the mask set that tells the clear percentage.
+        accepted: whether it is clear enough.
+        reason: why, for people.
+        cloud_percent: cloud of the valid area.
+        shadow_percent: cloud shadow of the valid area.
+        snow_percent: snow of the valid area.
+        valid_percent: the valid area as a part of the tile; 0 where the classification could not be read.
+        clear_percent: the clear area as a part of the tile.
+        provider_cloud_percent: the provider's own figure of cloud; None where it gives none.
+    """
+
+    key: SceneKey
+    product_id: str
+    source: str
+    masks: str
+    accepted: bool
+    reason: str
+    cloud_percent: float
+    shadow_percent: float
+    snow_percent: float
+    valid_percent: float
+    clear_percent: float
+    provider_cloud_percent: float | None
+
+
+@dataclass(frozen=True)
+class DayVerdicts:
+    """What became of a day's items.
+
+    Attributes:
+        scenes: each scene's verdict with its footprint (EPSG:4326), in the order of their keys.
+        superseded: ids of items that a newer processing replaces.
+        unusable: ids of items that are no scene, with the reason.
+        read: how many scenes' classifications were read; the others were known.
+        renewed: scenes that were known before and are now made from other products.
+    """
+
+    scenes: tuple[tuple[Verdict, BaseGeometry], ...]
+    superseded: tuple[str, ...]
+    unusable: Mapping[str, str]
+    read: int = 0
+    renewed: tuple[SceneKey, ...] = ()
+
+    @property
+    def accepted(self) -> list[Verdict]:
+        """The verdicts that let their scene pass."""
+        return [verdict for verdict, _ in self.scenes if verdict.accepted]
+
+
+def judge_day(
+    items: Sequence[Mapping[str, Any]],
+    provider: Provider,
+    bands: Sequence[str],
+    policy: CloudPolicy,
+    known: Iterable[Verdict] = (),
+) -> DayVerdicts:
+    """Group a day's items into scenes and judge each.
+
+    An item that lacks a fact and a scene whose classification is damaged are refused with the reason: one bad
+    scene does not cost the day. A server that does not answer does: the day is then tried again.
+
+    Raises:
+        ProviderUnavailableError: a classification's server does not answer.
+    """
+    readable, unusable = [], {}
+    for item in items:
+        try:
+            readable.append(scene_item(item, provider, bands))
+        except ItemError as error:
+            unusable[str(item.get("id"))] = str(error)
+    scenes = group_scenes(readable)
+    before = {verdict.key: verdict for verdict in known}
+    usable = {
+        scene.key: verdict
+        for scene in scenes
+        if (verdict := before.get(scene.key)) is not None
+        and (verdict.source, verdict.masks) == (scene.source, policy.masks.name)
+        and verdict.valid_percent > 0  # what could not be read is read again
+    }
+
+    def verdict_on(scene: Scene) -> Verdict:
+        return judge(scene, usable[scene.key], policy) if scene.key in usable else judge_scene(scene, policy)
+
+    with ThreadPoolExecutor(provider.access.connections, "classification") as pool:
+        verdicts = list(pool.map(verdict_on, scenes))
+    return DayVerdicts(
+        scenes=tuple((verdict, scene.footprint) for verdict, scene in zip(verdicts, scenes, strict=True)),
+        superseded=tuple(item_id for scene in scenes for item_id in scene.superseded),
+        unusable=unusable,
+        read=len(scenes) - len(usable),
+        renewed=tuple(
+            scene.key for scene in scenes if scene.key in before and before[scene.key].source != scene.source
+        ),
+    )
+
+
+def judge_scene(scene: Scene, policy: CloudPolicy) -> Verdict:
+    """Read a scene's classification and judge it; a damaged one refuses the scene with the reason.
+
+    Raises:
+        ProviderUnavailableError: its server does not answer.
+    """
+    try:
+        mask, _ = read_scene_mask(scene, policy.masks)
+    except (BandError, ItemError) as error:
+        return _verdict(scene, policy, False, str(error))
+    return judge(scene, mask, policy)
+
+
+def judge(scene: Scene, figures: SceneMask | Verdict, policy: CloudPolicy) -> Verdict:
+    """Accept or refuse a scene by what can be seen of it, not by what the provider says of it."""
+    if figures.valid_percent == 0:
+        accepted, reason = False, "no valid pixel: the classification says no data everywhere"
+    elif figures.cloud_percent > policy.max_cloud_percent:
+        accepted = False
+        reason = (
+            f"cloud covers {figures.cloud_percent:.1f} % of the valid area (at most {policy.max_cloud_percent:g} %)"
+        )
+    elif figures.clear_percent < policy.min_clear_percent:
+        accepted = False
+        reason = f"only {figures.clear_percent:.1f} % of the tile is clear (at least {policy.min_clear_percent:g} %)"
+    else:
+        accepted, reason = True, f"{figures.clear_percent:.1f} % of the tile is clear"
+    return _verdict(scene, policy, accepted, reason, figures)
+
+
+def _verdict(
+    scene: Scene, policy: CloudPolicy, accepted: bool, reason: str, figures: SceneMask | Verdict | None = None
+) -> Verdict:
+    """A verdict with the figures that it rests on; zeros where the classification could not be read."""
+    return Verdict(
+        key=scene.key,
+        product_id=scene.product_id,
+        source=scene.source,
+        masks=policy.masks.name,
+        accepted=accepted,
+        reason=reason,
+        cloud_percent=figures.cloud_percent if figures else 0.0,
+        shadow_percent=figures.shadow_percent if figures else 0.0,
+        snow_percent=figures.snow_percent if figures else 0.0,
+        valid_percent=figures.valid_percent if figures else 0.0,
+        clear_percent=figures.clear_percent if figures else 0.0,
+        provider_cloud_percent=scene.parts[0].cloud_cover_percent,
+    )

@@ -1,0 +1,1 @@
+"""Patches: writing, the patch store, and retention."""

@@ -1,0 +1,1 @@
+"""Imagery providers: STAC APIs, their dialects, credentials, and the policy of tries."""

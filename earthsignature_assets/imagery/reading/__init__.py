@@ -1,0 +1,1 @@
+"""Band and scene readers, radiometry, and resampling."""

@@ -1,0 +1,1 @@
+"""Scenes: STAC items, duplicates, footprints, and the area of interest."""

@@ -1,0 +1,295 @@
+"""A scene: one tile seen from one orbit on one day, as the chain needs it, read strictly from STAC items.
+
+Facts come from the item, never from the date: the radiometric offset above all (baseline 04.00 added −1000, also
+to older data that was reprocessed, and some providers have already undone it).
+"""
+
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shapely import MultiPolygon, Polygon, make_valid
+from shapely.errors import ShapelyError
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from earthsignature_assets.errors import InvalidKeyError, ItemError
+from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.imagery.providers.access import Access
+from earthsignature_assets.imagery.providers.provider import TEN_METRE_BANDS, OffsetRule, Provider
+from earthsignature_assets.imagery.scenes.footprint import cut_at_antimeridian
+from earthsignature_assets.keys import SceneKey, parse_product_id, parse_tile, relative_orbit_of
+
+_QUANTIFICATION = 10_000
+_OFFSET_SINCE, _OFFSET_DN = (4, 0), -1000
+_LEVELS = {"S2MSI1C": "L1C", "S2MSI2A": "L2A"}
+# The names of a fact: of the older `s2:` extension, then those that CDSE uses.
+_PRODUCT_TYPE = ("s2:product_type", "product:type")
+_BASELINE = ("s2:processing_baseline", "processing:version")
+_GENERATED_AT = ("s2:generation_time", "processing:datetime")
+_TILE = ("grid:code", "s2:mgrs_tile")
+
+
+@dataclass(frozen=True)
+class BandFile:
+    """Where a band is, and what turns its digital numbers into reflectance × 10000: add `offset_dn`, once."""
+
+    href: str
+    offset_dn: int = 0
+
+
+@dataclass(frozen=True)
+class SceneItem:
+    """One STAC item of Sentinel-2, checked.
+
+    Attributes:
+        item_id: the item's id.
+        href: the item's own address, empty where it names none.
+        product_id: the Sentinel-2 product name.
+        product_type: `S2MSI1C` or `S2MSI2A`.
+        key: the scene that it shows.
+        baseline: processing baseline as a pair of integers, so that (2, 5) is older than (4, 0).
+        datatake: the datatake's identity: platform and start of sensing.
+        sensed_at: time of acquisition over the tile, UTC.
+        generated_at: time of processing, UTC.
+        cloud_cover_percent: the provider's own figure; None where it gives none.
+        footprint: the valid-data footprint, EPSG:4326.
+        grid: the 10 m grid of the item's bands.
+        bands: file of each band, by Sentinel-2 band name.
+        classification: file of the scene classification; None where the item has none.
+        access: how its files are reached.
+    """
+
+    item_id: str
+    href: str
+    product_id: str
+    product_type: str
+    key: SceneKey
+    baseline: tuple[int, int]
+    datatake: str
+    sensed_at: dt.datetime
+    generated_at: dt.datetime
+    cloud_cover_percent: float | None
+    footprint: BaseGeometry
+    grid: PixelGrid
+    bands: Mapping[str, BandFile]
+    classification: str | None
+    access: Access = field(default_factory=Access)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The items that together show a scene: usually one, two where ground stations split a datatake.
+
+    The first part names the product; where parts overlap the earlier one wins.
+    """
+
+    parts: tuple[SceneItem, ...]
+    superseded: tuple[str, ...] = field(default=())
+
+    @property
+    def key(self) -> SceneKey:
+        """The scene's key."""
+        return self.parts[0].key
+
+    @property
+    def product_id(self) -> str:
+        """The Sentinel-2 product name that clients know the scene by."""
+        return self.parts[0].product_id
+
+    @property
+    def source(self) -> str:
+        """What the scene is made from: the product names of its parts. Another processing is another source."""
+        return " ".join(sorted(part.product_id for part in self.parts))
+
+    @property
+    def level(self) -> str:
+        """Processing level, `L2A` or `L1C`."""
+        return _LEVELS[self.parts[0].product_type]
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server has to be asked for a band."""
+        return any("://" in file.href for part in self.parts for file in part.bands.values())
+
+    @property
+    def grid(self) -> PixelGrid:
+        """The scene's 10 m grid."""
+        return self.parts[0].grid
+
+    @property
+    def footprint(self) -> BaseGeometry:
+        """The valid-data footprint of all parts, EPSG:4326."""
+        whole = self.parts[0].footprint
+        for part in self.parts[1:]:
+            whole = whole.union(part.footprint)
+        return whole
+
+
+def scene_item(item: Mapping[str, Any], provider: Provider, bands: Sequence[str]) -> SceneItem:
+    """Read one STAC item.
+
+    Args:
+        item: the item as a JSON object.
+        provider: whose item it is.
+        bands: the Sentinel-2 bands that must be there.
+
+    Raises:
+        ItemError: the item lacks a fact or a band, or is of another level or collection.
+    """
+    item_id = str(item.get("id") or "without id")
+    properties: Mapping[str, Any] = item.get("properties") or {}
+    assets: Mapping[str, Any] = item.get("assets") or {}
+    if item.get("collection") != provider.collection:
+        raise ItemError(
+            f"item {item_id} is of collection {item.get('collection')!r}, expected {provider.collection!r}: "
+            "collections are never mixed"
+        )
+    product_type = str(_fact(item_id, properties, *_PRODUCT_TYPE))
+    if _LEVELS.get(product_type) != provider.level:
+        raise ItemError(
+            f"item {item_id} is {product_type}, the provider {provider.name} delivers {provider.level}: levels are "
+            "never mixed, choose a provider of the other level"
+        )
+    baseline = _baseline(item_id, str(_fact(item_id, properties, *_BASELINE)))
+    try:
+        product_id = parse_product_id(str(properties.get("s2:product_uri") or item_id))
+        sensed_at = _time(item_id, properties, "datetime")
+        key = SceneKey(sensed_at.date(), relative_orbit_of(product_id), tile_of(item))
+    except InvalidKeyError as error:
+        raise ItemError(f"item {item_id}: {error}") from error
+    files = {}
+    for band in bands:
+        asset_key = provider.band_assets.get(band)
+        if asset_key is None or not (assets.get(asset_key) or {}).get("href"):
+            raise ItemError(f"item {item_id} has no band {band}: asset {asset_key!r} is missing")
+        asset = assets[asset_key]
+        files[band] = BandFile(
+            asset["href"], _offset_dn(item_id, properties, asset, band, baseline, provider.offset_rule)
+        )
+    links = item.get("links") or []
+    return SceneItem(
+        item_id=item_id,
+        href=next((link["href"] for link in links if link.get("rel") == "self"), ""),
+        product_id=product_id,
+        product_type=product_type,
+        key=key,
+        baseline=baseline,
+        datatake="_".join(product_id.split("_")[i] for i in (0, 2)),
+        sensed_at=sensed_at,
+        generated_at=_time(item_id, properties, *_GENERATED_AT),
+        cloud_cover_percent=_percent(properties.get("eo:cloud_cover")),
+        footprint=_footprint(item_id, item.get("geometry")),
+        grid=_grid(item_id, properties, assets[provider.band_assets[_ten_metre_band(bands)]]),
+        bands=files,
+        classification=(assets.get(provider.classification_asset) or {}).get("href"),
+        access=provider.access,
+    )
+
+
+def tile_of(item: Mapping[str, Any]) -> str:
+    """Return the MGRS tile that an item shows, in its canonical form: some APIs write `MGRS-7HFE` for 07HFE.
+
+    Raises:
+        ItemError: the item does not tell its tile.
+        InvalidKeyError: what it tells is no tile.
+    """
+    properties: Mapping[str, Any] = item.get("properties") or {}
+    text = str(_fact(str(item.get("id") or "without id"), properties, *_TILE))
+    return parse_tile(text.removeprefix("MGRS-"))
+
+
+def _ten_metre_band(bands: Sequence[str]) -> str:
+    return next((band for band in bands if band in TEN_METRE_BANDS), bands[0])
+
+
+def _fact(item_id: str, properties: Mapping[str, Any], *names: str) -> Any:
+    for name in names:
+        if (value := properties.get(name)) not in (None, "", "null"):
+            return value
+    raise ItemError(f"item {item_id} lacks the property {' or '.join(names)}")
+
+
+def _time(item_id: str, properties: Mapping[str, Any], *names: str) -> dt.datetime:
+    text = str(_fact(item_id, properties, *names))
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ItemError(f"item {item_id}: property {' or '.join(names)} {text!r} is no time") from error
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+
+
+def _baseline(item_id: str, text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", text)
+    if match is None:
+        raise ItemError(f"item {item_id}: processing baseline {text!r} is not of the form 05.11")
+    return int(match[1]), int(match[2])
+
+
+def _percent(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 100 else None
+
+
+def _offset_dn(
+    item_id: str,
+    properties: Mapping[str, Any],
+    asset: Mapping[str, Any],
+    band: str,
+    baseline: tuple[int, int],
+    rule: OffsetRule,
+) -> int:
+    if rule is OffsetRule.BASELINE:
+        return _OFFSET_DN if baseline >= _OFFSET_SINCE else 0
+    if rule is OffsetRule.EARTH_SEARCH_FLAG:
+        applied = properties.get("earthsearch:boa_offset_applied")
+        if applied is None:
+            raise ItemError(f"item {item_id} does not say whether the offset is applied (boa_offset_applied)")
+        if applied:
+            return 0
+    described = (asset.get("raster:bands") or [{}])[0]
+    # A parquet file has every column for every item: what an item does not say is None there.
+    scale, offset = (
+        asset.get(f"raster:{name}") if described.get(name) is None else described[name] for name in ("scale", "offset")
+    )
+    if scale is None or offset is None:
+        raise ItemError(
+            f"item {item_id}: band {band} does not tell scale and offset (raster:bands, raster:scale, raster:offset)"
+        )
+    if not scale or round(1 / scale) != _QUANTIFICATION:
+        raise ItemError(f"item {item_id}: band {band} has scale {scale}, expected {1 / _QUANTIFICATION}")
+    return round(float(offset) / float(scale))
+
+
+def _footprint(item_id: str, geometry: Any) -> BaseGeometry:
+    if not geometry:
+        raise ItemError(f"item {item_id} has no geometry")
+    try:
+        footprint = make_valid(cut_at_antimeridian(shape(geometry)))
+    except (ShapelyError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ItemError(f"item {item_id}: geometry cannot be read: {error}") from error
+    if not isinstance(footprint, Polygon | MultiPolygon) or footprint.is_empty:
+        raise ItemError(f"item {item_id}: the geometry is a {footprint.geom_type}, expected a polygon")
+    return footprint
+
+
+def _grid(item_id: str, properties: Mapping[str, Any], asset: Mapping[str, Any]) -> PixelGrid:
+    affine = asset.get("proj:transform") or properties.get("proj:transform")
+    size = asset.get("proj:shape") or properties.get("proj:shape")
+    code = next(
+        (
+            str(said).removeprefix("EPSG:")
+            for facts in (asset, properties)
+            if (said := facts.get("proj:epsg") or facts.get("proj:code"))
+        ),
+        "",
+    )
+    if not affine or not size or not code:
+        raise ItemError(f"item {item_id} does not tell its grid (proj:epsg or proj:code, proj:transform, proj:shape)")
+    a, b, left, d, e, top = affine[:6]
+    if b or d or a != -e:
+        raise ItemError(f"item {item_id}: proj:transform {affine} is not north-up with square pixels")
+    if not code.isdigit():
+        raise ItemError(f"item {item_id}: {code!r} is no EPSG code")
+    return PixelGrid(int(code), float(left), float(top), float(a), int(size[1]), int(size[0]))

@@ -1,0 +1,1 @@
+"""The catalogue of published products in SQLite or PostGIS."""

@@ -1,0 +1,1 @@
+"""Polygons: tracing, generalisation, GeoParquet, geobuf, and export."""

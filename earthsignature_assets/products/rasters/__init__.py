@@ -1,0 +1,1 @@
+"""Rasters: cloud-optimised GeoTIFFs, their style and thumbnail, and class areas."""

@@ -1,0 +1,372 @@
+"""The product store: finished products in a storage, beside the catalogue that makes them visible.
+
+    products/<model>/<scene>/<digest>/               the files of one product, never changed once there
+    products/<model>/<scene>/<digest>/superseded     empty; another digest of the same name has taken its place
+    models/<model>/item.json                         the STAC item of a model version, which products derive from,
+                                                     with the files that it names beside it
+    collection.json                                  the STAC collection of all products
+    catalogue.sqlite                                 what readers see, unless the catalogue is elsewhere
+    .staging/                                        products on their way; nothing in it counts
+
+A publication stages, checksums, validates, places and only then records: whatever stops it earlier leaves nothing
+that a reader sees. The catalogue's write lock is the arbiter: under it a publisher looks at the whole folder before it
+records it, and a sweep removes only what no row names.
+"""
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import shapely
+
+from earthsignature_assets.errors import AlreadyExistsError, ProductError, StoreUnavailableError
+from earthsignature_assets.keys import ModelVersion, SceneKey, parse_product_id
+from earthsignature_assets.products.catalogue.catalogue import Catalogue
+from earthsignature_assets.products.collection import Extent, build_collection
+from earthsignature_assets.products.draft import Draft
+from earthsignature_assets.products.item import (
+    asset_checksums,
+    build_item,
+    class_codes_of,
+    content_digest,
+    item_bytes,
+    model_item_name,
+    multihash_of_sha256,
+    publication_of,
+)
+from earthsignature_assets.products.product import Asset, Product
+from earthsignature_assets.products.store.folder_storage import FolderStorage, unwritable
+from earthsignature_assets.products.store.location import catalogue_location, open_catalogue, open_storage
+from earthsignature_assets.products.store.staging import remove_leftovers, staging_folder
+from earthsignature_assets.products.store.verification import faults_of
+
+PRODUCTS = "products"
+"""The folder of all products."""
+
+SUPERSEDED = "superseded"
+"""The file that marks a folder whose product is published with other content by now."""
+
+PRODUCT_DEPTH = 3
+"""How many levels below it a product's folder lies."""
+
+_ATTEMPTS = 3
+_CHUNK_BYTES = 1 << 20
+
+
+class ProductStore:
+    """A store in a local folder or on S3, with its catalogue in SQLite or PostGIS."""
+
+    def __init__(self, location: Path | str, catalogue: Path | str = "") -> None:
+        """Name a store; nothing is opened yet.
+
+        Args:
+            location: a folder, `file:///folder`, or `s3://bucket/prefix`.
+            catalogue: a SQLite file, `sqlite:///file`, or `postgresql://…`; by default `catalogue.sqlite` in a store
+                that is a folder. A store on S3 has no default.
+
+        Raises:
+            InvalidKeyError: a location is of another kind, or a store on S3 has no catalogue.
+        """
+        self.storage = open_storage(location)
+        self._catalogue = catalogue_location(self.storage, catalogue)
+
+    def __str__(self) -> str:
+        return self.storage.name
+
+    @property
+    def root(self) -> Path:
+        """The folder of a store that is one.
+
+        Raises:
+            ProductError: the store is on S3.
+        """
+        if not isinstance(self.storage, FolderStorage):
+            raise ProductError(f"{self} is no local folder")
+        return self.storage.root
+
+    def open_catalogue(self, *, read_only: bool = False) -> Catalogue:
+        """Open the store's catalogue; the caller closes it. For writing, it is made if absent.
+
+        Raises:
+            StoreUnavailableError: it cannot be opened, or is absent and to be read only.
+        """
+        return open_catalogue(self._catalogue, read_only=read_only)
+
+    def has_catalogue(self) -> bool:
+        """Whether the catalogue is there; a database gets its empty tables by this question.
+
+        Raises:
+            StoreUnavailableError: the database cannot be reached.
+        """
+        if isinstance(self._catalogue, Path):
+            return self._catalogue.is_file()
+        self.open_catalogue().close()
+        return True
+
+    def address(self, product: Product, asset: Asset) -> str:
+        """Where a product's file lies: a path or a URL, for people.
+
+        Raises:
+            ProductError: the product's folder is not one inside this store.
+        """
+        return f"{self}/{_folder(product)}/{asset.value}"
+
+    def path(self, product: Product, asset: Asset) -> Path:
+        """Where a product's file lies in a store that is a folder.
+
+        Raises:
+            ProductError: the product's folder is not one inside this store, or the store is on S3.
+        """
+        return FolderStorage(self.root).path(f"{_folder(product)}/{asset.value}")
+
+    def read(self, product: Product, asset: Asset) -> bytes:
+        """The bytes of a product's file.
+
+        Raises:
+            ProductError: the file is gone (superseded and swept: search again), or its folder is not in the store.
+            StoreUnavailableError: the storage does not give it.
+        """
+        with _missing(product, asset):
+            return self.storage.read(f"{_folder(product)}/{asset.value}")
+
+    def read_range(self, product: Product, asset: Asset, offset: int, length: int) -> bytes:
+        """Some bytes of a product's file, fewer at its end; the rest is not read.
+
+        Raises:
+            ProductError: as `read`.
+            StoreUnavailableError: the storage does not give it.
+        """
+        with _missing(product, asset):
+            return self.storage.read_range(f"{_folder(product)}/{asset.value}", offset, length)
+
+    def sizes(self, product: Product) -> dict[Asset, int]:
+        """The size in bytes of each of a product's files that is there."""
+        sizes = self.storage.sizes(_folder(product))
+        return {asset: sizes[asset.value] for asset in Asset if asset.value in sizes}
+
+    def publish(self, draft: Draft, *, new: bool = False) -> Product:
+        """Make a draft's product visible, whole and at once; the same content again changes nothing.
+
+        Args:
+            draft: what to publish.
+            new: whether it must be new: what is there by its name and model is then left as it is, whoever came first
+                and however close.
+
+        Raises:
+            AlreadyExistsError: `new`, and it is not.
+            ProductError: the draft's files are not what they must be.
+            StoreUnavailableError: the store or its disk cannot be written.
+        """
+        with self.open_catalogue() as catalogue:
+            for _ in range(_ATTEMPTS):
+                with self._staging() as staging:
+                    folder = self._placed(draft, staging, catalogue)
+                self._write_shared(draft)
+                if self._record(catalogue, folder, new):
+                    recorded = catalogue.find(draft.product_id, draft.model)
+                    assert recorded is not None  # noqa: S101 - recorded a moment ago
+                    return recorded
+        raise StoreUnavailableError(
+            f"{self}: {folder} was swept {_ATTEMPTS} times before it could be recorded: sweep with a longer grace"
+        )
+
+    def sweep(self, older_than: dt.timedelta) -> list[str]:
+        """Remove what no reader can need: what dead publishers left, and folders that no row names.
+
+        The grace covers publications under way and readers that hold a superseded product: a folder goes once nothing
+        in it was written for `older_than`.
+
+        Returns:
+            The removed folders, as relative POSIX paths.
+        """
+        deadline = dt.datetime.now(dt.UTC) - older_than
+        remove_leftovers(self.storage.staging_root)
+        removed = []
+        with self.open_catalogue() as catalogue:
+            kept = catalogue.folders()
+            for folder in self.storage.folders(PRODUCTS, PRODUCT_DEPTH):
+                if folder.name in kept or folder.written_at > deadline:
+                    continue
+                # Under the write lock no publication can record a folder that is being removed.
+                with catalogue.transaction():
+                    written_at = self.storage.written_at(folder.name)
+                    if catalogue.names(folder.name) or written_at is None or written_at > deadline:
+                        continue
+                    self.storage.withdraw(folder.name)
+                removed.append(folder.name)
+        return removed
+
+    @contextmanager
+    def _staging(self) -> Iterator[Path]:
+        root = self.storage.staging_root
+        with _translated(root), staging_folder(root) as folder:
+            yield folder
+
+    def _placed(self, draft: Draft, staging: Path, catalogue: Catalogue) -> str:
+        """Copy, checksum and check a draft, and bring it to its folder, where nobody sees it yet."""
+        # Validation brings geopandas, which readers of the store have no use for and would wait a second for.
+        from earthsignature_assets.products.validation import validate_files, validate_item
+
+        files = _copied(draft, staging)
+        areas = validate_files(draft, staging)
+        earlier = catalogue.find(draft.product_id, draft.model)
+        item = build_item(draft, files, areas, _now() if earlier is None else earlier.published_at)
+        validate_item(item)
+        folder = f"{PRODUCTS}/{draft.model}/{draft.scene}/{content_digest(item)}"
+        with _translated(staging / Asset.ITEM.value):
+            (staging / Asset.ITEM.value).write_bytes(item_bytes(item))
+        there = Asset.ITEM.value in self.storage.sizes(folder)
+        if there and list(faults_of(self.storage, folder)):
+            self.storage.replace(staging, folder, last=Asset.ITEM.value)
+        elif not there:
+            # If another publisher of the same content comes first, theirs is as good.
+            self.storage.place(staging, folder, last=Asset.ITEM.value)
+        return folder
+
+    def _write_shared(self, draft: Draft) -> None:
+        """Write what the links of every item lead to: the collection and the model's item."""
+        collection = item_bytes(build_collection(Extent(), []))
+        if self._content("collection.json") != collection:
+            self.storage.write("collection.json", collection)
+        if draft.model_item is not None:
+            self._write_model(draft.model, draft.model_item, draft.model_folder)
+
+    def _write_model(self, model: ModelVersion, item: dict[str, Any], source: Path | None) -> None:
+        """Write a model version's item with the files that it names; what is there already costs one look."""
+        name = model_item_name(model)
+        if self._content(name) == item_bytes(item):
+            return
+        for asset in item["assets"].values():
+            if source is not None and asset["href"].startswith("./"):
+                file = PurePosixPath(asset["href"]).name
+                with _translated(source / file):
+                    content = (source / file).read_bytes()
+                self.storage.write(str(PurePosixPath(name).with_name(file)), content)
+        self.storage.write(name, item_bytes(item))
+
+    def model_item(self, model: ModelVersion) -> dict[str, Any] | None:
+        """The STAC item of a model version that made products here; None where the store has none."""
+        content = self._content(model_item_name(model))
+        found: dict[str, Any] | None = json.loads(content) if content is not None else None
+        return found
+
+    def _content(self, name: str) -> bytes | None:
+        try:
+            return self.storage.read(name)
+        except FileNotFoundError:
+            return None
+
+    def _record(self, catalogue: Catalogue, folder: str, new: bool) -> bool:
+        """Write the row; False if the folder is not whole, because it was swept since it was placed."""
+        with catalogue.transaction():
+            sizes = self.storage.sizes(folder)
+            if Asset.ITEM.value not in sizes:
+                return False
+            # Another publisher of the same content may have placed its item since: the row says what the item says.
+            item = self._item(folder)
+            product = product_of(item, folder)
+            if any(sizes.get(asset.value) != size for asset, (_, size) in asset_checksums(item).items()):
+                return False
+            earlier = catalogue.find(product.product_id, product.model)
+            if new and earlier is not None:
+                if earlier.folder != folder and SUPERSEDED not in sizes:
+                    self.storage.withdraw(folder)
+                raise AlreadyExistsError(f"{product.product_id} by {product.model} exists; a call never replaces it")
+            if SUPERSEDED in sizes:
+                self.storage.remove(f"{folder}/{SUPERSEDED}")
+            if earlier is not None and earlier.folder != folder and self.storage.sizes(earlier.folder):
+                # Superseded now: its grace begins, and a rebuild of the catalogue will know.
+                self.storage.write(f"{earlier.folder}/{SUPERSEDED}", b"")
+            catalogue.record(product, whole_scene=shows_whole_scene(item))
+            return True
+
+    def _item(self, folder: str) -> dict[str, Any]:
+        item: dict[str, Any] = json.loads(self.storage.read(f"{folder}/{Asset.ITEM.value}"))
+        return item
+
+
+def product_of(item: dict[str, Any], folder: str) -> Product:
+    """The catalogue's view of a product that lies in a folder of the store with this STAC item.
+
+    Raises:
+        KeyError, ValueError, InvalidKeyError: the item lacks a field, or holds one that does not parse.
+    """
+    facts = item["properties"]
+    return Product(
+        product_id=parse_product_id(facts["earthsignature:product_id"]),
+        scene=SceneKey.parse(facts["earthsignature:scene"]),
+        model=ModelVersion.parse(facts["earthsignature:model"]),
+        product_type=facts["earthsignature:product_type"],
+        sensed_at=dt.datetime.fromisoformat(facts["datetime"]).astimezone(dt.UTC),
+        published_at=publication_of(item),
+        footprint=shapely.geometry.shape(item["geometry"]),
+        cloud_cover_percent=facts["eo:cloud_cover"],
+        class_codes=class_codes_of(item),
+        folder=folder,
+    )
+
+
+def shows_whole_scene(item: dict[str, Any]) -> bool:
+    """Whether the product of an item supersedes the others of its scene and baseline."""
+    return bool(item["properties"].get("earthsignature:whole_scene", True))
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC).replace(microsecond=0)
+
+
+def _folder(product: Product) -> str:
+    folder = PurePosixPath(product.folder)
+    if (
+        folder.is_absolute()
+        or ".." in folder.parts
+        or folder.parts[:1] != (PRODUCTS,)
+        or len(folder.parts) != 1 + PRODUCT_DEPTH
+    ):
+        raise ProductError(f"{product.product_id}: folder {product.folder!r} is not inside the store")
+    return product.folder
+
+
+def _copied(draft: Draft, staging: Path) -> dict[Asset, tuple[str, int]]:
+    """Copy a draft's files and checksum them on the way: multihash and size of each."""
+    files: dict[Asset, tuple[str, int]] = {}
+    for asset in Asset:
+        if asset is Asset.ITEM:
+            continue
+        if not draft.path(asset).is_file():
+            raise ProductError(f"{draft.product_id}: {asset.value} is missing from the draft {draft.folder}")
+        digest, size = hashlib.sha256(), 0
+        with (
+            _translated(staging / asset.value),
+            draft.path(asset).open("rb") as source,
+            (staging / asset.value).open("wb") as target,
+        ):
+            while chunk := source.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                target.write(chunk)
+                size += len(chunk)
+        files[asset] = (multihash_of_sha256(digest.hexdigest()), size)
+    return files
+
+
+@contextmanager
+def _missing(product: Product, asset: Asset) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ProductError(
+            f"{product.product_id}: {asset.value} is missing in {product.folder}; search again, a newer "
+            "version may have superseded it"
+        ) from error
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error

@@ -1,0 +1,95 @@
+"""The catalogue made anew from what the store holds: the STAC items say all that a row says."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from earthsignature_assets.errors import EarthSignatureError
+from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.products.catalogue.catalogue import Catalogue
+from earthsignature_assets.products.item import content_digest
+from earthsignature_assets.products.product import Asset, Product
+from earthsignature_assets.products.store.product_store import (
+    PRODUCT_DEPTH,
+    PRODUCTS,
+    SUPERSEDED,
+    product_of,
+    shows_whole_scene,
+)
+from earthsignature_assets.products.store.storage import Storage, StoredFolder
+
+
+@dataclass
+class Rebuilt:
+    """What a rebuild found and did.
+
+    Attributes:
+        products: products in the store, superseded content not counted.
+        recorded: those that the catalogue lacked.
+        forgotten: rows whose folder is not in the store.
+        damaged: folders that could not be used, with the reason.
+    """
+
+    products: int = 0
+    recorded: list[Product] = field(default_factory=list)
+    forgotten: list[Product] = field(default_factory=list)
+    damaged: list[tuple[str, str]] = field(default_factory=list)
+
+
+def rebuild(storage: Storage, catalogue: Catalogue, progress: Callable[[str], None] = lambda _: None) -> Rebuilt:
+    """Make the catalogue say what the store holds, in one transaction; readers see the old one until then.
+
+    A row whose folder is there stays: it knows better than the store which content came last. Others come from the
+    items: of several folders of one product the one that is not marked superseded, and of those the latest.
+    Publications may go on meanwhile. Which model versions are promoted is no business of the store: a catalogue that
+    was lost promotes the version that was published first; promote another afterwards.
+
+    Args:
+        storage: the store's files.
+        catalogue: open for writing; it may be empty.
+        progress: told of each folder that was read.
+
+    Raises:
+        StoreUnavailableError: the storage or the catalogue cannot be reached.
+    """
+    report = Rebuilt()
+    found: dict[tuple[str, ModelVersion], tuple[tuple[bool, Any], Product, bool]] = {}
+    sound = set[str]()
+    for folder in storage.folders(PRODUCTS, PRODUCT_DEPTH):
+        progress(folder.name)
+        try:
+            product, whole_scene = _read(storage, folder)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, EarthSignatureError) as error:
+            if isinstance(error, EarthSignatureError) and error.retryable:
+                raise
+            report.damaged.append((folder.name, f"{Asset.ITEM.value} is missing or cannot be used: {error!r}"))
+            continue
+        sound.add(folder.name)
+        place = (SUPERSEDED not in storage.sizes(folder.name), folder.written_at)
+        key = (product.product_id, product.model)
+        if key not in found or place > found[key][0]:
+            found[key] = (place, product, whole_scene)
+    report.products = len(found)
+    with catalogue.transaction():
+        kept = set()
+        for row in list(catalogue.all_products()):
+            # A folder that the list above had not yet is looked for: it may have been published since.
+            if row.folder in sound or storage.sizes(row.folder):
+                kept.add((row.product_id, row.model))
+            elif (row.product_id, row.model) not in found:
+                catalogue.forget(row)
+                report.forgotten.append(row)
+        missing = [(product, whole) for key, (_, product, whole) in found.items() if key not in kept]
+        for product, whole_scene in sorted(missing, key=lambda one: (one[0].published_at, one[0].product_id)):
+            catalogue.record(product, whole_scene=whole_scene)
+            report.recorded.append(product)
+    return report
+
+
+def _read(storage: Storage, folder: StoredFolder) -> tuple[Product, bool]:
+    item: dict[str, Any] = json.loads(storage.read(f"{folder.name}/{Asset.ITEM.value}"))
+    product = product_of(item, folder.name)
+    if content_digest(item) != folder.name.rpartition("/")[2]:
+        raise ValueError("its digest is not its folder's name")
+    return product, shows_whole_scene(item)

@@ -1,0 +1,1 @@
+"""Training: networks, augmentation, optimisation, export, and quantisation. Needs the extra `train`."""

@@ -1,0 +1,1 @@
+"""Access: tokens, authorisation, and TLS."""

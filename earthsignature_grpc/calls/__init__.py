@@ -1,0 +1,1 @@
+"""Calls: admission, limits, and errors as gRPC statuses."""

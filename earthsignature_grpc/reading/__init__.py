@@ -1,0 +1,1 @@
+"""Reading: queries, areas, products, and parts of rasters and polygons."""

@@ -1,0 +1,1 @@
+"""The wire format: descriptors, strict decoding, and geobuf."""

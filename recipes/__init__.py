@@ -1,0 +1,1 @@
+"""Recipes of shipped models: research code outside the wheel."""

@@ -1,0 +1,54 @@
+"""Distillation: one network learns what several of its kind tell, so that what ships is not one draw of chance.
+
+Networks of one recipe and other seeds are several points apart on patches that none has seen; their mean is steadier
+than each. It is told of every pixel of the training samples, labelled or not, at either level and under several
+atmospheres, and a new network learns it beside the labels (Hinton, Vinyals & Dean 2015, arXiv:1503.02531). What ships
+is no larger and no slower for it. Needs PyTorch (the extra `train`).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from earthsignature_assets.ground_truth.samples import Sample
+from earthsignature_assets.models.graph import padded
+from earthsignature_assets.training.augmentation import as_typical_surface, as_typical_top, under_one_deviation
+from earthsignature_assets.training.network import SegmentationNetwork
+
+_ATMOSPHERES = range(1000, 1006)  # none of those that versions are judged under
+
+
+def soft_labels(networks: Sequence[SegmentationNetwork], sample: Sample) -> npt.NDArray[np.float32]:
+    """Return how probable the networks hold each class, (classes, height, width) float32, 0 where there is no data.
+
+    The mean over networks and views: the sample at either level and under six other atmospheres, each turned
+    otherwise, so that no direction is preferred.
+    """
+    total = np.zeros((networks[0].architecture.classes, *sample.codes.shape), np.float64)
+    views = list(_views(sample))
+    for turns, image in enumerate(views):
+        for network in networks:
+            total += np.rot90(class_probabilities(network, np.rot90(image, turns, (1, 2))), -turns, (1, 2))
+    observed = sample.reflectance.max(axis=0) > 0
+    mean: npt.NDArray[np.float32] = (total * observed / (len(views) * len(networks))).astype(np.float32)
+    return mean
+
+
+def class_probabilities(network: SegmentationNetwork, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """Return the probability of each class, (classes, height, width) float32, of one image, (10, height, width)."""
+    height, width = reflectance.shape[1:]
+    image = padded(reflectance, network.architecture.stride).astype(np.float32)
+    with torch.inference_mode():
+        told = torch.softmax(network.eval()(torch.from_numpy(image)[None]), dim=1)[0]
+    probabilities: npt.NDArray[np.float32] = told[:, :height, :width].numpy()
+    return probabilities
+
+
+def _views(sample: Sample) -> Iterator[npt.NDArray[np.uint16]]:
+    surface = as_typical_surface(sample)
+    yield surface
+    yield as_typical_top(surface) if sample.level == "L2A" else sample.reflectance
+    for seed in _ATMOSPHERES:
+        yield under_one_deviation(surface, seed)

@@ -1,0 +1,127 @@
+import dataclasses
+import fcntl
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from earthsignature_assets.assets import provider_slots as provider_places
+from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, places, provider_place
+from earthsignature_assets.cli.chain import Chain, open_instance
+from earthsignature_assets.keys import ModelVersion
+
+MODEL = ModelVersion("corine-unet", 1)
+HOLDER = """
+import fcntl, sys, time
+place = open(sys.argv[1], "w")
+fcntl.flock(place, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider_places, "_POLL_S", 0.02)
+
+
+def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.02)
+
+
+def test_there_are_as_many_places_as_the_pool_has(tmp_path: Path) -> None:
+    with open_instance(tmp_path) as instance:
+        assert places(instance) == 4  # dagster.yaml's, for every pool
+        instance.event_log_storage.set_concurrency_slots(PROVIDER_POOL, 1)
+        instance.event_log_storage.set_concurrency_slots("inference", 3)
+        assert places(instance) == 1
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert places(instance) is None
+
+
+def test_never_more_are_inside_than_there_are_places(tmp_path: Path) -> None:
+    inside, most, guard = 0, 0, threading.Lock()
+    with open_instance(tmp_path) as instance:
+        instance.event_log_storage.set_concurrency_slots(PROVIDER_POOL, 2)
+
+        def read() -> None:
+            nonlocal inside, most
+            with provider_place(dg.build_asset_context(instance=instance), tmp_path):
+                with guard:
+                    inside += 1
+                    most = max(most, inside)
+                time.sleep(0.1)
+                with guard:
+                    inside -= 1
+
+        threads = [threading.Thread(target=read) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert (inside, most) == (0, 2)
+
+
+def test_the_place_of_a_killed_process_is_free_again(tmp_path: Path) -> None:
+    with open_instance(tmp_path) as instance:
+        instance.event_log_storage.set_concurrency_slots(PROVIDER_POOL, 1)
+        command = [sys.executable, "-c", HOLDER, str(tmp_path / ".provider-0")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            threading.Timer(0.3, holder.send_signal, [signal.SIGKILL]).start()
+            with provider_place(dg.build_asset_context(instance=instance), tmp_path):
+                assert holder.wait() == -signal.SIGKILL
+
+
+def test_a_limit_that_is_raised_is_noticed_by_those_who_wait(tmp_path: Path) -> None:
+    with open_instance(tmp_path) as instance:
+        instance.event_log_storage.set_concurrency_slots(PROVIDER_POOL, 1)
+        context = dg.build_asset_context(instance=instance)
+        raised = threading.Timer(0.3, instance.event_log_storage.set_concurrency_slots, [PROVIDER_POOL, 2])
+        with provider_place(context, tmp_path):
+            raised.start()
+            with provider_place(context, tmp_path):
+                assert places(instance) == 2
+
+
+def test_segmentation_waits_for_a_place_before_it_fetches_what_retention_removed(
+    deployment: Any, tmp_path: Path
+) -> None:
+    home, scene = tmp_path / "home", deployment.product.scene
+    shutil.copytree(
+        deployment.settings.home, home, ignore=shutil.ignore_patterns("simulated", "dagster", "patches", "store")
+    )
+    with open_instance(home) as instance, ThreadPoolExecutor(1) as pool:
+        instance.event_log_storage.set_concurrency_slots(PROVIDER_POOL, 1)
+        instance.add_dynamic_partitions("scene", [str(scene)])
+        chain = Chain(dataclasses.replace(deployment.settings, home=home), instance)
+        (home / "patches").mkdir()
+        with (home / "patches" / ".provider-0").open("w") as place:
+            fcntl.flock(place, fcntl.LOCK_EX)
+            run = pool.submit(chain.segment, scene, MODEL)
+            until(lambda: run.done() or _waits(instance))
+            assert not run.done(), run.exception()
+            assert list((home / "patches").glob("*.zarr")) == []
+        assert run.result().scene == scene
+        assert instance.get_materialized_partitions(dg.AssetKey("patches")) == {str(scene)}
+        assert instance.get_materialized_partitions(dg.AssetKey("land_cover_product")) == {f"{MODEL}|{scene}"}
+
+
+def _waits(instance: dg.DagsterInstance) -> bool:
+    # Of a run that has not started yet the file of its events may be half made.
+    runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    told = [log.message for run in runs for log in instance.all_logs(run.run_id)]
+    return any("all 1 places of the pool stac_provider are taken" in message for message in told)

@@ -1,0 +1,164 @@
+"""Limits: who is one client, how fast it may call, and what the others get meanwhile."""
+
+import asyncio
+import shutil
+import time
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import RetryInfo
+from grpc_status import rpc_status
+
+from earthsignature_assets.errors import BusyError
+from earthsignature_grpc.calls.admission import Admission, client_of
+from earthsignature_grpc.calls.limits import Limits
+from earthsignature_grpc.server.server import running_server
+
+IDS = "/snapearth.api.v1.DatabaseProductService/ListProductIds"
+WATCH = "/grpc.health.v1.Health/Watch"
+
+
+@pytest.mark.parametrize(
+    ("peer", "client"),
+    [
+        ("ipv4:127.0.0.1:50000", "ipv4:127.0.0.1"),
+        ("ipv6:[2001:db8:1:2:3:4:5:6]:443", "ipv6:2001:db8:1:2::/64"),
+        ("ipv6:%5B2001:db8:1:2:ffff::1%5D:1", "ipv6:2001:db8:1:2::/64"),
+        ("ipv6:[::ffff:10.0.0.1]:80", "ipv4:10.0.0.1"),
+        ("ipv6:[fe80::1%25eth0]:80", "ipv6:fe80::/64"),
+        ("ipv6:%5B::1%5D:50000", "ipv6:::1"),
+        ("unix:", "unix:"),
+        ("unix:/run/x", "unix:/run/x"),
+    ],
+)
+def test_a_client_is_an_address_or_a_network(peer, client) -> None:
+    assert client_of(peer) == client
+
+
+async def _refused(channel: grpc.aio.Channel, method: str = IDS) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        [answer async for answer in channel.unary_stream(method)(b"", timeout=10)]
+    return caught.value
+
+
+def _retry_after_s(error: grpc.aio.AioRpcError) -> float:
+    status = rpc_status.from_call(_Call(error))
+    (packed,) = status.details
+    detail = RetryInfo()
+    assert packed.Unpack(detail)
+    return detail.retry_delay.ToTimedelta().total_seconds()
+
+
+class _Call:
+    """What `rpc_status` asks of a call, from an error of grpc.aio."""
+
+    def __init__(self, error: grpc.aio.AioRpcError) -> None:
+        self.code, self.details, self.trailing_metadata = error.code, error.details, error.trailing_metadata
+
+
+async def test_too_fast_is_refused_with_the_time_to_wait(facts) -> None:
+    limits = Limits(calls_per_s=0.5, burst_s=4)  # two at once, then one every two seconds
+    async with (
+        running_server(facts.root, "127.0.0.1:0", limits) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        for _ in range(2):
+            assert len([answer async for answer in channel.unary_stream(IDS)(b"")]) == 4
+        error = await _refused(channel)
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        wait = _retry_after_s(error)
+        assert 0 < wait <= 2
+        await asyncio.sleep(wait + 0.01)
+        assert len([answer async for answer in channel.unary_stream(IDS)(b"")]) == 4
+
+
+async def test_health_and_reflection_count_too(facts) -> None:
+    limits = Limits(calls_of_client=1)
+    async with (
+        running_server(facts.root, "127.0.0.1:0", limits) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        watch = channel.unary_stream(WATCH)(b"")
+        await watch.read()
+        error = await _refused(channel)
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "yours" in error.details()
+        assert _retry_after_s(error) > 0
+        reflection = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            [answer async for answer in reflection(iter([b"\x3a\x00"]))]
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        watch.cancel()
+        # What a cancelled call held is given back.
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            try:
+                assert len([answer async for answer in channel.unary_stream(IDS)(b"")]) == 4
+                break
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(0.02)
+        else:
+            pytest.fail("the cancelled call still counts")
+
+
+def test_one_client_leaves_the_others_their_share() -> None:
+    admission = Admission(Limits(calls=3, calls_of_client=2, calls_per_s=0))
+    with admission._admitted("a"), admission._admitted("a"):
+        with pytest.raises(BusyError, match="yours"), admission._admitted("a"):
+            pass
+        with admission._admitted("b"), pytest.raises(BusyError, match="this server"), admission._admitted("c"):
+            pass
+    assert (admission._all_under_way, dict(admission._under_way)) == (0, {})
+
+
+def test_the_memory_of_clients_is_bounded() -> None:
+    admission = Admission(Limits())
+    for number in range(10_100):
+        with admission._admitted(str(number)):
+            pass
+    assert len(admission._allowances) == 10_000
+
+
+async def test_a_request_that_does_not_come_is_not_waited_for(facts) -> None:
+    async with (
+        running_server(facts.root, "127.0.0.1:0", Limits(request_s=1.0)) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        silent = channel.stream_stream(IDS)()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await silent.read()
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        empty = channel.stream_stream(IDS)()
+        await empty.done_writing()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await empty.read()
+        assert "is missing" in caught.value.details()
+
+
+async def test_a_second_request_is_not_read_and_holds_nothing_up(facts) -> None:
+    async with (
+        running_server(facts.root, "127.0.0.1:0", Limits(calls_of_client=1)) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        for _ in range(3):  # the call before gave back its place
+            call = channel.stream_stream(IDS)(iter([b"", b"\xff" * 20, b""]), timeout=10)
+            assert len([answer async for answer in call]) == 4
+
+
+async def test_a_message_that_nobody_takes_ends_the_call(facts, tmp_path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(facts.root, store)
+    for product in facts.products.values():
+        (store / product.folder / "land_cover.tif").write_bytes(bytes(24 << 20))
+    method = "/snapearth.api.v1.DatabaseProductService/ListSegmentation"
+    async with (
+        running_server(store, "127.0.0.1:0", Limits(stall_s=0.3)) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}", [("grpc.max_receive_message_length", -1)]) as channel,
+    ):
+        stream = channel.unary_stream(method)(b"")
+        answers = aiter(stream)
+        await anext(answers)
+        await asyncio.sleep(1.5)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            [answer async for answer in answers]
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

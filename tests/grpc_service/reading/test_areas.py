@@ -1,0 +1,166 @@
+"""WKT in and out: what is an area, what is refused and how fast, and the text that answers carry."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from earthsignature_assets.errors import QueryError
+from earthsignature_grpc.reading.areas import (
+    MAX_VERTICES,
+    MAX_WKT_BYTES,
+    format_footprint,
+    format_footprints,
+    parse_area,
+)
+
+SQUARE = "((0 0, 1 0, 1 1, 0 1, 0 0))"
+
+
+_DEGREES = st.floats(-180, 180)
+_PARTS = st.lists(st.tuples(_DEGREES, _DEGREES), min_size=3, max_size=6)
+
+
+def _ring(vertices: list[tuple[float, float]]) -> str:
+    return "POLYGON ((" + ", ".join(f"{x:.6f} {y:.6f}" for x, y in [*vertices, vertices[0]]) + "))"
+
+
+@pytest.mark.parametrize(
+    ("wkt", "area"),
+    [
+        (f"POLYGON {SQUARE}", 1),
+        (f"polygon{SQUARE}", 1),
+        ("POLYGON Z ((0 0 9, 1 0 9, 1 1 9, 0 1 9, 0 0 9))", 1),
+        ("POLYGON ((0 0, 4 0, 4 4, 0 4, 0 0), (1 1, 2 1, 2 2, 1 2, 1 1))", 15),
+        (f"MULTIPOLYGON ({SQUARE}, EMPTY)", 1),
+        (f"MULTIPOLYGON ({SQUARE}, ((5 5, 6 5, 6 6, 5 6, 5 5)))", 2),
+        (f"GEOMETRYCOLLECTION (POLYGON {SQUARE}, GEOMETRYCOLLECTION (MULTIPOLYGON (((5 5, 6 5, 6 6, 5 6, 5 5)))))", 2),
+        ("POLYGON ((-180 -90, 180 -90, 180 90, -180 90, -180 -90))", 360 * 180),
+    ],
+)
+def test_areas_are_read(wkt, area) -> None:
+    geometry = parse_area(wkt)
+    assert geometry.area == area
+    assert not geometry.has_z
+
+
+def test_parts_that_overlap_are_their_union() -> None:
+    area = parse_area(f"MULTIPOLYGON ({SQUARE}, ((0.2 0, 1 0, 1 1, 0.2 1, 0.2 0)))")
+    inside_both = shapely.box(0.4, 0.4, 0.5, 0.5)
+    assert area.intersects(inside_both)
+    shapely.prepare(area)
+    assert area.intersects(inside_both)
+    assert not area.intersects(shapely.box(2, 2, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("wkt", "remedy"),
+    [
+        ("", "give for example POLYGON"),
+        ("POLYGON ((0 0, 1 0, 1 1))", "give for example POLYGON"),
+        ("SRID=4326;POLYGON ((0 0, 1 0, 1 1, 0 0))", "give for example POLYGON"),
+        ("CURVEPOLYGON (CIRCULARSTRING (0 0, 4 0, 4 4, 0 4, 0 0))", "give for example POLYGON"),
+        (f"POLYGON {SQUARE}\0 and more", "plain text"),
+        ("GEOMETRYCOLLECTION EMPTY", "leave wkt out"),
+        ("MULTIPOLYGON (EMPTY)", "leave wkt out"),
+        ("LINESTRING (0 0, 1 1)", "buffer it"),
+        (f"GEOMETRYCOLLECTION (POLYGON {SQUARE}, POINT (3 3))", "buffer it"),
+        ("POLYGON ((0 0, 1 0, 1e999 1, 0 0))", "not finite"),
+        ("POLYGON ((0 0, 1 0, 1 -90.001, 0 0))", "longitude first"),
+        ("POLYGON ((0 0, 1 1, 0 1, 1 0, 0 0))", "shapely.make_valid"),
+        ("POLYGON ((0 0, 1 1, 2 2, 0 0))", "shapely.make_valid"),
+    ],
+)
+def test_what_is_no_area_is_refused_with_a_remedy(wkt, remedy) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse_area(wkt)
+    assert caught.value.field == "wkt"
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "wkt",
+    [
+        "(" * MAX_WKT_BYTES,
+        "GEOMETRYCOLLECTION (" * 5_000,
+        "x" * MAX_WKT_BYTES,
+        "POLYGON ((" + "1" * (MAX_WKT_BYTES - 10),
+        "POLYGON ((" + "0 0, " * (MAX_VERTICES - 1) + "0 0))",
+        "POLYGON ((" + "0 0, " * MAX_VERTICES + "0 0))",
+        "POLYGON (" + ", ".join(f"(0 0, 20 0, 20 {n / 100}, 0 0)" for n in range(MAX_VERTICES // 4, 0, -1)) + ")",
+        "P" * (MAX_WKT_BYTES + 1),
+        _ring([(80 * np.cos(k * 2.4), 80 * np.sin(k * 2.4)) for k in range(MAX_VERTICES - 1)]),
+        _ring([(k / 200 * np.cos(k * 0.37), k / 200 * np.sin(k * 0.37)) for k in range(MAX_VERTICES - 1)]),
+        _ring([(-80 + k / 100, 80 if k % 2 else -80) for k in range(MAX_VERTICES - 1)]),
+        "MULTIPOLYGON ("
+        + ", ".join(
+            f"((-{80 - k / 99} 0, 9 0, 9 {k / 99}, -9 {k / 99}, -{80 - k / 99} 0))" for k in range(1, MAX_VERTICES // 5)
+        )
+        + ")",
+        "MULTIPOLYGON (" + ", ".join([SQUARE] * (MAX_VERTICES // 5)) + ")",
+        "POLYGON ((0 0, 1e99999999999 0, 1 1, 0 0))",
+    ],
+    ids=[
+        "brackets",
+        "nested",
+        "word",
+        "number",
+        "same vertex",
+        "vertices",
+        "holes",
+        "bytes",
+        "star",
+        "spiral",
+        "zigzag",
+        "heap",
+        "same squares",
+        "exponent",
+    ],
+)
+def test_pathological_texts_are_refused_at_once(wkt) -> None:
+    fastest = min(_seconds_to_refuse(wkt) for _ in range(5))
+    assert fastest < 0.05
+
+
+def _seconds_to_refuse(wkt: str) -> float:
+    # The thread's own time: other programs on a busy machine do not count.
+    started = time.thread_time()
+    with pytest.raises(QueryError) as caught:
+        parse_area(wkt)
+    seconds = time.thread_time() - started
+    assert len(caught.value.remedy) < 400
+    return seconds
+
+
+@settings(deadline=None, database=None)  # a busy machine is no fault
+@given(st.one_of(st.text(), st.text(alphabet="POLYGNMUTIEC 0123456789.,()-+eZ").map(lambda text: "POLYGON ((" + text)))
+def test_no_text_is_answered_by_another_error(wkt) -> None:
+    try:
+        area = parse_area(wkt)
+    except QueryError:
+        return
+    assert area.area > 0
+
+
+def test_footprints_are_written_as_the_service_wrote_them_in_2022(real_data) -> None:
+    published = json.loads((real_data / "earthsignature_2022" / "33TXL_response.json").read_text())["wkt"]
+    assert format_footprint(shapely.from_wkt(published)) == published
+
+
+def test_a_single_polygon_is_written_as_a_multipolygon() -> None:
+    text = format_footprint(shapely.box(0, 0, 0.1, 1))
+    assert text.startswith("MULTIPOLYGON (((0.1000000000000000 0.0000000000000000, ")
+    assert shapely.from_wkt(text).equals(shapely.box(0, 0, 0.1, 1))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(_PARTS, min_size=1, max_size=3), max_size=5))
+def test_footprints_are_written_together_as_one_by_one(products) -> None:
+    polygons = [[shapely.Polygon(ring) for ring in parts] for parts in products]
+    footprints = [parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts) for parts in polygons]
+    whole = [shapely.to_wkt(shapely.MultiPolygon(parts), rounding_precision=16, trim=False) for parts in polygons]
+    assert format_footprints(footprints) == whole

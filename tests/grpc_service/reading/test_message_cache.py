@@ -1,0 +1,33 @@
+"""What is kept of messages, and that it stays within its bytes."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from earthsignature_grpc.reading.message_cache import MessageCache
+
+
+def test_what_was_used_last_stays() -> None:
+    cache = MessageCache(80)
+    for key in range(8):
+        cache.keep(key, bytes(10))
+    assert cache.get(0) is not None
+    cache.keep(8, bytes(10))
+    assert (cache.get(0), cache.get(1)) == (bytes(10), None)
+
+
+def test_one_message_does_not_drive_the_others_out() -> None:
+    cache = MessageCache(80)
+    cache.keep("small", b"x")
+    cache.keep("large", bytes(11))
+    assert (cache.get("small"), cache.get("large")) == (b"x", None)
+    MessageCache(0).keep("nothing", b"x")
+
+
+def test_threads_may_share_it() -> None:
+    cache = MessageCache(1000)
+    with ThreadPoolExecutor(8) as threads:
+        list(
+            threads.map(
+                lambda number: (cache.keep(number % 50, bytes(number % 100)), cache.get(number % 7)), range(5000)
+            )
+        )
+    assert cache._bytes == sum(map(len, cache._messages.values())) <= 1000

@@ -1,0 +1,138 @@
+"""What is read ahead, how much of it, and what happens when a product is published anew meanwhile."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import replace
+
+import pytest
+import shapely
+
+from earthsignature_assets.errors import ProductError, StoreUnavailableError
+from earthsignature_assets.products.catalogue.catalogue import ProductQuery
+from earthsignature_assets.products.product import Asset
+from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_grpc.reading.product_reader import ProductReader, one_by_one, rendered
+from earthsignature_grpc.v1 import render_product_ids, render_segmentation
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+@pytest.fixture
+def reader(facts) -> Iterator[ProductReader]:
+    reader = ProductReader(facts.root)
+    yield reader
+    reader.close()
+
+
+def _name(_, product) -> bytes:
+    return product.product_id.encode()
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4, 5])
+async def test_portions_join_without_gap_or_repeat(reader, threads, facts, at_once) -> None:
+    messages = [message async for message in rendered(reader, threads, ProductQuery(), one_by_one(_name), at_once)]
+    assert messages == [name.encode() for name in facts.newest_first]
+
+
+async def test_one_message_is_made_ahead_and_no_more(reader, threads) -> None:
+    made: list[str] = []
+
+    def render(_, product) -> bytes:
+        made.append(product.product_id)
+        return b"x"
+
+    async with aclosing(rendered(reader, threads, ProductQuery(), one_by_one(render), 1)) as messages:
+        for count in (1, 2):
+            await anext(messages)
+            deadline = time.monotonic() + 5
+            while len(made) < count + 1 and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            assert len(made) == count + 1
+
+
+async def test_a_fault_comes_after_what_was_ready(reader, threads, facts) -> None:
+    def render(_, product) -> bytes:
+        if product.product_id == facts.middle:
+            raise StoreUnavailableError("gone")
+        return b"x"
+
+    messages = rendered(reader, threads, ProductQuery(), one_by_one(render), 1)
+    assert [await anext(messages), await anext(messages)] == [b"x", b"x"]
+    with pytest.raises(StoreUnavailableError):
+        await anext(messages)
+
+
+async def test_an_abandoned_stream_leaves_no_complaint(reader, threads, caplog) -> None:
+    def render(_, product) -> bytes:
+        time.sleep(0.05)
+        raise StoreUnavailableError("gone")
+
+    task = asyncio.ensure_future(anext(rendered(reader, threads, ProductQuery(), one_by_one(render), 1)))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0.1)
+    assert caplog.records == []
+
+
+async def test_a_product_published_anew_during_the_stream_is_sent_as_it_is_now(facts, threads, tmp_path) -> None:
+    root = tmp_path / "store"
+    shutil.copytree(facts.root, root)
+    old = facts.products[facts.oldest]
+    new = replace(old, folder=old.folder[:-16] + "00000000deadbeef")
+    reader = ProductReader(root)
+    async with aclosing(rendered(reader, threads, ProductQuery(), one_by_one(render_segmentation), 1)) as messages:
+        await anext(messages)
+        (root / old.folder).rename(root / new.folder)
+        (root / new.folder / Asset.LAND_COVER.value).write_bytes(b"made anew")
+        with ProductStore(root).open_catalogue() as catalogue:
+            catalogue.record(new)
+        rest = [message async for message in messages]
+    assert b"made anew" in rest[-1]
+    reader.close()
+
+
+async def test_a_file_that_is_lost_for_good_is_a_fault(facts, threads, tmp_path) -> None:
+    root = tmp_path / "store"
+    shutil.copytree(facts.root, root)
+    (root / facts.products[facts.newest].folder / Asset.CLOUD_MASK.value).unlink()
+    reader = ProductReader(root)
+    with pytest.raises(ProductError, match=r"cloud_mask\.tif"):
+        [message async for message in rendered(reader, threads, ProductQuery(), one_by_one(render_segmentation), 1)]
+    reader.close()
+
+
+def test_messages_are_the_bytes_that_google_protobuf_writes(reader, facts, stubs) -> None:
+    product = next(reader.search(ProductQuery(limit=1)))
+    content = render_segmentation(reader, product)
+    theirs = stubs.v1.SegmentationResponse.FromString(content)
+    assert theirs.SerializeToString() == content  # fields in order, the unknown one last
+    assert len(content) > len(facts.content(facts.newest, Asset.LAND_COVER))
+
+
+def test_names_are_the_bytes_that_google_protobuf_writes(reader, facts, stubs) -> None:
+    products = list(reader.search(ProductQuery()))
+    for product, content in zip(products, render_product_ids(reader, products), strict=True):
+        day = {"seconds": int(product.sensed_at.replace(hour=0, minute=0, second=0).timestamp())}
+        footprint = product.footprint
+        parts = footprint.geoms if isinstance(footprint, shapely.MultiPolygon) else [footprint]
+        theirs = stubs.v1.ProductId(
+            wkt=shapely.to_wkt(shapely.MultiPolygon(list(parts)), rounding_precision=16, trim=False),
+            product_id=product.product_id,
+            publication_date=day,
+            creation_date=day,
+        ).SerializeToString()
+        # Clients of 2022 know four fields; the model comes after them, as a field 20.
+        model = str(product.model).encode()
+        assert content == theirs + b"\xa2\x01" + bytes([len(model)]) + model
+    assert render_product_ids(reader, []) == []

@@ -1,0 +1,9 @@
+from importlib.util import find_spec
+
+from tests.small_scene import dynamic_world, eurosat_folder, hateg_folder, new_scene, small_scene
+
+__all__ = ["dynamic_world", "eurosat_folder", "hateg_folder", "new_scene", "small_scene"]
+
+# Left out where PyTorch is absent: tests/services/test_training.py runs them in an environment that has it.
+_NEED_TORCH = ("cross_validation", "distillation", "pretrained", "train", "training_pool")
+collect_ignore = [] if find_spec("torch") else [f"test_{name}.py" for name in _NEED_TORCH]
