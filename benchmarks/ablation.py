@@ -28,7 +28,8 @@ from earthsignature_assets.evaluation.block_counts import BlockCounts
 from earthsignature_assets.ground_truth.samples import Sample, read_eurosat, read_hateg, split_polygons
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.graph import Graph
-from earthsignature_assets.models.repository import S2_BANDS, ModelRepository, shipped_repository
+from earthsignature_assets.models.repository import ModelRepository, shipped_repository
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, simulate_scene
 from earthsignature_assets.training.augmentation import (
     AS_VERSION_1,

@@ -25,7 +25,8 @@ def heavy_repository(options: Options) -> "ModelRepository":
     import onnx
 
     from earthsignature_assets.keys import ModelVersion
-    from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, ModelRepository, shipped_repository
+    from earthsignature_assets.models.repository import ModelDescription, ModelRepository, shipped_repository
+    from earthsignature_assets.sentinel2 import S2_BANDS
 
     repository = ModelRepository(options.folder / "heavy-models")
     model = ModelVersion(NAME, VERSION)

@@ -31,7 +31,7 @@ def simulated_scene(options: Options) -> "Scene":
     """The scene of `simulated_item`."""
     from earthsignature_assets.imagery.providers.provider import PROVIDERS
     from earthsignature_assets.imagery.scenes.scene import Scene, scene_item
-    from earthsignature_assets.models.repository import S2_BANDS
+    from earthsignature_assets.sentinel2 import S2_BANDS
 
     return Scene((scene_item(simulated_item(options), PROVIDERS["earth-search"], S2_BANDS),))
 
@@ -65,7 +65,7 @@ def write_patch_store(options: Options, path: Path) -> "PatchStore":
     """The patches of the simulated scene, written anew."""
     from earthsignature_assets.imagery.patches.patch_store import PatchStore
     from earthsignature_assets.imagery.patches.patch_writing import write_patches
-    from earthsignature_assets.models.repository import S2_BANDS
+    from earthsignature_assets.sentinel2 import S2_BANDS
 
     write_patches(simulated_scene(options), S2_BANDS, path)
     return PatchStore(path)
@@ -78,7 +78,7 @@ def _prepare(options: Options) -> None:
 @contextmanager
 def _patches(options: Options) -> Iterator[Callable[[], float]]:
     from earthsignature_assets.imagery.patches.patch_writing import write_patches
-    from earthsignature_assets.models.repository import S2_BANDS
+    from earthsignature_assets.sentinel2 import S2_BANDS
 
     scene = simulated_scene(options)
     yield lambda: a_tile(write_patches(scene, S2_BANDS, options.folder / "patches.zarr").seconds, options)
@@ -115,7 +115,7 @@ def _read(options: Options) -> Iterator[Callable[[], float]]:
 def _read_through(scene: "Scene") -> float:
     from earthsignature_assets.imagery.patches.patch_store import PATCH_SIZE
     from earthsignature_assets.imagery.reading.scene_reader import block_columns, read_blocks
-    from earthsignature_assets.models.repository import S2_BANDS
+    from earthsignature_assets.sentinel2 import S2_BANDS
 
     started = time.perf_counter()
     pixels = 0

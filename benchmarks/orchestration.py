@@ -46,12 +46,12 @@ def _sensor_tick(options: Options, year: Year = year_in_sqlite) -> Iterator[Call
 
     from earthsignature_assets.automation.sensors import accepted_scenes
     from earthsignature_assets.cli.chain import open_instance
-    from earthsignature_assets.resources.discovery_window import Horizon
+    from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 
     with year(options) as home, open_instance(home) as instance:
 
         def tick() -> float:
-            context = dg.build_sensor_context(instance=instance, resources={"horizon": Horizon()})
+            context = dg.build_sensor_context(instance=instance, resources={"discovery_window": DiscoveryWindow()})
             began = time.perf_counter()
             requests = [answer for answer in accepted_scenes(context) if isinstance(answer, dg.RunRequest)]  # type: ignore[union-attr]
             taken = time.perf_counter() - began

@@ -20,7 +20,7 @@ from earthsignature_assets.automation.schedules import daily_discovery
 from earthsignature_assets.automation.sensors import accepted_scenes
 from earthsignature_assets.automation.working_window import working_window
 from earthsignature_assets.resources.cartography import Cartography
-from earthsignature_assets.resources.discovery_window import Horizon
+from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.settings import Settings
@@ -52,7 +52,9 @@ def definitions(settings: Settings) -> dg.Definitions:
             "cartography": Cartography(
                 min_area_ha=settings.min_area_ha, tolerance_m=settings.tolerance_m, codec_name=settings.codec
             ),
-            "horizon": Horizon(look_back_days=settings.look_back_days, window_days=settings.window_days),
+            "discovery_window": DiscoveryWindow(
+                look_back_days=settings.look_back_days, window_days=settings.window_days
+            ),
         },
         executor=dg.in_process_executor,
     )

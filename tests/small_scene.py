@@ -13,7 +13,7 @@ from shapely.geometry import Polygon
 
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.ground_truth.chips import BandFiles
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -6,7 +6,7 @@ from collections import Counter
 import dagster as dg
 
 from earthsignature_assets.assets.metadata import OWNERS
-from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, provider_place
+from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, provider_slot
 from earthsignature_assets.assets.step_failures import step_faults
 from earthsignature_assets.partitions import day_of, days
 from earthsignature_assets.resources.imagery_source import ImagerySource
@@ -31,7 +31,7 @@ def discovered_items(
     context: dg.AssetExecutionContext, imagery: ImagerySource, engine: InferenceEngine, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Every Sentinel-2 item of the day over the area of interest, as stac-geoparquet."""
-    with step_faults(context), provider_place(context, workspace.patches_root):
+    with step_faults(context), provider_slot(context, workspace.patches_root):
         day = day_of(context.partition_key)
         engine.refuse_level(imagery.provider.level, f"provider {imagery.provider.name}")
         items = imagery.discover(day)

@@ -12,7 +12,6 @@ from earthsignature_assets.assets.segmentation import segmentation
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.mlm_item import mlm_item
-from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.pictures import Panel, land_cover, side_by_side, true_colour
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
@@ -22,6 +21,7 @@ from earthsignature_assets.resources.cartography import Cartography
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
+from earthsignature_assets.sentinel2 import S2_BANDS
 
 
 @scene_model_asset(

@@ -13,17 +13,17 @@ import dagster as dg
 from earthsignature_assets.assets.clear_scenes import clear_scenes
 from earthsignature_assets.assets.metadata import OWNERS, picture, table
 from earthsignature_assets.assets.progress import progress_of
-from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, provider_place
+from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, provider_slot
 from earthsignature_assets.assets.step_failures import step_faults
 from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.imagery.patches.patch_writing import write_patches
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.models.input_range import band_quantiles
-from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.partitions import scenes
 from earthsignature_assets.pictures import true_colour
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.workspace import Workspace
+from earthsignature_assets.sentinel2 import S2_BANDS
 
 # Scenes come out of many days and a day holds many scenes: Dagster has no mapping for that, so the edge is drawn
 # and no day is waited for. A scene without items or verdict fails with its own message.
@@ -73,7 +73,7 @@ def _fetch(
     """Write the patches of a scene; returns what people want to see of them."""
     scene = workspace.days.scene(key, imagery.provider, S2_BANDS)
     verdict = workspace.days.verdict(key)
-    with provider_place(context, workspace.patches_root):
+    with provider_slot(context, workspace.patches_root):
         summary = write_patches(
             scene,
             S2_BANDS,

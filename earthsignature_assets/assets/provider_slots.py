@@ -19,7 +19,7 @@ _POLL_S = 2.0
 
 
 @contextmanager
-def provider_place(context: dg.AssetExecutionContext, folder: Path) -> Iterator[None]:
+def provider_slot(context: dg.AssetExecutionContext, folder: Path) -> Iterator[None]:
     """Hold one of the provider's places while the block runs; wait until one is free.
 
     A place is a lock on a file, so it holds across processes and machines that share the folder, and is free again when

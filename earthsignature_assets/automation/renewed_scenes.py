@@ -15,7 +15,7 @@ from earthsignature_assets.automation.judgements import Judgements
 from earthsignature_assets.automation.runs import scenes_under_way
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import model_versions, scene_model_key, scenes
-from earthsignature_assets.resources.discovery_window import Horizon
+from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 
 _MOST_EVENTS = 100
 """Most judged days that one tick looks at; the next tick goes on."""
@@ -26,7 +26,9 @@ _MOST_EVENTS = 100
     minimum_interval_seconds=60,
     description="Asks for the patches, then the products, of accepted scenes that were reprocessed or completed late.",
 )
-def renewed_scenes(context: dg.SensorEvaluationContext, horizon: Horizon) -> Iterator[dg.RunRequest | dg.SkipReason]:
+def renewed_scenes(
+    context: dg.SensorEvaluationContext, discovery_window: DiscoveryWindow
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Request what is made from superseded products anew: the patches first, then each active model's product.
 
     The cursor holds the last judged day that was seen, and the scenes that wait: what they are made from now, and since
@@ -57,7 +59,7 @@ def renewed_scenes(context: dg.SensorEvaluationContext, horizon: Horizon) -> Ite
         stays = key in keys and not judgements.withdrawn(SceneKey.parse(key))
         wanted = list(_wanted(instance, key, renewal["source"], models)) if stays else []
         waits = today - dt.date.fromisoformat(renewal["since"])
-        if wanted and waits > dt.timedelta(days=horizon.look_back_days):
+        if wanted and waits > dt.timedelta(days=discovery_window.look_back_days):
             context.log.warning("%s is given up: its renewal from %s keeps failing", key, renewal["source"])
             wanted = []
         if not wanted:

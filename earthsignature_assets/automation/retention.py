@@ -15,7 +15,7 @@ from earthsignature_assets.assets.step_failures import step_faults
 from earthsignature_assets.automation.runs import scenes_under_way
 from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.imagery.patches.patch_retention import (
-    StoredFolder,
+    TransientFolder,
     past_their_time,
     remove_folder,
     stored_folders,
@@ -67,7 +67,7 @@ nightly_patch_retention = dg.ScheduleDefinition(
 )
 
 
-def _remove(context: dg.OpExecutionContext, folders: Iterable[StoredFolder]) -> list[StoredFolder]:
+def _remove(context: dg.OpExecutionContext, folders: Iterable[TransientFolder]) -> list[TransientFolder]:
     removed = []
     for folder in folders:
         # Asked anew before each removal: a sweep takes minutes, and runs start meanwhile.

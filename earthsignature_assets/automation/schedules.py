@@ -7,7 +7,7 @@ import dagster as dg
 
 from earthsignature_assets.assets.clear_scenes import clear_scenes
 from earthsignature_assets.automation.jobs import discovery_job
-from earthsignature_assets.resources.discovery_window import Horizon
+from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 
 _MOST_DAYS_TO_CATCH_UP = 90
 
@@ -18,7 +18,9 @@ _MOST_DAYS_TO_CATCH_UP = 90
     execution_timezone="UTC",
     description="Every morning (UTC): discover and judge the days of the look-back window, for scenes arrive late.",
 )
-def daily_discovery(context: dg.ScheduleEvaluationContext, horizon: Horizon) -> Iterator[dg.RunRequest]:
+def daily_discovery(
+    context: dg.ScheduleEvaluationContext, discovery_window: DiscoveryWindow
+) -> Iterator[dg.RunRequest]:
     """Request the days of the window, newest first, and earlier ones that an outage left without verdicts.
 
     The days end before the tick's own (UTC). Earlier ones are caught up back to the newest day that was judged,
@@ -26,7 +28,7 @@ def daily_discovery(context: dg.ScheduleEvaluationContext, horizon: Horizon) -> 
     """
     today = context.scheduled_execution_time.astimezone(dt.UTC).date()
     judged = context.instance.get_materialized_partitions(clear_scenes.key)
-    for day in days_to_discover(today, horizon.look_back_days, judged):
+    for day in days_to_discover(today, discovery_window.look_back_days, judged):
         yield dg.RunRequest(run_key=f"{today} {day}", partition_key=day.isoformat())
 
 

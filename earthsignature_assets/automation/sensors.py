@@ -14,7 +14,7 @@ from earthsignature_assets.automation.runs import scenes_under_way
 from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import model_versions, scene_model_key, scenes
-from earthsignature_assets.resources.discovery_window import Horizon
+from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 
 KeyT = TypeVar("KeyT", SceneKey, ModelVersion)
 
@@ -29,7 +29,9 @@ _MOST_UNDER_WAY = 200
     minimum_interval_seconds=60,
     description="Asks for the patches of each accepted scene, then for its product of each active model version.",
 )
-def accepted_scenes(context: dg.SensorEvaluationContext, horizon: Horizon) -> Iterator[dg.RunRequest | dg.SkipReason]:
+def accepted_scenes(
+    context: dg.SensorEvaluationContext, discovery_window: DiscoveryWindow
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Request patches and products of every scene that has no product yet, newest days first.
 
     A scene that has a product of any model is done here: a model version that came later starts missing everywhere,
@@ -56,7 +58,7 @@ def accepted_scenes(context: dg.SensorEvaluationContext, horizon: Horizon) -> It
         if requested >= room:
             waiting += 1
             continue
-        again = f" {today}" if today - key.day <= dt.timedelta(days=horizon.look_back_days) else ""
+        again = f" {today}" if today - key.day <= dt.timedelta(days=discovery_window.look_back_days) else ""
         if str(key) not in with_patches:
             yield dg.RunRequest(run_key=f"patches {key}{again}", job_name=patches_job.name, partition_key=str(key))
             requested += 1

@@ -9,14 +9,14 @@ from earthsignature_assets.automation.runs import scenes_under_way
 from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.partitions import scenes
-from earthsignature_assets.resources.discovery_window import Horizon
+from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 
 
 @dg.sensor(
     minimum_interval_seconds=3600,
     description="Scenes that were last judged longer ago than the window cease to be partitions; products stay.",
 )
-def working_window(context: dg.SensorEvaluationContext, horizon: Horizon) -> dg.SensorResult:
+def working_window(context: dg.SensorEvaluationContext, discovery_window: DiscoveryWindow) -> dg.SensorResult:
     """Remove the keys of scenes past the window, and those that are no scene keys; what runs need stays.
 
     The window counts from the last verdict, not from the acquisition: a backfill of `clear_scenes` over old days
@@ -34,12 +34,12 @@ def working_window(context: dg.SensorEvaluationContext, horizon: Horizon) -> dg.
             context.log.warning("partition removed: %s", error)
             past.append(text)
             continue
-        if text in under_way or now.date() - day <= dt.timedelta(days=horizon.window_days):
+        if text in under_way or now.date() - day <= dt.timedelta(days=discovery_window.window_days):
             continue
         if day not in judged:
             judged[day] = _last_judged(instance, day)
         last = judged[day]
-        if last is None or now - last > dt.timedelta(days=horizon.window_days):
+        if last is None or now - last > dt.timedelta(days=discovery_window.window_days):
             past.append(text)
     return dg.SensorResult(
         skip_reason=f"{len(past)} of {len(keys)} scene keys removed",

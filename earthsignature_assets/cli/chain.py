@@ -15,7 +15,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 from earthsignature_assets.automation.jobs import discovery_job, land_cover_job, patches_job
 from earthsignature_assets.definitions import definitions
 from earthsignature_assets.errors import EarthSignatureError
-from earthsignature_assets.imagery.days.scene_verdicts import Verdict
+from earthsignature_assets.imagery.days.scene_verdicts import SceneVerdict
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import day_of, model_versions, scene_model_key, scenes
 from earthsignature_assets.products.draft import Draft
@@ -52,7 +52,7 @@ class Chain:
         keys = self._instance.get_dynamic_partitions(str(scenes.name))
         return sorted(SceneKey.parse(key) for key in keys if key.startswith(day.isoformat()))
 
-    def verdicts(self, day: dt.date) -> list[Verdict]:
+    def verdicts(self, day: dt.date) -> list[SceneVerdict]:
         """The verdicts on a day's scenes, in the order of their keys."""
         return self._workspace.days.verdicts(day)
 

@@ -18,12 +18,12 @@ from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.errors import ServiceAnswerError
 from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.keys import DEFAULT_MODEL, SceneKey, relative_orbit_of
-from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.nomenclature import CODES, class_of
 from earthsignature_assets.pictures import Panel, land_cover, png, side_by_side, true_colour
 from earthsignature_assets.products.product import Product
 from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, serve_files, serve_stac, simulate_scene
 from earthsignature_grpc.client import EarthSignatureClient, PolygonProduct, ProductName, RasterProduct
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from earthsignature_assets.cli.options import home_option, reported, settings_of
 
 if TYPE_CHECKING:
-    from earthsignature_assets.cli.models import ModelDesk
+    from earthsignature_assets.cli.models import ModelCommands
 
 # What a command needs is imported when it runs: `--help` answers at once.
 
@@ -24,9 +24,9 @@ _why = click.option("--why", required=True, help="The reason, for those who come
 @reported
 def models(context: click.Context, home: Path) -> None:
     """Model versions: register, evaluate, promote, retire, quantise, serve by Triton. Alone it lists them."""
-    from earthsignature_assets.cli.models import ModelDesk
+    from earthsignature_assets.cli.models import ModelCommands
 
-    context.obj = ModelDesk(settings_of(home), Console())
+    context.obj = ModelCommands(settings_of(home), Console())
     if context.invoked_subcommand is None:
         context.obj.list()
 
@@ -34,7 +34,7 @@ def models(context: click.Context, home: Path) -> None:
 @models.command("list")
 @click.pass_obj
 @reported
-def list_models(desk: "ModelDesk") -> None:
+def list_models(desk: "ModelCommands") -> None:
     """The versions, which of them take part, and what each can tell."""
     desk.list()
 
@@ -43,7 +43,7 @@ def list_models(desk: "ModelDesk") -> None:
 @click.argument("model")
 @click.pass_obj
 @reported
-def show_model(desk: "ModelDesk", model: str) -> None:
+def show_model(desk: "ModelCommands", model: str) -> None:
     """A version's description, its card and the decisions about it."""
     desk.show(model)
 
@@ -51,7 +51,7 @@ def show_model(desk: "ModelDesk", model: str) -> None:
 @models.command("history")
 @click.pass_obj
 @reported
-def show_history(desk: "ModelDesk") -> None:
+def show_history(desk: "ModelCommands") -> None:
     """Who promoted and retired which version, when and why: one page, the latest first."""
     desk.history()
 
@@ -60,7 +60,7 @@ def show_history(desk: "ModelDesk") -> None:
 @click.argument("source")
 @click.pass_obj
 @reported
-def register_model(desk: "ModelDesk", source: str) -> None:
+def register_model(desk: "ModelCommands", source: str) -> None:
     """Copy a version into the repository and make it a partition.
 
     SOURCE is a folder with model.json and model.onnx, or the name of a version that was retired and takes part again.
@@ -72,7 +72,7 @@ def register_model(desk: "ModelDesk", source: str) -> None:
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_obj
 @reported
-def make_training_set(desk: "ModelDesk", recipe: Path) -> None:
+def make_training_set(desk: "ModelCommands", recipe: Path) -> None:
     """Cut images and their ground truth into labelled samples, split by space.
 
     RECIPE is a TOML file; docs/models.md says what may stand in it. The set is HOME/training_sets/<its name>.
@@ -87,7 +87,7 @@ def make_training_set(desk: "ModelDesk", recipe: Path) -> None:
 @click.option("--against", default="", help="Version to compare with; by default the promoted one.")
 @click.pass_obj
 @reported
-def evaluate_model(desk: "ModelDesk", model: str, name: str, split: str, against: str) -> None:
+def evaluate_model(desk: "ModelCommands", model: str, name: str, split: str, against: str) -> None:
     """Judge a version on held-out samples, beside the current one: promote or hold, and why.
 
     Figures, page and picture are in HOME/evaluations/<model>.
@@ -106,7 +106,7 @@ def evaluate_model(desk: "ModelDesk", model: str, name: str, split: str, against
 )
 @click.pass_obj
 @reported
-def quantise_model(desk: "ModelDesk", model: str, version: int, data: Path) -> None:
+def quantise_model(desk: "ModelCommands", model: str, version: int, data: Path) -> None:
     """Write a version in int8: faster on processors, nearly the same classes. Both are measured."""
     desk.quantise(model, version, data)
 
@@ -130,7 +130,7 @@ def quantise_model(desk: "ModelDesk", model: str, version: int, data: Path) -> N
 )
 @click.pass_obj
 @reported
-def lay_out_for_triton(desk: "ModelDesk", models: tuple[str, ...], target: str, folder: Path) -> None:
+def lay_out_for_triton(desk: "ModelCommands", models: tuple[str, ...], target: str, folder: Path) -> None:
     """Write a repository for NVIDIA Triton servers: MODELS, or all."""
     desk.lay_out_for_triton(models, target, folder)
 
@@ -141,7 +141,7 @@ def lay_out_for_triton(desk: "ModelDesk", models: tuple[str, ...], target: str, 
 @_why
 @click.pass_obj
 @reported
-def promote_model(desk: "ModelDesk", model: str, who: str, why: str) -> None:
+def promote_model(desk: "ModelCommands", model: str, who: str, why: str) -> None:
     """Serve a version for every product that it has; promoting the older one again is the way back."""
     desk.promote(model, who, why)
 
@@ -152,6 +152,6 @@ def promote_model(desk: "ModelDesk", model: str, who: str, why: str) -> None:
 @_why
 @click.pass_obj
 @reported
-def retire_model(desk: "ModelDesk", model: str, who: str, why: str) -> None:
+def retire_model(desk: "ModelCommands", model: str, who: str, why: str) -> None:
     """Take a version out of new runs and out of the UI; what it published stays."""
     desk.retire(model, who, why)

@@ -15,7 +15,7 @@ from earthsignature_assets.cli.chain import open_instance
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.evaluation.evaluation_page import evaluation_summary
 from earthsignature_assets.evaluation.evaluation_report import CARD, FIGURES, PAGE, evaluate_version
-from earthsignature_assets.evaluation.paired_test import Verdict
+from earthsignature_assets.evaluation.promotion_decision import PromotionDecision
 from earthsignature_assets.ground_truth.spatial_split import Split
 from earthsignature_assets.ground_truth.training_set_builder import build_training_set
 from earthsignature_assets.ground_truth.training_set_recipe import read_recipe
@@ -32,7 +32,7 @@ from earthsignature_assets.resources.training_images import open_images
 from earthsignature_assets.resources.workspace import Workspace
 
 
-class ModelDesk:
+class ModelCommands:
     """What an operator does with the model versions of one deployment."""
 
     def __init__(self, settings: Settings, console: Console) -> None:
@@ -85,7 +85,7 @@ class ModelDesk:
         page = self._workspace.evaluations_root / str(model) / FIGURES
         if page.is_file():
             found = json.loads(page.read_text(encoding="utf-8"))
-            decision = Verdict(**found["verdict"])
+            decision = PromotionDecision(**found["verdict"])
             self._console.print(f"evaluated on {found['set']['name']}: {decision}")
         # A version that training described has its own card; any other the one of its evaluation.
         cards = (self._repository.folder(model) / CARD, self._workspace.evaluations_root / str(model) / CARD)

@@ -14,12 +14,12 @@ from earthsignature_assets.imagery.days.discovery import discover_tile
 from earthsignature_assets.imagery.providers.provider import Provider
 from earthsignature_assets.imagery.scenes.scene import scene_item
 from earthsignature_assets.keys import ModelVersion, parse_tile
-from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
+from earthsignature_assets.sentinel2 import S2_BANDS
 
 
 def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, console: Console) -> None:

@@ -12,12 +12,18 @@ from earthsignature_assets.errors import GroundTruthError
 from earthsignature_assets.evaluation.block_counts import FEWEST_BLOCKS, scores
 from earthsignature_assets.evaluation.calibration import calibration
 from earthsignature_assets.evaluation.evaluation_table import Scheme, block_counts, tally
-from earthsignature_assets.evaluation.paired_test import PairedTest, Verdict, first_verdict, paired_test, verdict
+from earthsignature_assets.evaluation.paired_test import PairedTest, paired_test
+from earthsignature_assets.evaluation.promotion_decision import (
+    PromotionDecision,
+    decide_first_promotion,
+    decide_promotion,
+)
 from earthsignature_assets.ground_truth.spatial_split import Split
 from earthsignature_assets.ground_truth.training_set import TrainingSet
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.graph import Graph, padded
-from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, ModelRepository
+from earthsignature_assets.models.repository import ModelDescription, ModelRepository
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.training.augmentation import as_typical_surface
 
 _LEVELS = (Scheme.LEVEL_1, Scheme.LEVEL_2, Scheme.LEVEL_3)
@@ -99,7 +105,7 @@ class Evaluation:
     answers: Answers
     current: ModelVersion | None
     test: PairedTest | None
-    verdict: Verdict
+    verdict: PromotionDecision
     figures: dict[str, Any]
 
 
@@ -114,10 +120,10 @@ def evaluate(candidate: Answers, current: Answers | None, held_out: TrainingSet,
     """
     block = candidate.block
     own = block_counts(candidate.table, Scheme.AS_LABELLED, block)
-    test, decision = None, first_verdict(own)
+    test, decision = None, decide_first_promotion(own)
     if current is not None:
         test = paired_test(own, block_counts(current.table, Scheme.AS_LABELLED, block))
-        decision = verdict(test)
+        decision = decide_promotion(test)
     figures: dict[str, Any] = {
         "model": str(candidate.description.model),
         "sha256": candidate.description.sha256,

@@ -1,4 +1,4 @@
-"""Is one version better than another? Both judged on the same blocks, and what follows: promote, or hold.
+"""The paired test of two model versions on the same blocks.
 
 The difference of two versions varies less than either figure, because hard places are hard for both: so its
 interval comes from blocks drawn for both at once, and its p-value from exchanging the two versions' answers block
@@ -16,13 +16,8 @@ from earthsignature_assets.evaluation.block_counts import (
     BlockCounts,
     Interval,
     bounds,
-    scores,
 )
 from earthsignature_assets.evaluation.confusion import class_figures, mean_f1, overall_accuracy
-
-SIGNIFICANT = 0.05
-WORST_LOSS = 0.05
-"""How much F1 a class may lose for certain, when the version is better on the whole."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +33,6 @@ class PairedTest:
     overall_accuracy: Interval
     per_class_f1: dict[str, Interval]
     p_value: float
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a version should be promoted, and why."""
-
-    promote: bool
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{'promote' if self.promote else 'hold'}: {self.reason}"
 
 
 def paired_test(
@@ -110,40 +94,3 @@ def _p_value(one: BlockCounts, other: BlockCounts, seed: int, replicates: int) -
     seen = abs(float(mean_f1(one.counts.sum(axis=0)) - mean_f1(other.counts.sum(axis=0))))
     as_large = np.abs(mean_f1(first) - mean_f1(second)) >= seen - 1e-12
     return float((1 + as_large.sum()) / (1 + replicates))
-
-
-def verdict(test: PairedTest) -> Verdict:
-    """Promote what is better for certain and loses no class; hold everything else.
-
-    The mean F1 decides, since the accuracy alone rewards a version that gives up a rare class.
-    """
-    change = test.mean_f1
-    chance = "p < 0.001" if test.p_value < 0.001 else f"p = {test.p_value:.3f}"
-    told = f"mean F1 {change.value:+.3f} ({change.low:+.3f} … {change.high:+.3f}), {chance}"
-    if test.blocks < FEWEST_BLOCKS:
-        return Verdict(False, f"{test.blocks} blocks are too few to compare versions on (at least {FEWEST_BLOCKS})")
-    if change.high < 0:
-        return Verdict(False, f"worse than the current version: {told}")
-    if change.low <= 0 or test.p_value >= SIGNIFICANT:
-        return Verdict(False, f"not told apart from the current version on {test.blocks} blocks: {told}")
-    if test.overall_accuracy.high < 0:
-        return Verdict(False, f"{told}, but the overall accuracy falls by {-test.overall_accuracy.value:.1%}")
-    lost = {name: loss for name, loss in test.per_class_f1.items() if loss.high < -WORST_LOSS}
-    if lost:
-        named = ", ".join(f"{name} ({loss.value:+.2f})" for name, loss in lost.items())
-        return Verdict(False, f"{told}, but these classes lose F1: {named}")
-    return Verdict(True, f"better than the current version on {test.blocks} blocks: {told}")
-
-
-def first_verdict(counts: BlockCounts) -> Verdict:
-    """Judge a version that has none before it: it must beat always telling the commonest class."""
-    blocks = len(counts.blocks)
-    if blocks < FEWEST_BLOCKS:
-        return Verdict(False, f"{blocks} blocks are too few to judge a version on (at least {FEWEST_BLOCKS})")
-    accuracy = scores(counts).overall_accuracy
-    total = counts.total.counts
-    commonest = float(total.sum(axis=1).max() / total.sum())
-    told = f"accuracy {accuracy.value:.2f} ({accuracy.low:.2f} … {accuracy.high:.2f}), commonest class {commonest:.2f}"
-    if accuracy.low <= commonest:
-        return Verdict(False, f"no better than always telling the commonest class: {told}")
-    return Verdict(True, f"there is no current version to compare with; {told}")

@@ -19,7 +19,7 @@ from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.ground_truth.label_scheme import LabelScheme
 from earthsignature_assets.ground_truth.training_set import Chip
 from earthsignature_assets.ground_truth.truth_raster import Remark, TruthRaster
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 
 
 class Image(Protocol):

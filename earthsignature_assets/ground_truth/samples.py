@@ -21,7 +21,8 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
 
 from earthsignature_assets.errors import GroundTruthError
-from earthsignature_assets.models.repository import S2_BANDS, PredictedClass
+from earthsignature_assets.models.repository import PredictedClass
+from earthsignature_assets.sentinel2 import S2_BANDS
 
 VOID = 0
 """The code of a pixel whose class is unknown."""

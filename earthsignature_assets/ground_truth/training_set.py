@@ -29,7 +29,7 @@ from earthsignature_assets.errors import GroundTruthError
 from earthsignature_assets.ground_truth.samples import Sample
 from earthsignature_assets.ground_truth.spatial_split import Split
 from earthsignature_assets.ground_truth.truth_raster import TruthRaster
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.system.whole_folder import written_whole
 
 ZARR, SAMPLES, REPORT, ITEM = "set.zarr", "samples.parquet", "report.json", "item.json"

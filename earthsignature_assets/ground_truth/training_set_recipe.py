@@ -35,6 +35,7 @@ from earthsignature_assets.ground_truth.label_scheme import LabelScheme, label_s
 from earthsignature_assets.ground_truth.spatial_split import SHARES, Split
 from earthsignature_assets.ground_truth.truth_sources import ClassRaster, Points, Polygons, TruthSource
 from earthsignature_assets.nomenclature import class_of
+from earthsignature_assets.sentinel2 import LEVELS
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 EUROSAT_BANDS = (2, 3, 4, 5, 6, 7, 8, 13, 11, 12)
@@ -174,5 +175,5 @@ def _patches(entry: dict[str, Any], folder: Path) -> PatchEntry:
 
 
 def _check_level(level: str) -> None:
-    if level not in ("L1C", "L2A"):
+    if level not in LEVELS:
         raise ValueError(f"level {level!r} is neither L1C nor L2A")

@@ -30,9 +30,6 @@ from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.input_range import InputRange
 from earthsignature_assets.nomenclature import class_of
 
-S2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
-"""The ten bands of the patches, in their order in every stack."""
-
 FROM_DYNAMIC_WORLD = "U-Net from Dynamic World"
 """What the architecture is called that begins from Dynamic World's weights, whose notice its card repeats."""
 

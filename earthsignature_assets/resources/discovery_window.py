@@ -3,7 +3,7 @@
 import dagster as dg
 
 
-class Horizon(dg.ConfigurableResource):  # type: ignore[type-arg]
+class DiscoveryWindow(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Two spans of days.
 
     Attributes:

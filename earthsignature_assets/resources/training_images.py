@@ -17,9 +17,9 @@ from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.imagery.patches.patch_writing import write_patches
 from earthsignature_assets.imagery.scenes.scene import Scene, SceneItem, scene_item
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.models.repository import S2_BANDS
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.workspace import Workspace
+from earthsignature_assets.sentinel2 import S2_BANDS
 
 
 @dataclass(frozen=True, eq=False)

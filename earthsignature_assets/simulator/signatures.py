@@ -22,7 +22,7 @@ import numpy.typing as npt
 import rasterio
 from rasterio.features import geometry_mask
 
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator.signature_table import TABLE
 
 Spectra = npt.NDArray[np.float32]

@@ -27,7 +27,7 @@ from shapely.affinity import affine_transform
 from earthsignature_assets.errors import SimulationError
 from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator.classification import classify, percentages
 from earthsignature_assets.simulator.landscape import CODES, Land, fill_land
 from earthsignature_assets.simulator.noise import seed_of

@@ -41,7 +41,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True)
 class Sun:
-    """The sun's azimuth (degrees from north, clockwise) and elevation (degrees above the horizon)."""
+    """The sun's azimuth (degrees from north, clockwise) and elevation (degrees above the discovery_window)."""
 
     azimuth: float
     elevation: float

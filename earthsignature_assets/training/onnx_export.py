@@ -18,8 +18,9 @@ from earthsignature_assets.ground_truth.samples import CLASSES
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.input_range import InputRange
-from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, PredictedClass
+from earthsignature_assets.models.repository import ModelDescription, PredictedClass
 from earthsignature_assets.models.triton_repository import triton_configuration
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.training.network import PackagedNetwork, SegmentationNetwork, measured_reach
 
 OPSET = 18

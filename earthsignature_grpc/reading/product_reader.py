@@ -138,7 +138,7 @@ class Rendering:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class RenderPools:
     """Where messages are made: threads for what is quick, a few for what is not, and what was made lately."""
 
     threads: ThreadPoolExecutor
@@ -148,7 +148,7 @@ class Workshop:
 
 async def assembled(
     reader: ProductReader,
-    workshop: Workshop,
+    render_pools: RenderPools,
     request: bytes,
     to_request: Callable[[bytes], tuple[ProductQuery, Rendering]],
 ) -> AsyncGenerator[bytes, None]:
@@ -166,16 +166,16 @@ async def assembled(
         found = reader.search(query)
         return rendering, found, list(islice(found, _PRODUCTS_AT_ONCE))
 
-    rendering, found, products = await loop.run_in_executor(workshop.threads, begin)
-    threads = workshop.heavy_threads if rendering.heavy else workshop.threads
+    rendering, found, products = await loop.run_in_executor(render_pools.threads, begin)
+    threads = render_pools.heavy_threads if rendering.heavy else render_pools.threads
 
     def make(product: Product) -> bytes:
         message = _render(reader, product, rendering.render)
-        workshop.cache.keep((rendering.what, product.folder), message)
+        render_pools.cache.keep((rendering.what, product.folder), message)
         return message
 
     def begun(product: Product) -> "bytes | asyncio.Future[bytes]":
-        ready = workshop.cache.get((rendering.what, product.folder))
+        ready = render_pools.cache.get((rendering.what, product.folder))
         return loop.run_in_executor(threads, make, product) if ready is None else ready
 
     upcoming: deque[bytes | asyncio.Future[bytes]] = deque()
@@ -188,7 +188,7 @@ async def assembled(
                     yield message if isinstance(message, bytes) else await message
             more = len(products) == _PRODUCTS_AT_ONCE
             products = (
-                await loop.run_in_executor(workshop.threads, list, islice(found, _PRODUCTS_AT_ONCE)) if more else []
+                await loop.run_in_executor(render_pools.threads, list, islice(found, _PRODUCTS_AT_ONCE)) if more else []
             )
         for message in upcoming:
             yield message if isinstance(message, bytes) else await message

@@ -23,7 +23,7 @@ from earthsignature_grpc.calls.admission import Admission
 from earthsignature_grpc.calls.limits import Limits
 from earthsignature_grpc.creation.creator import ProductCreator
 from earthsignature_grpc.reading.message_cache import MessageCache
-from earthsignature_grpc.reading.product_reader import HEAVY_THREADS, READING_THREADS, ProductReader, Workshop
+from earthsignature_grpc.reading.product_reader import HEAVY_THREADS, READING_THREADS, ProductReader, RenderPools
 from earthsignature_grpc.server.options import DEFAULT_LISTEN
 from earthsignature_grpc.server.reflection import add_reflection
 from earthsignature_grpc.server.services import Backend, service_handlers
@@ -74,7 +74,7 @@ async def running_server(
         ThreadPoolExecutor(READING_THREADS, thread_name_prefix="reading") as threads,
         ThreadPoolExecutor(HEAVY_THREADS, thread_name_prefix="selecting") as heavy_threads,
     ):
-        workshop = Workshop(threads, heavy_threads, MessageCache(limits.cache_bytes))
+        render_pools = RenderPools(threads, heavy_threads, MessageCache(limits.cache_bytes))
         # Only who may write may send much, but gRPC knows one size for all methods.
         largest = limits.product_bytes if security.tokens else limits.request_bytes
         server = grpc.aio.server(
@@ -89,7 +89,7 @@ async def running_server(
             ),
             interceptors=(admission,),
         )
-        backend = Backend(reader, workshop, limits, authorisation, ProductCreator(reader.store), stopping)
+        backend = Backend(reader, render_pools, limits, authorisation, ProductCreator(reader.store), stopping)
         server.add_generic_rpc_handlers(service_handlers(backend))
         servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

@@ -22,7 +22,7 @@ from earthsignature_grpc.reading.product_reader import (
     PortionRenderer,
     ProductReader,
     Rendering,
-    Workshop,
+    RenderPools,
     assembled,
     one_by_one,
     rendered,
@@ -40,7 +40,7 @@ class Backend:
 
     Attributes:
         reader: the product store; its methods block.
-        workshop: where messages are made, off the event loop.
+        render_pools: where messages are made, off the event loop.
         limits: what clients are granted.
         authorisation: who may write.
         creator: makes the products that clients send.
@@ -48,7 +48,7 @@ class Backend:
     """
 
     reader: ProductReader
-    workshop: Workshop
+    render_pools: RenderPools
     limits: Limits
     authorisation: Authorisation
     creator: ProductCreator
@@ -73,7 +73,7 @@ def _sending(
     """The method that sends products whole."""
 
     def responses(request: bytes) -> AsyncGenerator[bytes, None]:
-        return assembled(backend.reader, backend.workshop, request, to_request)
+        return assembled(backend.reader, backend.render_pools, request, to_request)
 
     return streaming_method(method, responses, backend.limits)
 
@@ -85,7 +85,7 @@ def _naming(
 
     async def responses(request: bytes) -> AsyncGenerator[bytes, None]:
         # A query takes microseconds, or milliseconds where the area is large: off the loop as well.
-        threads = backend.workshop.threads
+        threads = backend.render_pools.threads
         query = await asyncio.get_running_loop().run_in_executor(threads, to_query, request)
         async with aclosing(rendered(backend.reader, threads, query, renderer, _NAMES_AT_ONCE)) as messages:
             async for message in messages:
@@ -126,7 +126,7 @@ def _legacy(backend: Backend, name: str) -> Methods:
 
 
 def _version_3(backend: Backend, name: str) -> Methods:
-    return v3.methods(backend.reader, backend.workshop.threads, backend.limits, backend.stopping, name)
+    return v3.methods(backend.reader, backend.render_pools.threads, backend.limits, backend.stopping, name)
 
 
 SERVICE_TABLE: dict[str, Service] = {V1: _version_1, V2: _version_2, LEGACY: _legacy, V3: _version_3}

@@ -15,7 +15,7 @@ import onnxruntime
 
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.ground_truth.samples import EUROSAT_CODES, VOID, Sample, class_set
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 
 COVERS = ("water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_scrub", "built", "bare", "snow_and_ice")
 """Dynamic World's cover types in the order of its output."""

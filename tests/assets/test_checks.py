@@ -19,7 +19,7 @@ from earthsignature_assets.assets.checks.polygons import check_polygons
 from earthsignature_assets.assets.checks.product import check_product
 from earthsignature_assets.assets.checks.raster import check_rasters, earlier_of_tile, share_difference_percent
 from earthsignature_assets.cli.chain import Chain, RunFailedError
-from earthsignature_assets.imagery.days.scene_verdicts import Verdict
+from earthsignature_assets.imagery.days.scene_verdicts import SceneVerdict
 from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import shipped_repository
@@ -149,8 +149,8 @@ def test_an_item_that_is_no_stac_is_found(deployment: Any, tmp_path: Path) -> No
     assert "no valid STAC" in failing(check_product(deployment.product, store))["stac_item"]
 
 
-def verdict(tile: str, ours: float, provider: float | None) -> Verdict:
-    return Verdict(
+def verdict(tile: str, ours: float, provider: float | None) -> SceneVerdict:
+    return SceneVerdict(
         key=SceneKey(DAY, 22, tile),
         product_id="",
         source="",

@@ -14,8 +14,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from earthsignature_assets.assets import provider_slots as provider_places
-from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, places, provider_place
+from earthsignature_assets.assets import provider_slots as provider_slots
+from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, places, provider_slot
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.keys import ModelVersion
 
@@ -31,7 +31,7 @@ time.sleep(600)
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_places, "_POLL_S", 0.02)
+    monkeypatch.setattr(provider_slots, "_POLL_S", 0.02)
 
 
 def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
@@ -58,7 +58,7 @@ def test_never_more_are_inside_than_there_are_places(tmp_path: Path) -> None:
 
         def read() -> None:
             nonlocal inside, most
-            with provider_place(dg.build_asset_context(instance=instance), tmp_path):
+            with provider_slot(dg.build_asset_context(instance=instance), tmp_path):
                 with guard:
                     inside += 1
                     most = max(most, inside)
@@ -82,7 +82,7 @@ def test_the_place_of_a_killed_process_is_free_again(tmp_path: Path) -> None:
             assert holder.stdout is not None
             assert holder.stdout.readline() == b"held\n"
             threading.Timer(0.3, holder.send_signal, [signal.SIGKILL]).start()
-            with provider_place(dg.build_asset_context(instance=instance), tmp_path):
+            with provider_slot(dg.build_asset_context(instance=instance), tmp_path):
                 assert holder.wait() == -signal.SIGKILL
 
 
@@ -91,9 +91,9 @@ def test_a_limit_that_is_raised_is_noticed_by_those_who_wait(tmp_path: Path) -> 
         instance.event_log_storage.set_concurrency_slots(PROVIDER_POOL, 1)
         context = dg.build_asset_context(instance=instance)
         raised = threading.Timer(0.3, instance.event_log_storage.set_concurrency_slots, [PROVIDER_POOL, 2])
-        with provider_place(context, tmp_path):
+        with provider_slot(context, tmp_path):
             raised.start()
-            with provider_place(context, tmp_path):
+            with provider_slot(context, tmp_path):
                 assert places(instance) == 2
 
 

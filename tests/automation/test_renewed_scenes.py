@@ -9,7 +9,7 @@ from earthsignature_assets.automation import renewed_scenes as module
 from earthsignature_assets.automation.renewed_scenes import renewed_scenes
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import scene_model_key
-from earthsignature_assets.resources.discovery_window import Horizon
+from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 
 SCENE, OTHER = "2026-05-01_R022_T32TQM", "2026-05-01_R022_T33TUG"
 MODEL = "corine-unet-v1"
@@ -43,7 +43,7 @@ class Sensor:
         self.instance, self.cursor = instance, cursor
 
     def tick(self) -> list[str]:
-        resources = {"horizon": Horizon(look_back_days=7, window_days=90)}
+        resources = {"discovery_window": DiscoveryWindow(look_back_days=7, window_days=90)}
         context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor, resources=resources)
         answers = list(renewed_scenes(context))
         self.cursor = context.cursor

@@ -10,7 +10,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 
 from earthsignature_assets.automation.retention import nightly_patch_retention
 from earthsignature_assets.automation.schedules import daily_discovery, days_to_discover
-from earthsignature_assets.resources.discovery_window import Horizon
+from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 
 TODAY = dt.date(2026, 5, 10)
 
@@ -41,7 +41,9 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterIns
 
 def tick(instance: dg.DagsterInstance, at: dt.datetime) -> list[dg.RunRequest]:
     with dg.build_schedule_context(
-        instance=instance, scheduled_execution_time=at, resources={"horizon": Horizon(look_back_days=2)}
+        instance=instance,
+        scheduled_execution_time=at,
+        resources={"discovery_window": DiscoveryWindow(look_back_days=2)},
     ) as context:
         return [request for request in daily_discovery(context) if isinstance(request, dg.RunRequest)]
 

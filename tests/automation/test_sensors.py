@@ -4,14 +4,14 @@ import dagster as dg
 
 from earthsignature_assets.automation.sensors import accepted_scenes
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.resources.discovery_window import Horizon
+from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 
 SCENES = ["2026-05-01_R022_T32TQM", "2026-05-03_R050_T32TQM"]
 MODELS = ["corine-unet-v1", "corine-unet-v2"]
 
 
 def context_of(instance: dg.DagsterInstance) -> dg.SensorEvaluationContext:
-    return dg.build_sensor_context(instance=instance, resources={"horizon": Horizon(look_back_days=7)})
+    return dg.build_sensor_context(instance=instance, resources={"discovery_window": DiscoveryWindow(look_back_days=7)})
 
 
 def tick(instance: dg.DagsterInstance) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ import pytest
 
 from earthsignature_assets.automation.working_window import working_window
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.resources.discovery_window import Horizon
+from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 
 TODAY = dt.datetime.now(dt.UTC).date()
 
@@ -15,7 +15,9 @@ def scene(days_ago: int) -> str:
 
 
 def removed(instance: dg.DagsterInstance, window_days: int = 90) -> set[str]:
-    context = dg.build_sensor_context(instance=instance, resources={"horizon": Horizon(window_days=window_days)})
+    context = dg.build_sensor_context(
+        instance=instance, resources={"discovery_window": DiscoveryWindow(window_days=window_days)}
+    )
     result = working_window(context)
     assert isinstance(result, dg.SensorResult)
     requests = result.dynamic_partitions_requests or []
@@ -59,7 +61,7 @@ def test_keys_that_are_no_scenes_go_and_are_named() -> None:
 
 def test_nothing_to_remove_is_said() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_sensor_context(instance=instance, resources={"horizon": Horizon()})
+        context = dg.build_sensor_context(instance=instance, resources={"discovery_window": DiscoveryWindow()})
         result = working_window(context)
         assert isinstance(result, dg.SensorResult)
         assert "0 of 0" in str(result.skip_reason)

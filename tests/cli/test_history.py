@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from earthsignature_assets.automation.sensors import accepted_scenes
 from earthsignature_assets.cli.chain import open_instance
 from earthsignature_assets.cli.main import main
-from earthsignature_assets.resources.discovery_window import Horizon
+from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 
 WHOLE_ARCHIVE = {"EARTHSIGNATURE_WINDOW_DAYS": "100000"}
 
@@ -35,7 +35,7 @@ def test_what_the_catalogue_has_is_materialised_again_without_a_run(deployment: 
         assert event.asset_materialization is not None
         assert event.asset_materialization.metadata["product"].value == product.product_id
         assert event.asset_materialization.tags["dagster/partition/scene"] == str(product.scene)
-        context = dg.build_sensor_context(instance=instance, resources={"horizon": Horizon()})
+        context = dg.build_sensor_context(instance=instance, resources={"discovery_window": DiscoveryWindow()})
         (skipped,) = accepted_scenes(context)  # type: ignore[misc]
         assert isinstance(skipped, dg.SkipReason)
     assert "told of 0 and knew the others" in tell(tmp_path).output

@@ -165,9 +165,9 @@ def test_a_training_set_is_made_and_a_version_judged_by_it(home: Path, trained: 
     assert (home / "evaluations" / str(FIRST) / "evaluation.png").is_file()
     models(home, "register", str(trained))
     beside = models(home, "evaluate", str(NEW), "--set", "mine", "--against", str(FIRST)).output
-    assert "Hold: not told apart from the current version" in beside, "it is the same network"
+    assert "Hold: not distinguishable from the current version" in beside, "it is the same network"
     shown = models(home, "show", str(NEW)).output
-    assert "hold: not told apart" in shown
+    assert "hold: not distinguishable" in shown
     assert "no sample in the split" in models(home, "evaluate", str(FIRST), "--split", "validation", fails=True).output
     assert "corine-unet-v9" in models(home, "evaluate", "corine-unet-v9", fails=True).output
 

@@ -116,7 +116,7 @@ def test_a_first_version_must_beat_the_commonest_class_and_its_card_says_what_th
     evaluation = evaluate_version(repository, WORSE, WORSE, held_out, Split.TEST, folder)
     assert evaluation.test is None, "a version is not compared with itself"
     assert not evaluation.verdict.promote
-    assert "no better than always telling the commonest class" in evaluation.verdict.reason
+    assert "no better than always predicting the commonest class" in evaluation.verdict.reason
     card = (folder / "card.md").read_text()
     assert "| 313 | 31x Forests |" in card
     assert "Not told at all" in card

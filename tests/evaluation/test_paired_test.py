@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from earthsignature_assets.evaluation.block_counts import BlockCounts, Interval
-from earthsignature_assets.evaluation.paired_test import PairedTest, paired_test, verdict
+from earthsignature_assets.evaluation.paired_test import PairedTest, paired_test
+from earthsignature_assets.evaluation.promotion_decision import decide_promotion
 
 NAMES = ("211", "313", "512")
 
@@ -27,18 +28,18 @@ def test_a_version_that_is_better_everywhere_is_promoted() -> None:
     assert test.overall_accuracy.value == pytest.approx(0.1, abs=0.01)
     assert test.mean_f1.low > 0
     assert test.p_value < 0.01
-    decision = verdict(test)
+    decision = decide_promotion(test)
     assert decision.promote
     assert "better than the current version on 60 blocks" in str(decision)
 
 
 def test_pairing_sees_what_two_separate_intervals_hide() -> None:
     test = paired_test(judged(HARD + 0.02), judged(HARD))
-    assert verdict(test).promote, "two points everywhere are certain, though places differ by sixty"
+    assert decide_promotion(test).promote, "two points everywhere are certain, though places differ by sixty"
 
 
 def test_a_worse_version_is_held() -> None:
-    decision = verdict(paired_test(judged(HARD - 0.1), judged(HARD)))
+    decision = decide_promotion(paired_test(judged(HARD - 0.1), judged(HARD)))
     assert not decision.promote
     assert "worse than the current version" in decision.reason
 
@@ -46,11 +47,11 @@ def test_a_worse_version_is_held() -> None:
 def test_the_same_answers_are_not_told_apart() -> None:
     test = paired_test(judged(HARD), judged(HARD))
     assert (test.mean_f1.value, test.p_value) == (0.0, 1.0)
-    assert "not told apart" in verdict(test).reason
+    assert "not distinguishable" in decide_promotion(test).reason
 
 
 def test_a_few_blocks_decide_nothing() -> None:
-    decision = verdict(paired_test(judged(HARD[:9] + 0.1), judged(HARD[:9])))
+    decision = decide_promotion(paired_test(judged(HARD[:9] + 0.1), judged(HARD[:9])))
     assert not decision.promote
     assert "9 blocks are too few" in decision.reason
 
@@ -58,15 +59,15 @@ def test_a_few_blocks_decide_nothing() -> None:
 def test_a_version_that_gives_up_a_class_is_held() -> None:
     better = Interval(0.1, 0.05, 0.15)
     test = PairedTest(60, better, better, {"211": better, "512": Interval(-0.2, -0.3, -0.1)}, 0.001)
-    decision = verdict(test)
+    decision = decide_promotion(test)
     assert not decision.promote
     assert "lose F1: 512 (-0.20)" in decision.reason
-    assert verdict(replace(test, per_class_f1={"211": better})).promote
+    assert decide_promotion(replace(test, per_class_f1={"211": better})).promote
 
 
 def test_a_version_whose_accuracy_falls_is_held() -> None:
     better = Interval(0.1, 0.05, 0.15)
-    decision = verdict(PairedTest(60, better, Interval(-0.03, -0.05, -0.01), {}, 0.001))
+    decision = decide_promotion(PairedTest(60, better, Interval(-0.03, -0.05, -0.01), {}, 0.001))
     assert not decision.promote
     assert "overall accuracy falls by 3.0%" in decision.reason
 
@@ -77,7 +78,7 @@ def test_chance_alone_is_seldom_promoted() -> None:
     for seed in range(100):
         noise = generator.normal(0, 0.1, (2, 40))
         pair = (judged(np.clip(0.6 + part, 0, 1)) for part in noise)
-        promoted += verdict(paired_test(*pair, seed=seed, replicates=300)).promote
+        promoted += decide_promotion(paired_test(*pair, seed=seed, replicates=300)).promote
     assert promoted <= 6
 
 

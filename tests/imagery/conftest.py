@@ -10,7 +10,7 @@ from earthsignature_assets.imagery.providers import remote_policy as remote
 from earthsignature_assets.imagery.providers.provider import PROVIDERS, Provider
 from earthsignature_assets.imagery.scenes.scene import Scene, scene_item
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, simulate_scene
 
 DAY = dt.date(2026, 5, 1)

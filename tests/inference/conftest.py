@@ -9,7 +9,7 @@ import pytest
 
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.imagery.patches.patch_store import PatchStore, create_patch_store
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from earthsignature_assets.inference.segmentation import segment_scene
 from earthsignature_assets.inference.segmentation_store import SegmentationStore
 from earthsignature_assets.inference.tiling import pad
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.models.repository import S2_BANDS, ModelDescription, PredictedClass, shipped_repository
+from earthsignature_assets.models.repository import ModelDescription, PredictedClass, shipped_repository
+from earthsignature_assets.sentinel2 import S2_BANDS
 
 MakePatches = Callable[..., PatchStore]
 

@@ -8,12 +8,12 @@ import pytest
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import (
-    S2_BANDS,
     ModelDescription,
     ModelRepository,
     PredictedClass,
     shipped_repository,
 )
+from earthsignature_assets.sentinel2 import S2_BANDS
 
 V1 = ModelVersion("corine-unet", 1)
 

@@ -19,7 +19,7 @@ from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.products.catalogue.catalogue import Promotion
 from earthsignature_assets.products.product import Product
 from earthsignature_assets.products.store.product_store import ProductStore
-from earthsignature_assets.resources.discovery_window import Horizon
+from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
 
@@ -65,7 +65,7 @@ def told(settings: Settings, *command: str) -> str:
 
 
 def asked_for(instance: dg.DagsterInstance) -> list[str]:
-    context = dg.build_sensor_context(instance=instance, resources={"horizon": Horizon()})
+    context = dg.build_sensor_context(instance=instance, resources={"discovery_window": DiscoveryWindow()})
     return [str(one.partition_key) for one in accepted_scenes(context) if isinstance(one, dg.RunRequest)]  # type: ignore[union-attr]
 
 

@@ -17,7 +17,7 @@ from shapely.geometry import shape
 from earthsignature_assets.errors import InvalidKeyError, SimulationError
 from earthsignature_assets.grid import tile_grid
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import Part, SceneRecipe, SimulatedScene, simulate_scene
 from earthsignature_assets.simulator.landscape import CODES, Land, fill_land
 from earthsignature_assets.simulator.noise import seed_of

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from earthsignature_assets.assets.checks.finding import Finding, check_spec
-from earthsignature_assets.imagery.days.scene_verdicts import Verdict
+from earthsignature_assets.imagery.days.scene_verdicts import SceneVerdict
 
 _MOST_DIFFERENT_POINTS = 30.0
 
@@ -17,7 +17,7 @@ SPECS = [
 ]
 
 
-def check_clouds(verdicts: Sequence[Verdict]) -> Finding:
+def check_clouds(verdicts: Sequence[SceneVerdict]) -> Finding:
     """Compare each scene's cloud cover with what the provider says; scenes without a figure do not count."""
     differences = {
         str(verdict.key): abs(verdict.cloud_percent - verdict.provider_cloud_percent)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import rustac
 
 from earthsignature_assets.errors import InvalidKeyError, ItemError, NoSuchSceneError
-from earthsignature_assets.imagery.days.scene_verdicts import Verdict
+from earthsignature_assets.imagery.days.scene_verdicts import SceneVerdict
 from earthsignature_assets.imagery.providers.provider import Provider
 from earthsignature_assets.imagery.scenes.duplicates import group_scenes
 from earthsignature_assets.imagery.scenes.scene import Scene, scene_item, tile_of
@@ -103,7 +103,7 @@ class DayArchive:
             )
         return scenes[key]
 
-    def write_verdicts(self, day: dt.date, verdicts: Iterable[tuple[Verdict, Any]]) -> None:
+    def write_verdicts(self, day: dt.date, verdicts: Iterable[tuple[SceneVerdict, Any]]) -> None:
         """Write the verdicts of a day, each with its scene's footprint (EPSG:4326)."""
         rows = [
             dataclasses.asdict(verdict) | {"key": str(verdict.key), "geometry": shape} for verdict, shape in verdicts
@@ -119,15 +119,15 @@ class DayArchive:
         gpd.GeoDataFrame(rows, geometry="geometry", crs=4326).to_parquet(partial)
         partial.replace(path)
 
-    def verdicts(self, day: dt.date) -> list[Verdict]:
+    def verdicts(self, day: dt.date) -> list[SceneVerdict]:
         """The verdicts on a day's scenes, in the order of their keys; none where none is known."""
         path = self._verdicts_path(day)
         if not path.is_file():
             return []
-        rows = pq.read_table(path, columns=[field.name for field in dataclasses.fields(Verdict)]).to_pylist()
+        rows = pq.read_table(path, columns=[field.name for field in dataclasses.fields(SceneVerdict)]).to_pylist()
         return sorted((_verdict(row) for row in rows), key=lambda verdict: verdict.key)
 
-    def verdict(self, key: SceneKey) -> Verdict:
+    def verdict(self, key: SceneKey) -> SceneVerdict:
         """The verdict on a scene.
 
         Raises:
@@ -165,11 +165,11 @@ def _partial(path: Path) -> Path:
     return path.with_name(f".{uuid.uuid4().hex}.{path.name}")
 
 
-def _verdict(row: dict[str, Any]) -> Verdict:
+def _verdict(row: dict[str, Any]) -> SceneVerdict:
     # A column of numbers has one empty value, which may be NaN in files of before.
     percent = row["provider_cloud_percent"]
     stated = None if percent is None or math.isnan(percent) else float(percent)
-    return Verdict(**(row | {"key": SceneKey.parse(row["key"]), "provider_cloud_percent": stated}))
+    return SceneVerdict(**(row | {"key": SceneKey.parse(row["key"]), "provider_cloud_percent": stated}))
 
 
 def _shows(item: dict[str, Any], key: SceneKey) -> bool:

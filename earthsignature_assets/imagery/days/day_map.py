@@ -8,7 +8,7 @@ from shapely import GeometryCollection, union_all
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
-from earthsignature_assets.imagery.days.scene_verdicts import Verdict
+from earthsignature_assets.imagery.days.scene_verdicts import SceneVerdict
 from earthsignature_assets.imagery.scenes.footprint import polygons_of
 from earthsignature_assets.pictures import RGB
 
@@ -17,7 +17,7 @@ _INK, _PAPER, _GRATICULE = (33, 37, 41), (255, 255, 255), (222, 226, 230)
 _WIDTH, _TALLEST, _HEAD, _MARGIN = 720, 900, 60, 40
 
 
-def draw_day(title: str, scenes: Sequence[tuple[Verdict, BaseGeometry]]) -> RGB:
+def draw_day(title: str, scenes: Sequence[tuple[SceneVerdict, BaseGeometry]]) -> RGB:
     """Draw the footprints (EPSG:4326) of a day's scenes, green where accepted and red where refused.
 
     A scene is named, with its cloud cover, where there is room for it.

@@ -36,7 +36,7 @@ class CloudPolicy:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SceneVerdict:
     """Whether a scene is segmented, and why.
 
     Attributes:
@@ -80,14 +80,14 @@ class DayVerdicts:
         renewed: scenes that were known before and are now made from other products.
     """
 
-    scenes: tuple[tuple[Verdict, BaseGeometry], ...]
+    scenes: tuple[tuple[SceneVerdict, BaseGeometry], ...]
     superseded: tuple[str, ...]
     unusable: Mapping[str, str]
     read: int = 0
     renewed: tuple[SceneKey, ...] = ()
 
     @property
-    def accepted(self) -> list[Verdict]:
+    def accepted(self) -> list[SceneVerdict]:
         """The verdicts that let their scene pass."""
         return [verdict for verdict, _ in self.scenes if verdict.accepted]
 
@@ -97,7 +97,7 @@ def judge_day(
     provider: Provider,
     bands: Sequence[str],
     policy: CloudPolicy,
-    known: Iterable[Verdict] = (),
+    known: Iterable[SceneVerdict] = (),
 ) -> DayVerdicts:
     """Group a day's items into scenes and judge each.
 
@@ -123,7 +123,7 @@ def judge_day(
         and verdict.valid_percent > 0  # what could not be read is read again
     }
 
-    def verdict_on(scene: Scene) -> Verdict:
+    def verdict_on(scene: Scene) -> SceneVerdict:
         return judge(scene, usable[scene.key], policy) if scene.key in usable else judge_scene(scene, policy)
 
     with ThreadPoolExecutor(provider.access.connections, "classification") as pool:
@@ -139,7 +139,7 @@ def judge_day(
     )
 
 
-def judge_scene(scene: Scene, policy: CloudPolicy) -> Verdict:
+def judge_scene(scene: Scene, policy: CloudPolicy) -> SceneVerdict:
     """Read a scene's classification and judge it; a damaged one refuses the scene with the reason.
 
     Raises:
@@ -152,7 +152,7 @@ def judge_scene(scene: Scene, policy: CloudPolicy) -> Verdict:
     return judge(scene, mask, policy)
 
 
-def judge(scene: Scene, figures: SceneMask | Verdict, policy: CloudPolicy) -> Verdict:
+def judge(scene: Scene, figures: SceneMask | SceneVerdict, policy: CloudPolicy) -> SceneVerdict:
     """Accept or refuse a scene by what can be seen of it, not by what the provider says of it."""
     if figures.valid_percent == 0:
         accepted, reason = False, "no valid pixel: the classification says no data everywhere"
@@ -170,10 +170,10 @@ def judge(scene: Scene, figures: SceneMask | Verdict, policy: CloudPolicy) -> Ve
 
 
 def _verdict(
-    scene: Scene, policy: CloudPolicy, accepted: bool, reason: str, figures: SceneMask | Verdict | None = None
-) -> Verdict:
+    scene: Scene, policy: CloudPolicy, accepted: bool, reason: str, figures: SceneMask | SceneVerdict | None = None
+) -> SceneVerdict:
     """A verdict with the figures that it rests on; zeros where the classification could not be read."""
-    return Verdict(
+    return SceneVerdict(
         key=scene.key,
         product_id=scene.product_id,
         source=scene.source,

@@ -41,7 +41,7 @@ class RetentionPolicy:
 
 
 @dataclass(frozen=True)
-class StoredFolder:
+class TransientFolder:
     """A transient folder: where it is, when something was last written in it (UTC), and what it takes."""
 
     path: Path
@@ -53,7 +53,7 @@ class StoredFolder:
         return now - self.written_at >= QUIET
 
 
-def stored_folders(paths: Iterable[Path]) -> list[StoredFolder]:
+def stored_folders(paths: Iterable[Path]) -> list[TransientFolder]:
     """Measure folders; one that vanishes meanwhile is left out.
 
     Raises:
@@ -62,7 +62,9 @@ def stored_folders(paths: Iterable[Path]) -> list[StoredFolder]:
     return [folder for path in paths if (folder := _measured(path)) is not None]
 
 
-def past_their_time(stores: Iterable[StoredFolder], policy: RetentionPolicy, now: dt.datetime) -> list[StoredFolder]:
+def past_their_time(
+    stores: Iterable[TransientFolder], policy: RetentionPolicy, now: dt.datetime
+) -> list[TransientFolder]:
     """The stores to remove, oldest first: those past the age, then more until the rest is within the budget.
 
     Stores that are not quiet count towards the budget and are never among the answer.
@@ -78,7 +80,7 @@ def past_their_time(stores: Iterable[StoredFolder], policy: RetentionPolicy, now
     return removed
 
 
-def remove_folder(folder: StoredFolder) -> None:
+def remove_folder(folder: TransientFolder) -> None:
     """Remove a folder: it is renamed first, so that nobody opens what is half gone.
 
     Raises:
@@ -94,7 +96,7 @@ def remove_folder(folder: StoredFolder) -> None:
         ) from error
 
 
-def _measured(path: Path) -> StoredFolder | None:
+def _measured(path: Path) -> TransientFolder | None:
     try:
         facts = [entry.stat() for entry in (path, *path.rglob("*"))]
     except FileNotFoundError:
@@ -102,4 +104,4 @@ def _measured(path: Path) -> StoredFolder | None:
     except OSError as error:
         raise StoreUnavailableError(f"{path} cannot be read: {error}; check who owns it") from error
     written_at = dt.datetime.fromtimestamp(max(fact.st_mtime for fact in facts), dt.UTC)
-    return StoredFolder(path, written_at, sum(fact.st_size for fact in facts))
+    return TransientFolder(path, written_at, sum(fact.st_size for fact in facts))

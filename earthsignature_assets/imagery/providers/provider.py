@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Self
 
 from earthsignature_assets.imagery.providers.access import S3, Access, TokenService
+from earthsignature_assets.sentinel2 import TEN_METRE_BANDS
 
 
 class OffsetRule(StrEnum):
@@ -66,9 +67,6 @@ class Provider:
         """The same collection served by another API, for mirrors and tests; None changes nothing."""
         return self if not api_url else replace(self, api_url=api_url)
 
-
-TEN_METRE_BANDS = ("B02", "B03", "B04", "B08")
-"""The bands of 10 m; the others that the chain reads are of 20 m."""
 
 _COLLECTION_1 = Provider(
     name="earth-search",

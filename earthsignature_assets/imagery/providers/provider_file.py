@@ -30,8 +30,8 @@ from typing import Any, TypeVar
 from earthsignature_assets.errors import ConfigurationError
 from earthsignature_assets.imagery.providers.access import S3, Access, TokenService
 from earthsignature_assets.imagery.providers.provider import PROVIDERS, OffsetRule, Provider, SearchHeader
+from earthsignature_assets.sentinel2 import LEVELS
 
-_LEVELS = ("L2A", "L1C")
 _TEXTS = ("api_url", "collection", "level", "classification_asset")
 _TABLES: Mapping[str, type[S3] | type[TokenService] | type[SearchHeader]] = {
     "s3": S3,
@@ -88,8 +88,8 @@ def _provider(path: Path, name: str, table: Mapping[str, Any], known: Mapping[st
         if base is None:
             raise ConfigurationError(f"{where}: like names {table['like']!r}, known are {', '.join(known)}")
     values: dict[str, Any] = {key: _text(where, key, table[key]) for key in _TEXTS if key in table}
-    if values.get("level", "L2A") not in _LEVELS:
-        raise ConfigurationError(f"{where}: level is {values['level']!r}, must be one of {', '.join(_LEVELS)}")
+    if values.get("level", "L2A") not in LEVELS:
+        raise ConfigurationError(f"{where}: level is {values['level']!r}, must be one of {', '.join(LEVELS)}")
     if "offset_rule" in table:
         try:
             values["offset_rule"] = OffsetRule(table["offset_rule"])

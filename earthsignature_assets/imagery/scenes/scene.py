@@ -18,13 +18,13 @@ from shapely.geometry.base import BaseGeometry
 from earthsignature_assets.errors import InvalidKeyError, ItemError
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.imagery.providers.access import Access
-from earthsignature_assets.imagery.providers.provider import TEN_METRE_BANDS, OffsetRule, Provider
+from earthsignature_assets.imagery.providers.provider import OffsetRule, Provider
 from earthsignature_assets.imagery.scenes.footprint import cut_at_antimeridian
 from earthsignature_assets.keys import SceneKey, parse_product_id, parse_tile, relative_orbit_of
+from earthsignature_assets.sentinel2 import LEVEL_OF_PRODUCT_TYPE, TEN_METRE_BANDS
 
 _QUANTIFICATION = 10_000
 _OFFSET_SINCE, _OFFSET_DN = (4, 0), -1000
-_LEVELS = {"S2MSI1C": "L1C", "S2MSI2A": "L2A"}
 # The names of a fact: of the older `s2:` extension, then those that CDSE uses.
 _PRODUCT_TYPE = ("s2:product_type", "product:type")
 _BASELINE = ("s2:processing_baseline", "processing:version")
@@ -107,7 +107,7 @@ class Scene:
     @property
     def level(self) -> str:
         """Processing level, `L2A` or `L1C`."""
-        return _LEVELS[self.parts[0].product_type]
+        return LEVEL_OF_PRODUCT_TYPE[self.parts[0].product_type]
 
     @property
     def is_remote(self) -> bool:
@@ -148,7 +148,7 @@ def scene_item(item: Mapping[str, Any], provider: Provider, bands: Sequence[str]
             "collections are never mixed"
         )
     product_type = str(_fact(item_id, properties, *_PRODUCT_TYPE))
-    if _LEVELS.get(product_type) != provider.level:
+    if LEVEL_OF_PRODUCT_TYPE.get(product_type) != provider.level:
         raise ItemError(
             f"item {item_id} is {product_type}, the provider {provider.name} delivers {provider.level}: levels are "
             "never mixed, choose a provider of the other level"

@@ -61,7 +61,7 @@ class Generalisation:
 
 
 @dataclass(frozen=True)
-class ClassArea:
+class GeneralisedArea:
     """What the area of one class is, in m²: in the raster, after the sieve, and inside the simplified polygons."""
 
     raster_m2: float
@@ -95,7 +95,7 @@ class LandCoverPolygons:
     layer: PolygonLayer
     generalisation: Generalisation
     raw_count: int
-    class_areas: dict[int, ClassArea]
+    class_areas: dict[int, GeneralisedArea]
     exact_codes: frozenset[int]
 
     def facts(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def land_cover_polygons(
     arcs, count = borders.arcs, len(borders.codes)
     vertices, offsets, exact_codes = _simplified(borders, generalisation.tolerance_m / grid.resolution_m)
     areas = {
-        code: ClassArea(*(grid.pixel_area_m2 * pixels for pixels in of_class))
+        code: GeneralisedArea(*(grid.pixel_area_m2 * pixels for pixels in of_class))
         for code, of_class in borders.pixels_by_class(signed_areas(vertices, offsets, arcs.sides, count)).items()
     }
     rings = assemble_rings(arcs, count)

@@ -29,7 +29,7 @@ from earthsignature_assets.imagery.scenes.area import AreaOfInterest
 from earthsignature_assets.imagery.scenes.duplicates import group_scenes
 from earthsignature_assets.imagery.scenes.scene import scene_item
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, serve_stac, simulate_scene
 
 DAYS = [dt.date(2026, 5, 1), dt.date(2026, 5, 2)]

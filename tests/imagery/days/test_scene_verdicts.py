@@ -14,7 +14,7 @@ from earthsignature_assets.imagery.masks.scene_classification import MASK_SETS, 
 from earthsignature_assets.imagery.providers.provider import Provider
 from earthsignature_assets.imagery.scenes.scene import Scene
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, simulate_scene
 
 DAY = dt.date(2026, 5, 1)

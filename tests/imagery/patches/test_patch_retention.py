@@ -7,7 +7,7 @@ import pytest
 from earthsignature_assets.errors import InvalidKeyError, StoreUnavailableError
 from earthsignature_assets.imagery.patches.patch_retention import (
     RetentionPolicy,
-    StoredFolder,
+    TransientFolder,
     past_their_time,
     remove_folder,
     stored_folders,
@@ -15,16 +15,16 @@ from earthsignature_assets.imagery.patches.patch_retention import (
 from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.imagery.patches.patch_writing import write_patches
 from earthsignature_assets.imagery.scenes.scene import Scene
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 
 NOW = dt.datetime(2026, 5, 20, 3, tzinfo=dt.UTC)
 
 
-def store(name: str, hours_old: float, gigabytes: float = 1.0) -> StoredFolder:
-    return StoredFolder(Path(name), NOW - dt.timedelta(hours=hours_old), int(gigabytes * 1e9))
+def store(name: str, hours_old: float, gigabytes: float = 1.0) -> TransientFolder:
+    return TransientFolder(Path(name), NOW - dt.timedelta(hours=hours_old), int(gigabytes * 1e9))
 
 
-def names(stores: list[StoredFolder]) -> list[str]:
+def names(stores: list[TransientFolder]) -> list[str]:
     return [str(one.path) for one in stores]
 
 
@@ -79,4 +79,4 @@ def test_the_last_write_anywhere_in_a_store_counts(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_gone_when_its_turn_comes_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match=r"gone\.zarr"):
-        remove_folder(StoredFolder(tmp_path / "gone.zarr", NOW, 1))
+        remove_folder(TransientFolder(tmp_path / "gone.zarr", NOW, 1))

@@ -21,7 +21,7 @@ from earthsignature_assets.imagery.providers.provider import PROVIDERS
 from earthsignature_assets.imagery.reading import scene_reader
 from earthsignature_assets.imagery.reading.resampling import bilinear
 from earthsignature_assets.imagery.scenes.scene import BandFile, Scene, scene_item
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, simulate_scene
 
 

@@ -20,7 +20,7 @@ from earthsignature_assets.imagery.patches.patch_writing import write_patches
 from earthsignature_assets.imagery.providers.access import S3
 from earthsignature_assets.imagery.providers.provider import PROVIDERS, Provider
 from earthsignature_assets.imagery.scenes.scene import Scene, scene_item
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SimulatedScene
 
 CDSE, L1C = PROVIDERS["cdse"], PROVIDERS["earth-search-l1c"]

@@ -7,7 +7,7 @@ from earthsignature_assets.grid import PixelWindow
 from earthsignature_assets.imagery.reading.band_reader import gdal_environment
 from earthsignature_assets.imagery.reading.scene_reader import read_blocks
 from earthsignature_assets.imagery.scenes.scene import Scene
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.system.gdal_cache import BLOCK_CACHE
 
 

@@ -13,7 +13,7 @@ from earthsignature_assets.imagery.days.day_archive import Added, DayArchive
 from earthsignature_assets.imagery.providers.provider import PROVIDERS, OffsetRule, Provider
 from earthsignature_assets.imagery.scenes.scene import BandFile, Scene, scene_item
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.models.repository import S2_BANDS
+from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SimulatedScene
 
 

@@ -14,7 +14,7 @@ from earthsignature_assets.automation.sensors import accepted_scenes
 from earthsignature_assets.cli.chain import open_instance
 from earthsignature_assets.definitions import definitions
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.resources.discovery_window import Horizon
+from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
 
@@ -54,7 +54,7 @@ def test_the_next_tick_catches_up_what_the_outage_left(
             ended[str(request.partition_key)] = done.dagster_run.status
         return ended
 
-    resources = {"horizon": Horizon(look_back_days=1)}
+    resources = {"discovery_window": DiscoveryWindow(look_back_days=1)}
     success, failure = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
     with serve_files(tmp_path / "simulated") as base_url:
         items = [
