@@ -2,7 +2,6 @@
 
 import datetime as dt
 import errno
-import importlib.util
 import json
 import os
 import shutil
@@ -23,14 +22,16 @@ from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.store import product_store as publication
 from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_assets.products.store.verification import Damage, verify
+from tests.product_drafts import make_draft
 
 # One interpreter pays the imports; each case is a child of its own, forked before any thread exists.
 CHILDREN = """
 import json, os, resource, signal, sys
 from pathlib import Path
 from earthsignature_assets.errors import StoreUnavailableError
-from earthsignature_assets.products import folder_storage, validation
-from earthsignature_assets.products import store as publication
+from earthsignature_assets.products import validation
+from earthsignature_assets.products.store import folder_storage
+from earthsignature_assets.products.store import product_store as publication
 from earthsignature_assets.products.catalogue.catalogue import Catalogue
 from earthsignature_assets.products.draft import Draft
 
@@ -108,13 +109,7 @@ STAGES = [
 @pytest.fixture(scope="module")
 def drafts(tmp_path_factory: pytest.TempPathFactory) -> list[Draft]:
     """Two drafts of one product with different content."""
-    path = Path(__file__).parents[1] / "products" / "conftest.py"
-    specification = importlib.util.spec_from_file_location("draft_making", path)
-    assert specification is not None
-    assert specification.loader is not None
-    making = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(making)
-    return [making.make_draft(tmp_path_factory.mktemp("draft"), seed=seed) for seed in (0, 1)]
+    return [make_draft(tmp_path_factory.mktemp("draft"), seed=seed) for seed in (0, 1)]
 
 
 def visible(store: ProductStore) -> int:

@@ -1,7 +1,6 @@
 """Publications to S3 that are stopped, that meet, or whose server fails: real processes, a real S3 server."""
 
 import datetime as dt
-import importlib.util
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ from earthsignature_assets.products.store import s3_storage
 from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_assets.products.store.s3_storage import S3Storage
 from earthsignature_assets.products.store.verification import verify
+from tests.product_drafts import make_draft
 
 # Each case is a child of its own, forked before any thread exists.
 CHILDREN = """
@@ -30,7 +30,7 @@ import json, os, signal, sys
 import obstore
 from pathlib import Path
 from earthsignature_assets.products import validation
-from earthsignature_assets.products import store as publication
+from earthsignature_assets.products.store import product_store as publication
 from earthsignature_assets.products.catalogue.catalogue import Catalogue
 from earthsignature_assets.products.draft import Draft
 
@@ -107,13 +107,7 @@ MakeBucket = Callable[[], str]
 @pytest.fixture(scope="module")
 def drafts(tmp_path_factory: pytest.TempPathFactory) -> list[Draft]:
     """Two drafts of one product with different content."""
-    path = Path(__file__).parents[1] / "products" / "conftest.py"
-    specification = importlib.util.spec_from_file_location("draft_making", path)
-    assert specification is not None
-    assert specification.loader is not None
-    making = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(making)
-    return [making.make_draft(tmp_path_factory.mktemp("draft"), seed=seed) for seed in (0, 1)]
+    return [make_draft(tmp_path_factory.mktemp("draft"), seed=seed) for seed in (0, 1)]
 
 
 @pytest.fixture(params=["sqlite", "postgis"])

@@ -43,4 +43,4 @@ def test_nobody_else_tells_gdal_a_size() -> None:
         for path in Path(package.__path__[0]).rglob("*.py")
         if "GDAL_CACHEMAX" in path.read_text(encoding="utf-8")
     ]
-    assert [path.name for path in sources] == ["block_cache.py"]
+    assert [path.name for path in sources] == ["gdal_cache.py"]

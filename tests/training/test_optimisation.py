@@ -53,7 +53,7 @@ _KILLED = """
 import os, sys
 from pathlib import Path
 from tests.training.test_optimisation import QUIET, RECIPE, TINY, samples
-from earthsignature_assets.models import checkpoint
+from earthsignature_assets.training import checkpoint
 from earthsignature_assets.training.optimisation import train
 
 save = checkpoint.Checkpoint.save

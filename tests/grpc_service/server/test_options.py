@@ -17,6 +17,7 @@ from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_grpc.reading.selections import PolygonSelection, raster_selection
 from earthsignature_grpc.wire.descriptors import wire_class
 from earthsignature_grpc.wire.geobuf_reader import read_frame
+from tests.product_drafts import make_draft
 
 V1 = "/snapearth.api.v1.DatabaseProductService/ListSegmentation"
 V2 = "/snapearth.api.v2.DatabaseProductService/ListSegmentation"
@@ -26,14 +27,7 @@ URL = "https://products.example/store"
 @pytest.fixture(scope="module")
 def draft(tmp_path_factory: pytest.TempPathFactory):
     """A product with every file, and its codes."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location(
-        "products_conftest", __file__.replace("grpc_service/server/test_options", "products/conftest")
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.make_draft(tmp_path_factory.mktemp("draft"), size=(161, 200))
+    return make_draft(tmp_path_factory.mktemp("draft"), size=(161, 200))
 
 
 @pytest.fixture(scope="module")
