@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,14 @@ class SqliteCatalogue(Catalogue):
         self._rows("BEGIN IMMEDIATE")
 
     def _commit(self) -> None:
+        """Commit, and bring the rows into the main file as far as readers allow.
+
+        A home that is copied while a reader keeps the catalogue open would else have its rows in the write-ahead log
+        alone, and lose them where the log is not copied, or is copied after it was reset.
+        """
         self._rows("COMMIT")
+        with suppress(sqlite3.Error):  # the rows are safe in the log all the same
+            self._connection().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _roll_back(self) -> None:
         connection = self._connection()

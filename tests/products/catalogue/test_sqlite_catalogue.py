@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -130,3 +131,15 @@ sys.exit(failed)
 def test_several_may_make_a_catalogue_at_once(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", MAKERS, str(tmp_path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_copy_of_the_file_holds_every_row_while_a_reader_keeps_the_catalogue_open(tmp_path: Path) -> None:
+    path, copy = tmp_path / "catalogue.sqlite", tmp_path / "copy.sqlite"
+    with SqliteCatalogue(path) as catalogue, SqliteCatalogue(path, read_only=True) as reader:
+        catalogue.promote(FIRST, who="tests")
+        assert len(reader.promotions()) == 1
+        catalogue.promote(SECOND, who="tests")
+        assert (path.parent / "catalogue.sqlite-wal").exists()
+        shutil.copyfile(path, copy)
+    with SqliteCatalogue(copy, read_only=True) as copied:
+        assert [promotion.model for promotion in copied.promotions()] == [SECOND, FIRST]
