@@ -59,11 +59,11 @@ proto: $(READY)  ## Generate the messages of the gRPC service from proto/
 	$(BIN)/python scripts/generate_messages.py
 
 lock: $(UV_THERE)  ## Compile requirements/ from pyproject.toml
-	$(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	$(UV) pip compile --quiet pyproject.toml --extra platform --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --output-file requirements/core.txt
-	$(UV) pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	$(UV) pip compile --quiet pyproject.toml --extra all --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --output-file requirements/dev.txt
-	$(UV) pip compile --quiet pyproject.toml --extra celery --extra kubernetes --group image --universal --python-version 3.11 \
+	$(UV) pip compile --quiet pyproject.toml --extra platform --extra celery --extra kubernetes --group image --universal --python-version 3.11 \
 		--constraint requirements/core.txt --generate-hashes --no-emit-index-url --no-header \
 		--output-file requirements/deploy.txt
 

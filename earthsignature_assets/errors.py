@@ -150,3 +150,11 @@ class ServiceUnavailableError(EarthSignatureError):
 
 class ServiceAnswerError(EarthSignatureError):
     """The gRPC service refuses the call for another reason than the query, or answers with what cannot be read."""
+
+
+class MissingExtraError(EarthSignatureError):
+    """An extra of the package that a command needs and that is not installed."""
+
+    def __init__(self, extra: str) -> None:
+        super().__init__(f"needs the extra `{extra}`: pip install 'earthsignature[{extra}]'")
+        self.extra = extra

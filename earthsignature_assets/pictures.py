@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
@@ -64,6 +63,8 @@ def overview(image: npt.NDArray[Any], longest: int, categorical: bool = False) -
     factor = min(1.0, longest / max(height, width))
     if factor == 1.0:
         return image
+    import cv2  # the core reads classes from a raster's overviews and needs no OpenCV
+
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return cv2.resize(image, size, interpolation=cv2.INTER_NEAREST if categorical else cv2.INTER_AREA)
 
@@ -118,6 +119,10 @@ def input_truth_prediction(
 
 
 def _at_height(image: RGB, height: int) -> RGB:
+    if image.shape[0] == height:
+        return image
+    import cv2
+
     interpolation = cv2.INTER_AREA if image.shape[0] > height else cv2.INTER_NEAREST
     size = (round(image.shape[1] * height / image.shape[0]), height)
     return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)

@@ -7,11 +7,10 @@ import sys
 import click
 
 from earthsignature_assets.errors import EarthSignatureError
-from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_assets.system.extras import missing_extra, require_service
 from earthsignature_grpc.access.security import Security
 from earthsignature_grpc.calls.limits import Limits
 from earthsignature_grpc.server.options import serving_options
-from earthsignature_grpc.server.server import serve
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -28,9 +27,18 @@ def main(store: str, catalogue: str, listen: str, limits: Limits, security: Secu
     """Serve a product store over gRPC until interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
+        require_service()
+        from earthsignature_assets.products.store.product_store import ProductStore
+        from earthsignature_grpc.server.server import serve
+
         asyncio.run(serve(ProductStore(store, catalogue), listen, limits, security, public_url, announce=click.echo))
     except EarthSignatureError as error:
         raise click.ClickException(str(error)) from error
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        raise click.ClickException(str(missing)) from error
 
 
 if __name__ == "__main__":

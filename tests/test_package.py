@@ -65,3 +65,59 @@ def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> No
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "10"  # assets
+
+
+HEAVY = (
+    "dagster",
+    "numba",
+    "cv2",
+    "onnxruntime",
+    "onnx",
+    "tritonclient",
+    "zarr",
+    "pystac",
+    "rustac",
+    "obstore",
+    "psycopg",
+)
+
+BLOCKED = f"""
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HEAVY!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def _without_extras(code: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", BLOCKED + code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import earthsignature_grpc.client.raster_arrays, earthsignature_grpc.wire.geobuf_reader",
+        "import earthsignature_assets.keys, earthsignature_assets.nomenclature, earthsignature_assets.grid",
+        "import earthsignature_assets.cli.get, earthsignature_assets.pictures",
+        "from earthsignature_assets.cli.main import main; main(['get', '--help'])",
+    ],
+)
+def test_the_core_imports_no_module_of_an_extra(code: str) -> None:
+    done = _without_extras(code)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [["serve"]])
+def test_a_command_without_its_extra_names_the_install_line(command: list[str], tmp_path: Path) -> None:
+    arguments = [*command, "--home", str(tmp_path)]
+    done = _without_extras(f"from earthsignature_assets.cli.main import main; main({arguments!r})")
+    assert done.returncode == 1
+    assert "pip install 'earthsignature[service]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_service_alone_names_its_extra(tmp_path: Path) -> None:
+    code = f"from earthsignature_grpc.__main__ import main; main(['--store', {str(tmp_path)!r}])"
+    assert "pip install 'earthsignature[service]'" in _without_extras(code).stderr

@@ -15,6 +15,7 @@ from earthsignature_assets.cli.options import DAY, PEM_FILE, home_option, report
 from earthsignature_assets.cli.token_commands import tokens
 from earthsignature_assets.imagery.providers.provider import PROVIDERS
 from earthsignature_assets.keys import DEFAULT_MODEL
+from earthsignature_assets.system.extras import require_platform, require_service
 from earthsignature_grpc.access.security import Security
 from earthsignature_grpc.calls.limits import Limits
 from earthsignature_grpc.server.options import serving_options
@@ -43,6 +44,7 @@ def main() -> None:
 @reported
 def demo(home: Path, size: int) -> None:
     """Run the whole chain on simulated scenes, from a STAC search to an answered gRPC call."""
+    require_platform()
     from earthsignature_assets.cli.demo import run_demo
 
     # Its products are simulated: they stay in its home, whatever store is configured.
@@ -70,6 +72,7 @@ def run(
     max_cloud: float | None,
 ) -> None:
     """Discover, segment and publish one tile of one day."""
+    require_platform()
     from earthsignature_assets.cli.run import run_tile
     from earthsignature_assets.keys import ModelVersion, parse_tile
 
@@ -94,6 +97,7 @@ def serve(home: Path, listen: str, limits: Limits, security: Security, public_ur
 
     Tokens are read from HOME/tokens.json if it is there and --tokens names no other file.
     """
+    require_service()
     import asyncio
     import logging
 
@@ -112,6 +116,7 @@ def serve(home: Path, listen: str, limits: Limits, security: Security, public_ur
 @reported
 def ui(home: Path, port: int) -> None:
     """Open the Dagster UI (web server and daemon) on a home, on loopback."""
+    require_platform()
     from earthsignature_assets.cli.chain import dagster_home
 
     settings = settings_of(home)
@@ -209,6 +214,7 @@ def get(
 @reported
 def missing(home: Path, part: str, model: str | None, resume: bool) -> None:
     """List the days, scenes and products that are not there yet; with --run, make them."""
+    require_platform()
     from earthsignature_assets.cli.missing import report_missing
     from earthsignature_assets.keys import ModelVersion
 

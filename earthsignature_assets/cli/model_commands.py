@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from earthsignature_assets.cli.options import home_option, reported, settings_of
+from earthsignature_assets.system.extras import require_platform
 
 if TYPE_CHECKING:
     from earthsignature_assets.cli.models import ModelCommands
@@ -24,6 +25,7 @@ _why = click.option("--why", required=True, help="The reason, for those who come
 @reported
 def models(context: click.Context, home: Path) -> None:
     """Model versions: register, evaluate, promote, retire, quantise, serve by Triton. Alone it lists them."""
+    require_platform()
     from earthsignature_assets.cli.models import ModelCommands
 
     context.obj = ModelCommands(settings_of(home), Console())

@@ -10,13 +10,14 @@ import click
 
 from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.system.extras import missing_extra
 
 if TYPE_CHECKING:
     from earthsignature_assets.products.store.product_store import ProductStore
 
 
 def reported(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn the project's errors into one line and exit code 1."""
+    """Turn the project's errors, and an extra that is not installed, into one line and exit code 1."""
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
@@ -24,6 +25,11 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
             command(*arguments, **options)
         except EarthSignatureError as error:
             raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            missing = missing_extra(error)
+            if missing is None:
+                raise
+            raise click.ClickException(str(missing)) from error
 
     return run
 
