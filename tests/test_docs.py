@@ -61,3 +61,11 @@ def test_every_line_of_the_contract_names_its_tests() -> None:
     lines = re.findall(r"^\| (?!What|\|).*", (ROOT / "docs" / "contract.md").read_text(), re.M)
     assert [line.split(" | ")[0] for line in lines if line[2].isdigit()] == [f"| {number}" for number in range(1, 14)]
     assert [line for line in lines if "::test_" not in line] == []
+
+
+def test_every_place_that_a_page_names_exists() -> None:
+    answers = re.findall(r"`([\w/]+\.py)::(\w+)` \|", (ROOT / "docs" / "where-is.md").read_text())
+    assert len(answers) >= 30
+    for file, name in answers:
+        source = (ROOT / file).read_text()
+        assert re.search(rf"^(?:async def|def|class) {name}\b|^{name}\b", source, re.M), f"{file}::{name} is not there"
