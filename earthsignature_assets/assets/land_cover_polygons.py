@@ -12,7 +12,7 @@ from earthsignature_assets.inference.segmentation_store import SegmentationStore
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.nomenclature import class_of
 from earthsignature_assets.products.draft import Draft
-from earthsignature_assets.products.polygons import generalisation as polygons
+from earthsignature_assets.products.polygons import generalisation
 from earthsignature_assets.products.polygons.geobuf import encode_feature_collection
 from earthsignature_assets.products.polygons.geoparquet import write_geoparquet
 from earthsignature_assets.products.product import Asset
@@ -39,7 +39,7 @@ def land_cover_polygons(
         draft = Draft.load(workspace.draft(key, model))
         segments = SegmentationStore(workspace.segmentation(key, model))
         codes = engine.repository.describe(model).code_table[segments.class_index]
-        made = polygons.land_cover_polygons(
+        made = generalisation.land_cover_polygons(
             codes, segments.confidence, draft.grid, draft.product_id, model, cartography.generalisation
         )
         write_geoparquet(made.layer, draft.path(Asset.POLYGONS), made.facts())

@@ -34,14 +34,14 @@ class Extent:
         self.last = max(self.last or product.sensed_at, product.sensed_at)
 
     def to_json(self) -> dict[str, Any]:
-        """The extent as STAC says it."""
+        """Return the extent as STAC expresses it."""
         box = (self.west, self.south, self.east, self.north) if self.first else _EUROPE
         interval = [_rfc3339(self.first or _FIRST_IMAGE), _rfc3339(self.last) if self.last else None]
         return {"spatial": {"bbox": [list(box)]}, "temporal": {"interval": [interval]}}
 
 
 def build_collection(extent: Extent, links: list[dict[str, Any]]) -> dict[str, Any]:
-    """The STAC 1.1 collection as plain JSON values."""
+    """Build the STAC 1.1 collection as plain JSON values."""
     return {
         "type": "Collection",
         "stac_version": "1.1.0",

@@ -79,7 +79,7 @@ class Draft:
             raise ProductError(f"{product_id}: footprint {self.footprint.bounds} is outside longitude and latitude")
 
     def path(self, asset: Asset) -> Path:
-        """Where the draft keeps an asset, whether it is there yet or not."""
+        """Return the path at which the draft keeps an asset, whether it is there yet or not."""
         return self.folder / asset.value
 
     def save(self) -> None:

@@ -49,7 +49,7 @@ _STORE_ROOT = "../../../.."
 
 @dataclass(frozen=True)
 class ProductAreas:
-    """What each CORINE class covers in m², by level-3 code: in the raster, and in the polygons, once sieved.
+    """Area of each CORINE class in m², by level-3 code: in the raster, and in the polygons, once sieved.
 
     The two differ by what the sieve to the minimum mapping unit gave to neighbours; a class that it removed is in the
     raster alone.
@@ -60,17 +60,17 @@ class ProductAreas:
 
 
 def extension_schemas(*names: str) -> tuple[str, ...]:
-    """The schemas' addresses of STAC extensions, named with their versions, as `stac_extensions` lists them."""
+    """Return the schemas' addresses of STAC extensions, named with their versions, as `stac_extensions` lists them."""
     return tuple(f"https://stac-extensions.github.io/{name}/schema.json" for name in names)
 
 
 def multihash(content: bytes) -> str:
-    """The SHA-256 multihash of a file's bytes as lower-case hex, as the STAC file extension wants it."""
+    """Compute the SHA-256 multihash of a file's bytes as lower-case hex, as the STAC file extension wants it."""
     return multihash_of_sha256(hashlib.sha256(content).hexdigest())
 
 
 def multihash_of_sha256(digest: str) -> str:
-    """The multihash that says of a hexadecimal digest that it is a SHA-256."""
+    """Return the SHA-256 multihash of a hexadecimal digest."""
     return _MULTIHASH_SHA256 + digest
 
 
@@ -80,7 +80,7 @@ def build_item(
     areas: ProductAreas,
     published_at: dt.datetime,
 ) -> dict[str, Any]:
-    """The STAC 1.1 item of a product as plain JSON values.
+    """Build the STAC 1.1 item of a product as plain JSON values.
 
     Args:
         draft: the product's facts.
@@ -130,12 +130,12 @@ def build_item(
 
 
 def model_item_name(model: ModelVersion) -> str:
-    """Where a store keeps the STAC item of a model version."""
+    """Return the path at which a store keeps the STAC item of a model version."""
     return f"models/{model}/item.json"
 
 
 def item_assets() -> dict[str, dict[str, Any]]:
-    """What the files of every item have in common, for the collection."""
+    """Return what the files of every item have in common, for the collection."""
     return {
         asset.name.lower(): {"type": MEDIA_TYPES[asset]} | _described(asset)
         for asset in sorted(Asset)
@@ -144,12 +144,12 @@ def item_assets() -> dict[str, dict[str, Any]]:
 
 
 def class_codes_of(item: dict[str, Any]) -> frozenset[int]:
-    """The CORINE level-3 codes present in the product of an item."""
+    """Read the CORINE level-3 codes present in the product of an item."""
     return frozenset(int(code) for code in item["properties"]["earthsignature:area_m2"])
 
 
 def item_bytes(item: dict[str, Any]) -> bytes:
-    """The bytes of `item.json`: the same for the same item."""
+    """Encode the bytes of `item.json`: the same for the same item."""
     return (json.dumps(item, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
 
@@ -200,7 +200,7 @@ def _links(draft: Draft) -> list[dict[str, Any]]:
 
 
 def _described(asset: Asset) -> dict[str, Any]:
-    """What a file is for, and the type and classes of a raster."""
+    """Return the role of a file, and the type and classes of a raster."""
     match asset:
         case Asset.LAND_COVER:
             classes = [{"value": NO_DATA, "name": "no_data", "title": "No data", "nodata": True}] + [
@@ -237,7 +237,7 @@ def _described(asset: Asset) -> dict[str, Any]:
 
 
 def _gridded(asset: Asset, grid: PixelGrid) -> dict[str, Any]:
-    """The grid of a raster; nothing for other files."""
+    """Return the grid of a raster; nothing for other files."""
     if asset not in (Asset.LAND_COVER, Asset.CONFIDENCE, Asset.CLOUD_MASK):
         return {}
     if asset is Asset.CLOUD_MASK:

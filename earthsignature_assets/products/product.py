@@ -1,4 +1,4 @@
-"""What readers see of a published product, and the files that it consists of."""
+"""Published products as readers see them, and the files that it consists of."""
 
 import datetime as dt
 from dataclasses import dataclass

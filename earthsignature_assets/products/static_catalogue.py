@@ -50,7 +50,7 @@ def export_stac(
         catalogue: the store's catalogue.
         folder: where to write; absent, empty, or holding an earlier export.
         model: the model version; by default the current one of each scene.
-        progress: told of each product that was written.
+        progress: called for each product that was written.
 
     Returns:
         The number of items.
@@ -157,7 +157,7 @@ def _write_models(store: ProductStore, folder: Path, models: set[ModelVersion], 
 
 
 def _exported(item: dict[str, Any], folder_url: str, model: ModelVersion) -> dict[str, Any]:
-    """An item at its place in the export: its files by absolute addresses, its neighbours by relative ones."""
+    """Return an item at its place in the export: its files by absolute addresses, its neighbours by relative ones."""
     links = [
         link
         | {
@@ -181,7 +181,7 @@ def _absolute_assets(item: dict[str, Any], folder_url: str) -> dict[str, Any]:
 
 
 def _absolute(folder_url: str, href: str) -> str:
-    """A href that a product's item gives from its own folder; others stay. urljoin knows no s3."""
+    """Resolve a href that a product's item gives from its own folder; others stay. urljoin knows no s3."""
     if not href.startswith("."):
         return href
     scheme, _, path = folder_url.partition("://")

@@ -1,4 +1,4 @@
-"""What must be true of a draft's files before readers may see them."""
+"""Validation of a draft's files before publication."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,7 +57,7 @@ def validate_item(item: dict[str, Any]) -> None:
     """Check a product's item against the schema of STAC's core, and that it lists every file.
 
     Raises:
-        ProductError: it is no valid STAC, or a file is not among its assets.
+        ProductError: it is not valid STAC, or a file is not among its assets.
     """
     name = item.get("id", "the item")
     # The schemas of the extensions are online; pystac carries that of the core.
@@ -66,7 +66,7 @@ def validate_item(item: dict[str, Any]) -> None:
         pystac.Item.from_dict(core).validate()
         listed = asset_checksums(item)
     except (pystac.STACError, KeyError, TypeError, ValueError) as error:
-        raise ProductError(f"{name}: {Asset.ITEM.value} is no valid STAC: {error}") from error
+        raise ProductError(f"{name}: {Asset.ITEM.value} is not valid STAC: {error}") from error
     if absent := sorted(asset.value for asset in Asset if asset is not Asset.ITEM and asset not in listed):
         raise ProductError(f"{name}: {Asset.ITEM.value} lacks {', '.join(absent)}")
 
@@ -77,7 +77,7 @@ def _check_rasters(draft: Draft, folder: Path) -> dict[int, float]:
     unknown = [code for code in areas_m2 if not known_codes()[code]]
     if unknown:
         raise ProductError(
-            f"{draft.product_id}: {Asset.LAND_COVER.value} holds {unknown[:5]}, which are no CORINE level-3 codes"
+            f"{draft.product_id}: {Asset.LAND_COVER.value} holds {unknown[:5]}, which are not CORINE level-3 codes"
         )
     confidence = _read_raster(draft, folder, Asset.CONFIDENCE, draft.grid, np.dtype(np.uint8), CONFIDENCE_NO_DATA)
     for first in range(0, len(codes), _ROWS_AT_ONCE):
@@ -153,7 +153,7 @@ def _check_polygons(draft: Draft, folder: Path, codes: frozenset[int]) -> dict[i
 
 
 def _count_invalid(layer: PolygonLayer) -> int:
-    """How many polygons are invalid; in portions, since the objects of a whole tile take half a gigabyte."""
+    """Count the invalid polygons; in portions, since the objects of a whole tile take half a gigabyte."""
 
     def count(first: int) -> int:
         return int((~shapely.is_valid(layer.geometries(first, min(first + _POLYGONS_AT_ONCE, len(layer))))).sum())

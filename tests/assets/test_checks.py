@@ -146,7 +146,7 @@ def test_an_item_that_is_no_stac_is_found(deployment: Any, tmp_path: Path) -> No
     store = ProductStore(tmp_path / "store")
     item = store.path(deployment.product, Asset.ITEM)
     item.write_text(item.read_text().replace('"datetime"', '"date_time"'))
-    assert "no valid STAC" in failing(check_product(deployment.product, store))["stac_item"]
+    assert "is not valid STAC" in failing(check_product(deployment.product, store))["stac_item"]
 
 
 def verdict(tile: str, ours: float, provider: float | None) -> SceneVerdict:

@@ -19,7 +19,7 @@ from earthsignature_assets.errors import StoreUnavailableError
 from earthsignature_assets.products.catalogue.catalogue import Catalogue, ProductQuery
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
-from earthsignature_assets.products.store import product_store as publication
+from earthsignature_assets.products.store import product_store
 from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_assets.products.store.verification import Damage, verify
 from tests.product_drafts import make_draft
@@ -31,7 +31,7 @@ from pathlib import Path
 from earthsignature_assets.errors import StoreUnavailableError
 from earthsignature_assets.products import validation
 from earthsignature_assets.products.store import folder_storage
-from earthsignature_assets.products.store import product_store as publication
+from earthsignature_assets.products.store import product_store
 from earthsignature_assets.products.catalogue.catalogue import Catalogue
 from earthsignature_assets.products.draft import Draft
 
@@ -45,9 +45,9 @@ def die_after(original):
     return wrapped
 
 STAGES = {
-    "while copying": lambda: setattr(publication, "multihash_of_sha256", die),
+    "while copying": lambda: setattr(product_store, "multihash_of_sha256", die),
     "before validation": lambda: setattr(validation, "validate_files", die),
-    "before the item": lambda: setattr(publication, "item_bytes", die),
+    "before the item": lambda: setattr(product_store, "item_bytes", die),
     "while writing to disk": lambda: setattr(folder_storage, "_synchronise", die),
     "before the rename": lambda: setattr(Path, "rename", die),
     "after the rename": lambda: setattr(Path, "rename", die_after(Path.rename)),
@@ -72,7 +72,7 @@ def child(work):
 
 def publish(root, draft, prepare=lambda: None):
     prepare()
-    publication.ProductStore(Path(root)).publish(Draft.load(Path(draft)))
+    product_store.ProductStore(Path(root)).publish(Draft.load(Path(draft)))
 
 def outcome(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -234,7 +234,7 @@ def test_a_read_only_store_is_named(aftermath: Aftermath) -> None:
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EACCES])
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(publication, "_copied"), (Path, "write_bytes"), (os, "fsync"), (Path, "rename"), (Path, "replace")],
+    [(product_store, "_copied"), (Path, "write_bytes"), (os, "fsync"), (Path, "rename"), (Path, "replace")],
     ids=["copy", "item", "fsync", "rename", "mark"],
 )
 def test_a_disk_that_fails_at_any_step_is_named_and_leaves_the_old_product(
@@ -271,7 +271,7 @@ def test_a_folder_swept_before_it_is_recorded_is_placed_again(
             swept.extend(self.sweep(dt.timedelta(0)))
         return placed
 
-    monkeypatch.setattr(publication.ProductStore, "_placed", place_then_sweep)
+    monkeypatch.setattr(product_store.ProductStore, "_placed", place_then_sweep)
     published = store.publish(drafts[0])
     assert swept == [published.folder]
     with store.open_catalogue(read_only=True) as catalogue:

@@ -30,7 +30,7 @@ import json, os, signal, sys
 import obstore
 from pathlib import Path
 from earthsignature_assets.products import validation
-from earthsignature_assets.products.store import product_store as publication
+from earthsignature_assets.products.store import product_store
 from earthsignature_assets.products.catalogue.catalogue import Catalogue
 from earthsignature_assets.products.draft import Draft
 
@@ -55,7 +55,7 @@ def die_after(original):
     return wrapped
 
 STAGES = {
-    "while copying": lambda: setattr(publication, "multihash_of_sha256", die),
+    "while copying": lambda: setattr(product_store, "multihash_of_sha256", die),
     "before validation": lambda: setattr(validation, "validate_files", die),
     "before the first object": lambda: setattr(obstore, "put", die),
     "between two objects": lambda: die_at_object("land_cover.tif", after=True),
@@ -79,7 +79,7 @@ def child(work):
 
 def publish(location, catalogue, draft, prepare=lambda: None):
     prepare()
-    publication.ProductStore(location, catalogue).publish(Draft.load(Path(draft)))
+    product_store.ProductStore(location, catalogue).publish(Draft.load(Path(draft)))
 
 def outcome(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -70,7 +70,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ModelCount:
-    """How many products a model version serves to who chooses it, and how many of them to who chooses none."""
+    """Numbers of products that a model version serves when it is chosen, and when no model is chosen."""
 
     model: ModelVersion
     products: int
@@ -129,7 +129,7 @@ class Catalogue(ABC):
                 yield product
 
     def find(self, product_id: str, model: ModelVersion | None = None) -> Product | None:
-        """The product of that Sentinel-2 name: the current model's, or that of `model`; None if there is none."""
+        """Find the product of that Sentinel-2 name: the current model's, or that of `model`; None if there is none."""
         query = ProductQuery(product_ids=frozenset({product_id}), model=model, limit=1)
         return next(self.search(query), None)
 
@@ -151,7 +151,7 @@ class Catalogue(ABC):
         return sorted(counts, key=lambda entry: entry.model)
 
     def changes(self, after: int, limit: int) -> list[Change]:
-        """What was recorded after a change, in the order in which it became visible: at most `limit` products.
+        """List what was recorded after a change, in the order in which it became visible: at most `limit` products.
 
         A product stands at its latest change alone; publishing the same content again is no change. Superseded
         processings are among them. A promotion changes no product: ask `promotions`.
@@ -164,15 +164,15 @@ class Catalogue(ABC):
         return [Change(row[0], product) for row, product in zip(rows, products, strict=True)]
 
     def latest_change(self) -> int:
-        """The number of the latest change; 0 before the first."""
+        """Return the number of the latest change; 0 before the first."""
         return int(self._rows("SELECT number FROM latest_change")[0][0])
 
     def folders(self) -> frozenset[str]:
-        """The folder of every product, served or not: what the store must keep."""
+        """List the folder of every product, served or not: what the store must keep."""
         return frozenset(row[0] for row in self._rows("SELECT folder FROM product"))
 
     def names(self, folder: str) -> bool:
-        """Whether a product, served or not, lies in a folder of the store."""
+        """Check that a product, served or not, lies in a folder of the store."""
         _, model, scene, _ = folder.split("/")
         values = {"model": model, "scene": scene, "folder": folder}
         text = "SELECT 1 FROM product WHERE scene = :scene AND model = :model AND folder = :folder"
@@ -412,7 +412,7 @@ class Catalogue(ABC):
 
     @abstractmethod
     def _is_among(self, column: str, name: str) -> str:
-        """The condition that a column is among the values bound as an array."""
+        """Return the condition that a column is among the values bound as an array."""
 
     @abstractmethod
     def _array(self, values: Sequence[int] | Sequence[str]) -> Any:
@@ -420,11 +420,11 @@ class Catalogue(ABC):
 
     @abstractmethod
     def _moment_written(self, moment: dt.datetime) -> Any:
-        """A time as it is bound."""
+        """Convert a time to its bound form."""
 
     @abstractmethod
     def _moment_read(self, value: Any) -> dt.datetime:
-        """A time as it comes, in UTC."""
+        """Convert a stored time to UTC."""
 
     @abstractmethod
     def _record_extent(self, key: int, product: Product) -> None:
@@ -436,7 +436,7 @@ class Catalogue(ABC):
 
 
 def _unbeaten(contest: str) -> str:
-    """The condition that no row of the contest is of a model version promoted later than this row's."""
+    """Return the condition that no row of the contest is of a model version promoted later than this row's."""
     # Most rows are of the version promoted last, which nothing beats: they need no look at the others.
     return (
         "(serving.rank = (SELECT max(rank) FROM serving) OR NOT EXISTS ("

@@ -1,4 +1,4 @@
-"""What can be asked of the catalogue, and in which order it answers."""
+"""Queries of the catalogue, and the order of their results."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ class Position:
 
     @classmethod
     def of(cls, product: Product) -> "Position":
-        """The place of a product."""
+        """Return the place of a product."""
         return cls(product.sensed_at, product.product_id)
 
 
 @dataclass(frozen=True)
 class ProductQuery:
-    """Which products to find; what is left out does not restrict.
+    """Conditions on the products to find; what is left out does not restrict.
 
     Without `product_ids`, only the highest baseline of a scene by the model version is found. With them, superseded
     processings answer to their names as well.

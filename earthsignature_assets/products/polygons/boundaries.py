@@ -91,7 +91,7 @@ def assemble_rings(arcs: Arcs, region_count: int) -> Rings:
 def ring_coordinates(
     points: npt.NDArray[Point], offsets: npt.NDArray[np.int64], rings: Rings
 ) -> tuple[npt.NDArray[Point], npt.NDArray[np.int64]]:
-    """String the points of arcs together to rings, each closed: coordinates, and the offsets of rings into them.
+    """Join the points of arcs into rings, each closed: coordinates, and the offsets of rings into them.
 
     Args:
         points: (p, 2), what became of the vertices of all arcs.
@@ -105,7 +105,7 @@ def ring_coordinates(
 def signed_areas(
     vertices: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sides: npt.NDArray[np.int32], region_count: int
 ) -> npt.NDArray[np.float64]:
-    """The area inside the boundaries of each region, in pixels: (region_count,) float64."""
+    """Compute the area inside the boundaries of each region, in pixels: (region_count,) float64."""
     doubled: npt.NDArray[np.int64] = _doubled_areas(vertices, offsets, sides, region_count)
     return doubled[1:] / 2
 

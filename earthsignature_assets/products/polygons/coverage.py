@@ -1,4 +1,4 @@
-"""Whether polygons make a coverage: neighbours share their borders vertex for vertex, and none lies on another.
+"""Validation of polygon coverages: neighbours share their borders vertex for vertex, and none lies on another.
 
 GEOS tells it exactly, at a price that grows with every vertex. Nearly all of a tile needs no such test. How many
 polygons lie over a point changes only across an edge whose reverse no other polygon has: where all edges are in pairs
@@ -19,10 +19,10 @@ _MOST_CELLS = 2048  # a side of the map of edges without a pair: on a tile about
 
 
 def invalid_polygons(layer: PolygonLayer) -> npt.NDArray[np.int64]:
-    """Which polygons overlap others or part from them, as (k,) int64 in ascending order; empty for a coverage.
+    """Find the polygons that overlap others or part from them, as (k,) int64 in ascending order; empty for a coverage.
 
     Empty if and only if `shapely.coverage_is_valid` holds. Of several polygons that lie on one another some may be
-    left out; holes between polygons are no fault.
+    left out; holes between polygons are not a fault.
 
     Args:
         layer: valid polygons with finite coordinates.
@@ -61,7 +61,7 @@ def _near_unpaired_edges(layer: PolygonLayer) -> npt.NDArray[np.bool_]:
 
 
 def _occupied(first: npt.NDArray[np.int64], last: npt.NDArray[np.int64], side: int) -> npt.NDArray[np.bool_]:
-    """The cells under boxes of cells, both ends included, as (side, side) bool.
+    """Mark the cells under boxes of cells, both ends included, as (side, side) bool.
 
     Each box adds 1 at its first corner and takes it away beyond its last.
     """

@@ -36,7 +36,7 @@ _LONGEST_EDGE_M = 500.0
 
 @dataclass(frozen=True)
 class Generalisation:
-    """How much detail polygons leave out.
+    """Detail that polygons leave out.
 
     Attributes:
         min_area_m2: the minimum mapping unit; smaller regions go to their largest neighbour.
@@ -56,13 +56,13 @@ class Generalisation:
                 raise ProductError(f"{name} is {value}: give a number of at least 0")
 
     def min_pixels(self, grid: PixelGrid) -> int:
-        """The least number of pixels that make up the minimum mapping unit."""
+        """Compute the least number of pixels that make up the minimum mapping unit."""
         return math.ceil(self.min_area_m2 / grid.pixel_area_m2 - 1e-9)
 
 
 @dataclass(frozen=True)
 class GeneralisedArea:
-    """What the area of one class is, in m²: in the raster, after the sieve, and inside the simplified polygons."""
+    """Area of one class, in m²: in the raster, after the sieve, and inside the simplified polygons."""
 
     raster_m2: float
     sieved_m2: float
@@ -99,7 +99,7 @@ class LandCoverPolygons:
     exact_codes: frozenset[int]
 
     def facts(self) -> dict[str, Any]:
-        """What travels inside the GeoParquet file, as JSON values: what was left out, and what that did."""
+        """Return the facts kept inside the GeoParquet file, as JSON values: what was left out, and what that did."""
         return {
             "min_area_m2": self.generalisation.min_area_m2,
             "tolerance_m": self.generalisation.tolerance_m,
@@ -110,7 +110,7 @@ class LandCoverPolygons:
 
 
 def sieve(codes: npt.NDArray[np.uint16], grid: PixelGrid, min_area_m2: float) -> npt.NDArray[np.uint16]:
-    """The raster whose polygons are drawn, (height, width) uint16: see `sieve_regions`."""
+    """Return the raster whose polygons are drawn, (height, width) uint16: see `sieve_regions`."""
     min_pixels = Generalisation(min_area_m2).min_pixels(grid)
     return sieve_regions(label_regions(codes), min_pixels).raster()
 
@@ -192,7 +192,7 @@ def _borders(
     raw_pixels = raw.pixels_by_code()
     unknown = [code for code in raw_pixels if not known_codes()[code]]
     if unknown:
-        raise UnknownClassError(f"{product_id}: land cover holds {unknown[:5]}, which are no CORINE level-3 codes")
+        raise UnknownClassError(f"{product_id}: land cover holds {unknown[:5]}, which are not CORINE level-3 codes")
     regions = sieve_regions(raw, min_pixels)
     return _Borders(
         shape=regions.shape,

@@ -30,7 +30,7 @@ _COLLECTION_KEYS = ("product_id", "model")
 
 
 def encode_feature_collection(layer: PolygonLayer) -> bytes:
-    """The `geobufproto.Data` of a product's polygons: one feature each, its place in the layer as the id.
+    """Encode the `geobufproto.Data` of a product's polygons: one feature each, its place in the layer as the id.
 
     What is the same for all, `product_id` and `model`, stands once, as custom properties of the collection.
     """
@@ -57,7 +57,7 @@ def encode_feature_collection(layer: PolygonLayer) -> bytes:
 
 
 def encode_product_feature(product: Product) -> bytes:
-    """The `geobufproto.Data` of one product, for lists: its footprint, and its facts as JSON values.
+    """Encode the `geobufproto.Data` of one product, for lists: its footprint, and its facts as JSON values.
 
     `creation_date` and `publication_date` are midnight UTC of the acquisition day, as in the responses that clients
     know and as the first API says them; `sensed_at` and `published_at` are the moments themselves.
@@ -78,7 +78,7 @@ def encode_product_feature(product: Product) -> bytes:
 
 
 def encode_feature(shape: BaseGeometry, feature_id: str, properties: Mapping[str, Any]) -> bytes:
-    """The `geobufproto.Data` of one feature: a polygon or multipolygon in EPSG:4326, its properties as JSON values.
+    """Encode the `geobufproto.Data` of one feature: a polygon or multipolygon in EPSG:4326, with JSON properties.
 
     Raises:
         ProductError: the shape is neither.
@@ -101,7 +101,7 @@ def _data(keys: Sequence[str], number: int, *contents: bytes | memoryview) -> by
 
 
 def _geometry(shape: BaseGeometry) -> bytes:
-    """The `Geometry` message of a polygon or multipolygon in degrees."""
+    """Encode the `Geometry` message of a polygon or multipolygon in degrees."""
     if not isinstance(shape, Polygon | MultiPolygon):
         raise ProductError(f"geobuf holds polygons only: a footprint is a {shape.geom_type}")
     multiple = isinstance(shape, MultiPolygon)

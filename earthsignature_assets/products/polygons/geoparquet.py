@@ -118,7 +118,7 @@ def _read_rows(name: str, table: pa.Table) -> PolygonLayer:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """The facts that were written with the polygons.
+    """Read the facts that were written with the polygons.
 
     Raises:
         ProductError: the file is missing, damaged, or no GeoParquet of a product.
@@ -131,7 +131,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def _geo(layer: PolygonLayer) -> dict[str, Any]:
-    """The GeoParquet metadata: https://geoparquet.org/releases/v1.1.0/."""
+    """Build the GeoParquet metadata: https://geoparquet.org/releases/v1.1.0/."""
     column = {
         "encoding": "WKB",
         "geometry_types": ["Polygon"],
@@ -166,7 +166,7 @@ def _rows(layer: PolygonLayer, first: int, last: int, schema: pa.Schema) -> pa.T
 
 
 def _class_columns(codes: npt.NDArray[np.uint16]) -> dict[str, pa.Array]:
-    """The columns that follow from the code."""
+    """Compute the columns that follow from the code."""
     present, index = np.unique(codes, return_inverse=True)
     names = pa.array([class_of(int(code)).name for code in present], pa.string())
     return {
@@ -189,7 +189,7 @@ def _ragged(
     content = np.frombuffer(content_buffer, np.uint8) if content_buffer else np.zeros(0, np.uint8)
     ok, coordinates, ring_offsets, polygon_offsets = _parse_wkb(offsets, content)
     if not ok:
-        raise ProductError(f"{name} holds geometries that are no polygons in little-endian WKB")
+        raise ProductError(f"{name} holds geometries that are not polygons in little-endian WKB")
     return coordinates.view(np.float64).reshape(-1, 2), ring_offsets, polygon_offsets
 
 

@@ -28,7 +28,7 @@ class _Driver:
 
 
 class ExportFormat(Enum):
-    """What polygons can be exported as."""
+    """File formats for exported polygons."""
 
     FLATGEOBUF = _Driver("FlatGeobuf", ".fgb")
     GEOPACKAGE = _Driver("GPKG", ".gpkg", {}, {"GEOMETRY_NAME": "geometry"})
@@ -54,7 +54,7 @@ def export_polygons(geoparquet: bytes, path: Path, form: ExportFormat) -> int:
         form: the format.
 
     Raises:
-        ProductError: the bytes are no GeoParquet of a product.
+        ProductError: the bytes are not a GeoParquet of a product.
         StoreUnavailableError: the file cannot be written.
     """
     try:

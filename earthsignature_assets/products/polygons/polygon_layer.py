@@ -83,7 +83,7 @@ class PolygonLayer:
         areas_m2: npt.NDArray[np.float64],
         mean_confidence: npt.NDArray[np.float32],
     ) -> Self:
-        """The layer of shapely polygons, (n,), already in EPSG:4326 and oriented."""
+        """Build the layer of shapely polygons, (n,), already in EPSG:4326 and oriented."""
         _, coordinates, (ring_offsets, polygon_offsets) = shapely.to_ragged_array(polygons)
         return cls(
             product_id=product_id,
@@ -98,7 +98,7 @@ class PolygonLayer:
 
     @classmethod
     def joined(cls, product_id: str, model: str, parts: Sequence[Self]) -> Self:
-        """The polygons of several layers one after another."""
+        """Concatenate the polygons of several layers."""
 
         def offsets(all_offsets: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
             return _offsets(*(np.diff(part) for part in all_offsets))
@@ -118,12 +118,12 @@ class PolygonLayer:
         return len(self.codes)
 
     def class_areas(self) -> dict[int, float]:
-        """What the polygons of each class present say they cover in m², by code."""
+        """Sum the stated areas of the polygons of each class present, in m² by code."""
         areas = np.bincount(self.codes, self.areas_m2)
         return {code: float(areas[code]) for code in np.unique(self.codes).tolist()}
 
     def chosen(self, keep: npt.NDArray[np.bool_]) -> Self:
-        """The polygons where `keep`, (n,) bool, holds, in the same order."""
+        """Select the polygons where `keep`, (n,) bool, holds, in the same order."""
         if keep.all():
             return self
         ring_counts, vertex_counts = np.diff(self.polygon_offsets), np.diff(self.ring_offsets)
@@ -139,7 +139,7 @@ class PolygonLayer:
         )
 
     def geometries(self, first: int = 0, last: int | None = None) -> npt.NDArray[np.object_]:
-        """The polygons from `first` up to `last` as shapely objects."""
+        """Return the polygons from `first` up to `last` as shapely objects."""
         chosen = self.polygon_offsets[first : (len(self) if last is None else last) + 1]
         return shapely_polygons(self.coordinates, self.ring_offsets, chosen)
 
@@ -176,5 +176,5 @@ class PolygonLayer:
 
 
 def _offsets(*counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Where each run starts, and the end, of runs of so many."""
+    """Compute where each run starts, and the end, of runs of so many."""
     return np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))

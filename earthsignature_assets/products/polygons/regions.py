@@ -35,14 +35,14 @@ class Regions:
         return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
 
     def raster(self) -> npt.NDArray[np.uint16]:
-        """The codes as a raster again: (height, width) uint16, 0 = no data."""
+        """Return the codes as a raster again: (height, width) uint16, 0 = no data."""
         table = np.concatenate([np.zeros(1, np.uint16), self.codes])
         raster: npt.NDArray[np.uint16] = table[self.labels[1:-1, 1:-1]]
         return raster
 
 
 def label_regions(codes: npt.NDArray[np.uint16]) -> Regions:
-    """Number the 4-connected regions of a class raster, (height, width) uint16, 0 = no data."""
+    """Label the 4-connected regions of a class raster, (height, width) uint16, 0 = no data."""
     return Regions(*_label(np.ascontiguousarray(codes)))
 
 

@@ -21,7 +21,7 @@ from earthsignature_assets.products.polygons.boundaries import Arcs
 def simplify_arcs(
     arcs: Arcs, shape: tuple[int, int], tolerance_pixels: float, exact: npt.NDArray[np.bool_] | None = None
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """The vertices that stay, as (v, 2) int32, and their offsets, (a + 1,) int64: as in `Arcs`.
+    """Select the vertices that stay, as (v, 2) int32, and their offsets, (a + 1,) int64: as in `Arcs`.
 
     Args:
         arcs: the boundaries of all regions.
@@ -38,7 +38,7 @@ def simplify_arcs(
 
 
 def _fewest_inner(arcs: Arcs) -> npt.NDArray[np.int32]:
-    """How many vertices between its ends an arc must keep, lest two arcs lie on one another or a loop vanish."""
+    """Count the vertices that an arc must keep between its ends, lest two arcs lie on one another or a loop vanish."""
     low, high = arcs.ends.min(axis=1).astype(np.int64), arcs.ends.max(axis=1).astype(np.int64)
     pair = low * max(arcs.node_count, 1) + high
     order = np.argsort(pair, kind="stable")
@@ -92,7 +92,7 @@ def _doubled_triangle(vertices, first, second, third):  # type: ignore[no-untype
 
 @numba.njit(cache=True, nogil=True)
 def _reach(column, row, other_column, other_row, at):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """The columns that a triangle's side spans in a row, rounded inwards; an empty span where it does not reach."""
+    """Compute the columns that a triangle's side spans in a row, rounded inwards; empty where it does not reach."""
     if row > other_row:
         column, row, other_column, other_row = other_column, other_row, column, row
     if at < row or at > other_row:
@@ -106,7 +106,7 @@ def _reach(column, row, other_column, other_row, at):  # type: ignore[no-untyped
 
 @numba.njit(cache=True, nogil=True)
 def _is_free(is_vertex, vertices, first, second, third):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Whether the closed triangle holds no vertex but its own."""
+    """Check that the closed triangle holds no vertex but its own."""
     column_1, row_1 = np.int64(vertices[first, 0]), np.int64(vertices[first, 1])
     column_2, row_2 = np.int64(vertices[second, 0]), np.int64(vertices[second, 1])
     column_3, row_3 = np.int64(vertices[third, 0]), np.int64(vertices[third, 1])

@@ -164,7 +164,7 @@ class _Placed:
     height: int
 
     def meets(self, left: int, top: int) -> bool:
-        """Whether it meets the block with this corner."""
+        """Check whether it meets the block with this corner."""
         return (
             self.left < left + _BLOCK
             and left < self.left + self.width
@@ -263,13 +263,13 @@ def _codes(product: Product, window: Window, read: ReadAsset) -> npt.NDArray[np.
         codes: npt.NDArray[np.uint16] = raster.read(1, window=window)
     if codes.max(initial=0) > CODES[-1]:
         raise ProductError(
-            f"{product.product_id}: {Asset.LAND_COVER} holds {codes.max()}, which is no CORINE code; publish it again"
+            f"{product.product_id}: {Asset.LAND_COVER} holds {codes.max()}, which is not a CORINE code; republish it"
         )
     return codes
 
 
 def _cloud(product: Product, window: Window, read: ReadAsset) -> npt.NDArray[np.bool_]:
-    """The cloud mask under a window of the land cover, on its grid: each of the mask's pixels is 2 x 2 of it."""
+    """Read the cloud mask under a window of the land cover, on its grid: each of the mask's pixels is 2 x 2 of it."""
     top, left = int(window.row_off), int(window.col_off)
     bottom, right = top + int(window.height), left + int(window.width)
     coarse = Window(left // 2, top // 2, -(-right // 2) - left // 2, -(-bottom // 2) - top // 2)

@@ -32,7 +32,7 @@ _COG = {"driver": "COG", "BLOCKSIZE": "512", "BIGTIFF": "NO", "NUM_THREADS": "2"
 
 
 class Codec(StrEnum):
-    """How the pixels of a product are compressed.
+    """Compression of the pixels of a product.
 
     DEFLATE opens in every TIFF reader of 2022, and the first API serves the file as it is. ZSTD is for archives whose
     clients all have a newer one: a quarter smaller, at thirty times the processor time.
@@ -92,7 +92,7 @@ def write_land_cover(path: Path, codes: npt.NDArray[np.uint16], grid: PixelGrid,
     _check(codes, grid, np.dtype(np.uint16), "land cover")
     unknown = [code for code in class_areas(codes, grid) if not known_codes()[code]]
     if unknown:
-        raise UnknownClassError(f"land cover holds {unknown[:5]}, which are no CORINE level-3 codes")
+        raise UnknownClassError(f"land cover holds {unknown[:5]}, which are not CORINE level-3 codes")
     names = {str(entry.code): f"{entry.name} {entry.hex_colour}" for entry in CLASSES}
     options = {"OVERVIEW_RESAMPLING": "MODE"}
     _write(path, codes, grid, NO_DATA, "CORINE Land Cover, level-3 code", names, codec, options)

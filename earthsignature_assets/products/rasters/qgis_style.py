@@ -9,7 +9,7 @@ from earthsignature_assets.nomenclature import CLASSES
 
 
 def qgis_style() -> bytes:
-    """A QGIS layer style (QML): every CORINE class with its official colour, labelled `312 Coniferous forest`.
+    """Build a QGIS layer style (QML): every CORINE class with its official colour, labelled `312 Coniferous forest`.
 
     QGIS, of any version from 3.0, takes the `.qml` that lies beside a raster and has its name.
     """

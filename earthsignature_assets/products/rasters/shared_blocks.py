@@ -38,7 +38,7 @@ def share_alike_blocks(content: bytes) -> bytes:
     full image; that blocks follow one another row by row is no longer said.
 
     Raises:
-        ValueError: the bytes are no COG as GDAL writes it (classic TIFF, little-endian, tiled).
+        ValueError: the bytes are not a COG as GDAL writes it (classic TIFF, little-endian, tiled).
     """
     if content[:4] != b"II*\0":
         raise ValueError("no classic little-endian TIFF")

@@ -28,7 +28,7 @@ class FolderStorage(Storage):
         return self.root / ".staging"
 
     def path(self, name: str) -> Path:
-        """Where a file or folder lies.
+        """Return the path of a file or folder.
 
         Raises:
             ProductError: the name leads out of the storage.
@@ -157,7 +157,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def unwritable(path: Path, error: OSError) -> StoreUnavailableError:
-    """The fault of a local path that cannot be written, with its remedy."""
+    """Return the error of a local path that cannot be written, with its remedy."""
     return StoreUnavailableError(
         f"{path} cannot be written: {error.strerror or error}; check that the disk has room and that this user may "
         "write there"

@@ -28,7 +28,7 @@ def open_catalogue(location: Path | str, *, read_only: bool = False) -> Catalogu
 
 
 def open_storage(location: Path | str) -> Storage:
-    """The storage at a location: a folder by its path or `file:///path`, S3 by `s3://bucket/prefix`.
+    """Open the storage at a location: a folder by its path or `file:///path`, S3 by `s3://bucket/prefix`.
 
     Raises:
         InvalidKeyError: the location is of another kind.
@@ -42,7 +42,7 @@ def open_storage(location: Path | str) -> Storage:
 
 
 def catalogue_location(storage: Storage, catalogue: Path | str) -> Path | str:
-    """Where the catalogue of a store is, if nothing or something is said of it: a file, or the URL of a database.
+    """Return the location of a store's catalogue, given or by default: a file, or the URL of a database.
 
     Raises:
         InvalidKeyError: the store is on S3 and nothing is said, or the location is of another kind.
@@ -69,5 +69,5 @@ def _local_path(location: Path | str, scheme: str, what: str) -> Path:
         return Path(location).expanduser()
     if parts.scheme != scheme or parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         known = f"a path, {scheme}:///absolute/path" + (" or postgresql://…" if scheme == "sqlite" else " or s3://…")
-        raise InvalidKeyError(f"{location!r} is no address of {what}: give {known}")
+        raise InvalidKeyError(f"{location!r} is not an address of {what}: give {known}")
     return Path(unquote(parts.path))

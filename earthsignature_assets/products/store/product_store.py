@@ -51,7 +51,7 @@ SUPERSEDED = "superseded"
 """The file that marks a folder whose product is published with other content by now."""
 
 PRODUCT_DEPTH = 3
-"""How many levels below it a product's folder lies."""
+"""Depth of a product's folder below the store, in levels."""
 
 _ATTEMPTS = 3
 _CHUNK_BYTES = 1 << 20
@@ -85,7 +85,7 @@ class ProductStore:
             ProductError: the store is on S3.
         """
         if not isinstance(self.storage, FolderStorage):
-            raise ProductError(f"{self} is no local folder")
+            raise ProductError(f"{self} is not a local folder")
         return self.storage.root
 
     def open_catalogue(self, *, read_only: bool = False) -> Catalogue:
@@ -108,7 +108,7 @@ class ProductStore:
         return True
 
     def address(self, product: Product, asset: Asset) -> str:
-        """Where a product's file lies: a path or a URL, for people.
+        """Return where a product's file lies: a path or a URL, for people.
 
         Raises:
             ProductError: the product's folder is not one inside this store.
@@ -116,7 +116,7 @@ class ProductStore:
         return f"{self}/{_folder(product)}/{asset.value}"
 
     def path(self, product: Product, asset: Asset) -> Path:
-        """Where a product's file lies in a store that is a folder.
+        """Return where a product's file lies in a store that is a folder.
 
         Raises:
             ProductError: the product's folder is not one inside this store, or the store is on S3.
@@ -124,7 +124,7 @@ class ProductStore:
         return FolderStorage(self.root).path(f"{_folder(product)}/{asset.value}")
 
     def read(self, product: Product, asset: Asset) -> bytes:
-        """The bytes of a product's file.
+        """Read the bytes of a product's file.
 
         Raises:
             ProductError: the file is gone (superseded and swept: search again), or its folder is not in the store.
@@ -134,7 +134,7 @@ class ProductStore:
             return self.storage.read(f"{_folder(product)}/{asset.value}")
 
     def read_range(self, product: Product, asset: Asset, offset: int, length: int) -> bytes:
-        """Some bytes of a product's file, fewer at its end; the rest is not read.
+        """Read some bytes of a product's file, fewer at its end; the rest is not read.
 
         Raises:
             ProductError: as `read`.
@@ -144,7 +144,7 @@ class ProductStore:
             return self.storage.read_range(f"{_folder(product)}/{asset.value}", offset, length)
 
     def sizes(self, product: Product) -> dict[Asset, int]:
-        """The size in bytes of each of a product's files that is there."""
+        """Return the size in bytes of each of a product's files that is there."""
         sizes = self.storage.sizes(_folder(product))
         return {asset: sizes[asset.value] for asset in Asset if asset.value in sizes}
 
@@ -249,7 +249,7 @@ class ProductStore:
         self.storage.write(name, item_bytes(item))
 
     def model_item(self, model: ModelVersion) -> dict[str, Any] | None:
-        """The STAC item of a model version that made products here; None where the store has none."""
+        """Read the STAC item of a model version that made products here; None where the store has none."""
         content = self._content(model_item_name(model))
         found: dict[str, Any] | None = json.loads(content) if content is not None else None
         return found
@@ -290,7 +290,7 @@ class ProductStore:
 
 
 def product_of(item: dict[str, Any], folder: str) -> Product:
-    """The catalogue's view of a product that lies in a folder of the store with this STAC item.
+    """Build the catalogue's view of a product that lies in a folder of the store with this STAC item.
 
     Raises:
         KeyError, ValueError, InvalidKeyError: the item lacks a field, or holds one that does not parse.
@@ -311,7 +311,7 @@ def product_of(item: dict[str, Any], folder: str) -> Product:
 
 
 def shows_whole_scene(item: dict[str, Any]) -> bool:
-    """Whether the product of an item supersedes the others of its scene and baseline."""
+    """Check whether the product of an item supersedes the others of its scene and baseline."""
     return bool(item["properties"].get("earthsignature:whole_scene", True))
 
 

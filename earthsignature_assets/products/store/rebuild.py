@@ -1,4 +1,4 @@
-"""The catalogue made anew from what the store holds: the STAC items say all that a row says."""
+"""Rebuilding the catalogue from what the store holds: the STAC items say all that a row says."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from earthsignature_assets.products.store.storage import Storage, StoredFolder
 
 @dataclass
 class Rebuilt:
-    """What a rebuild found and did.
+    """Result of a rebuild.
 
     Attributes:
         products: products in the store, superseded content not counted.
@@ -42,13 +42,13 @@ def rebuild(storage: Storage, catalogue: Catalogue, progress: Callable[[str], No
 
     A row whose folder is there stays: it knows better than the store which content came last. Others come from the
     items: of several folders of one product the one that is not marked superseded, and of those the latest.
-    Publications may go on meanwhile. Which model versions are promoted is no business of the store: a catalogue that
+    Publications may go on meanwhile. Which model versions are promoted is not for the store to know: a catalogue that
     was lost promotes the version that was published first; promote another afterwards.
 
     Args:
         storage: the store's files.
         catalogue: open for writing; it may be empty.
-        progress: told of each folder that was read.
+        progress: called for each folder that was read.
 
     Raises:
         StoreUnavailableError: the storage or the catalogue cannot be reached.

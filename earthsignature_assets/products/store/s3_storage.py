@@ -51,7 +51,7 @@ class S3Storage(Storage):
         """
         parts = urlsplit(url)
         if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
-            raise InvalidKeyError(f"{url!r} is no place on S3: give s3://bucket or s3://bucket/prefix")
+            raise InvalidKeyError(f"{url!r} is not a place on S3: give s3://bucket or s3://bucket/prefix")
         self.name = url.rstrip("/")
         try:
             self._store = S3Store(
@@ -170,5 +170,5 @@ class S3Storage(Storage):
 
 
 def _brief(error: Exception) -> str:
-    """An error's first line: the rest is the client's own state."""
+    """Return an error's first line: the rest is the client's own state."""
     return str(error).partition("\n")[0][:500]

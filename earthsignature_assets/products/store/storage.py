@@ -32,7 +32,7 @@ class Storage(ABC):
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """The bytes of a file.
+        """Read the bytes of a file.
 
         Raises:
             FileNotFoundError: there is none of that name.
@@ -40,7 +40,7 @@ class Storage(ABC):
 
     @abstractmethod
     def read_range(self, name: str, offset: int, length: int) -> bytes:
-        """Some bytes of a file, fewer at its end, none past it.
+        """Read some bytes of a file, fewer at its end, none past it.
 
         Raises:
             FileNotFoundError: there is none of that name.
@@ -48,7 +48,7 @@ class Storage(ABC):
 
     @abstractmethod
     def sizes(self, folder: str) -> dict[str, int]:
-        """The size in bytes of each file in a folder, by name; empty if there is no such folder."""
+        """Return the size in bytes of each file in a folder, by name; empty if there is no such folder."""
 
     @abstractmethod
     def place(self, staging: Path, folder: str, last: str) -> bool:
@@ -72,7 +72,7 @@ class Storage(ABC):
 
     @abstractmethod
     def folders(self, root: str, depth: int) -> Iterator[StoredFolder]:
-        """The folders that lie so many levels below another, with files in them, in order of name."""
+        """List the folders that lie so many levels below another, with files in them, in order of name."""
 
     @abstractmethod
     def written_at(self, folder: str) -> dt.datetime | None:

@@ -34,7 +34,7 @@ def verify(storage: Storage, catalogue: Catalogue) -> Iterator[tuple[Product, li
 
 
 def faults_of(storage: Storage, folder: str, *, codes: bool = False) -> Iterator[tuple[Asset, str]]:
-    """What is wrong in a product's folder: its item, and each file against the item.
+    """Find what is wrong in a product's folder: its item, and each file against the item.
 
     Args:
         storage: where the folder is.
@@ -70,7 +70,7 @@ def faults_of(storage: Storage, folder: str, *, codes: bool = False) -> Iterator
         elif codes and asset is Asset.LAND_COVER:
             strange = _strange_codes(content)
             if strange:
-                yield asset, f"holds {strange[:5]}, which are no CORINE level-3 codes"
+                yield asset, f"holds {strange[:5]}, which are not CORINE level-3 codes"
 
 
 def _strange_codes(content: bytes) -> list[int]:

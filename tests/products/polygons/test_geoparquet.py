@@ -140,7 +140,7 @@ def test_damaged_geometries_are_refused(layer: PolygonLayer, tmp_path: Path, wkb
     write_geoparquet(layer, path)
     whole = pq.read_table(path)["geometry"].to_pylist()
     spoil(path, geometry=pa.array([*whole[:-1], wkb]))
-    with pytest.raises(ProductError, match="no polygons in little-endian WKB"):
+    with pytest.raises(ProductError, match="not polygons in little-endian WKB"):
         read_geoparquet(path)
 
 

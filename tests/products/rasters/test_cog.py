@@ -13,7 +13,7 @@ from rio_cogeo.cogeo import cog_validate
 from earthsignature_assets.errors import ProductError, StoreUnavailableError, UnknownClassError
 from earthsignature_assets.grid import PixelGrid, tile_grid
 from earthsignature_assets.nomenclature import CLASSES
-from earthsignature_assets.products.rasters import cog as raster_module
+from earthsignature_assets.products.rasters import cog
 from earthsignature_assets.products.rasters.cog import (
     Codec,
     class_areas,
@@ -54,7 +54,7 @@ def test_others_keep_their_cache_while_a_raster_is_written(
         seen.append(get_gdal_config("GDAL_CACHEMAX"))
         return share_alike_blocks(content)
 
-    monkeypatch.setattr(raster_module, "share_alike_blocks", look)
+    monkeypatch.setattr(cog, "share_alike_blocks", look)
     with BLOCK_CACHE.held(300 << 20):
         write_land_cover(tmp_path / "land_cover.tif", swath_codes(64, 64), part_of_tile(64, 64))
         assert [*seen, get_gdal_config("GDAL_CACHEMAX")] == [300 << 20, 300 << 20]

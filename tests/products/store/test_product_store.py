@@ -15,7 +15,7 @@ from earthsignature_assets.products.catalogue.catalogue import Catalogue, Produc
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.item import item_bytes
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.store import product_store as publication
+from earthsignature_assets.products.store import product_store
 from earthsignature_assets.products.store.product_store import SUPERSEDED, ProductStore
 from earthsignature_assets.products.store.verification import Damage, verify
 
@@ -82,7 +82,7 @@ def test_the_same_again_is_the_same_product(
     store: ProductStore, finished_drafts: MakeDraft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as then:
-        then.setattr(publication, "_now", lambda: LAST_YEAR)
+        then.setattr(product_store, "_now", lambda: LAST_YEAR)
         first = store.publish(finished_drafts())
     assert first.published_at == LAST_YEAR
     item = store.read(first, Asset.ITEM)
@@ -104,7 +104,7 @@ def test_changed_content_supersedes_and_keeps_the_publication(
     store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as then:
-        then.setattr(publication, "_now", lambda: LAST_YEAR)
+        then.setattr(product_store, "_now", lambda: LAST_YEAR)
         first = store.publish(finished_drafts())
     second = store.publish(finished_drafts(seed=1))
     assert second.folder != first.folder
@@ -295,9 +295,9 @@ def test_damage_of_one_product_names_that_product(
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
-        (lambda item: item["properties"].pop("datetime"), "is no valid STAC"),
+        (lambda item: item["properties"].pop("datetime"), "is not valid STAC"),
         (lambda item: item["assets"].popitem(), "item.json lacks "),
     ],
     ids=["no datetime", "a file that is not listed"],
@@ -307,17 +307,17 @@ def test_an_item_that_is_no_stac_is_never_seen(
     finished_drafts: MakeDraft,
     monkeypatch: pytest.MonkeyPatch,
     spoil: Callable[[dict[str, Any]], object],
-    told: str,
+    message: str,
 ) -> None:
-    build = publication.build_item
+    build = product_store.build_item
 
     def spoilt(*arguments: Any) -> dict[str, Any]:
         item = build(*arguments)
         spoil(item)
         return item
 
-    monkeypatch.setattr(publication, "build_item", spoilt)
-    with pytest.raises(ProductError, match=told):
+    monkeypatch.setattr(product_store, "build_item", spoilt)
+    with pytest.raises(ProductError, match=message):
         local_store.publish(finished_drafts())
     assert folders(local_store) == []
     assert nothing_is_staged(local_store)
