@@ -34,14 +34,31 @@ OF_THE_IMAGE = dict(
 )
 HOME, USER = OF_THE_IMAGE["EARTHSIGNATURE_HOME"], "10001"
 SCENE = SceneKey(dt.date(2026, 5, 1), 22, "32TQM")
+# The new /tmp would hide these where the checkout or the environment lies in /tmp.
+FOLDERS_IN_TMP = [str(folder) for folder in (ROOT, Path(sys.prefix)) if folder.is_relative_to("/tmp")]
 # A mount namespace of its own, so that nothing of it is seen outside.
 CONTAINER = """
 set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs /var/lib
-mkdir $HOME_IN_IMAGE
+mkdir $HOME_IN_IMAGE /var/lib/programs
 mount --bind "$HOME_OUTSIDE" $HOME_IN_IMAGE
+number=0
+IFS=:
+for folder in $FOLDERS_IN_TMP; do
+    number=$((number + 1))
+    mkdir /var/lib/programs/$number
+    mount --bind "$folder" /var/lib/programs/$number
+done
 mount -t tmpfs -o mode=1777 tmpfs /tmp
+number=0
+for folder in $FOLDERS_IN_TMP; do
+    number=$((number + 1))
+    mkdir -p "$folder"
+    mount --bind /var/lib/programs/$number "$folder"
+    mount -o remount,bind,ro "$folder"
+done
+unset IFS
 mount -o remount,bind,ro /
 exec setpriv --reuid {user} --regid {user} --clear-groups --inh-caps=-all -- "$@"
 """
@@ -51,7 +68,11 @@ class Container:
     """Runs programs of the environment under the image's restrictions."""
 
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
-        self._environment = environment | {"HOME_OUTSIDE": str(home), "HOME_IN_IMAGE": HOME}
+        self._environment = environment | {
+            "HOME_OUTSIDE": str(home),
+            "HOME_IN_IMAGE": HOME,
+            "FOLDERS_IN_TMP": ":".join(FOLDERS_IN_TMP),
+        }
 
     def command(self, *command: str) -> list[str]:
         program = Path(sys.executable) if command[0] == "python" else Path(sys.executable).parent / command[0]

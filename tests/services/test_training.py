@@ -9,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.services
 
 ROOT = Path(__file__).resolve().parents[2]
+REAL_DATA = ROOT.parent / "shared" / "data"
 PYTHON = ROOT / "build" / "services" / "training" / "environment" / "bin" / "python"
 # Those that are skipped without it, and the asset that says so.
 SUITES = sorted(
@@ -28,4 +29,8 @@ def test_what_needs_pytorch_runs_where_pytorch_is(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     (suite,) = ElementTree.parse(report).getroot().iter("testsuite")
     assert int(suite.get("tests", 0)) >= 15
-    assert int(suite.get("skipped", -1)) == 0, done.stdout[-5000:]
+    skipped = [element.get("message", "") for element in suite.iter("skipped")]
+    if REAL_DATA.is_dir():
+        assert skipped == []
+    # Without the data the tests that need them are skipped, and PyTorch is no reason to skip any.
+    assert [reason for reason in skipped if "real data" not in reason] == []

@@ -1,15 +1,17 @@
-"""WKT in and out: what is an area, what is refused and how fast, and the text that answers carry."""
+"""WKT in and out: what is an area, what is refused and after how much work, and the text that answers carry."""
 
 import json
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shapely.geometry.base import BaseGeometry
 
 from earthsignature_assets.errors import QueryError
+from earthsignature_grpc.reading import areas
 from earthsignature_grpc.reading.areas import (
     MAX_VERTICES,
     MAX_WKT_BYTES,
@@ -83,26 +85,47 @@ def test_what_is_no_area_is_refused_with_a_remedy(wkt, remedy) -> None:
 
 
 @pytest.mark.parametrize(
-    "wkt",
+    ("wkt", "most_work", "remedy"),
     [
-        "(" * MAX_WKT_BYTES,
-        "GEOMETRYCOLLECTION (" * 5_000,
-        "x" * MAX_WKT_BYTES,
-        "POLYGON ((" + "1" * (MAX_WKT_BYTES - 10),
-        "POLYGON ((" + "0 0, " * (MAX_VERTICES - 1) + "0 0))",
-        "POLYGON ((" + "0 0, " * MAX_VERTICES + "0 0))",
-        "POLYGON (" + ", ".join(f"(0 0, 20 0, 20 {n / 100}, 0 0)" for n in range(MAX_VERTICES // 4, 0, -1)) + ")",
-        "P" * (MAX_WKT_BYTES + 1),
-        _ring([(80 * np.cos(k * 2.4), 80 * np.sin(k * 2.4)) for k in range(MAX_VERTICES - 1)]),
-        _ring([(k / 200 * np.cos(k * 0.37), k / 200 * np.sin(k * 0.37)) for k in range(MAX_VERTICES - 1)]),
-        _ring([(-80 + k / 100, 80 if k % 2 else -80) for k in range(MAX_VERTICES - 1)]),
-        "MULTIPOLYGON ("
-        + ", ".join(
-            f"((-{80 - k / 99} 0, 9 0, 9 {k / 99}, -9 {k / 99}, -{80 - k / 99} 0))" for k in range(1, MAX_VERTICES // 5)
-        )
-        + ")",
-        "MULTIPOLYGON (" + ", ".join([SQUARE] * (MAX_VERTICES // 5)) + ")",
-        "POLYGON ((0 0, 1e99999999999 0, 1 1, 0 0))",
+        ("(" * MAX_WKT_BYTES, [], "brackets"),
+        ("GEOMETRYCOLLECTION (" * 5_000, [], "nests more than"),
+        ("x" * MAX_WKT_BYTES, ["parse"], "Unknown type"),
+        ("POLYGON ((" + "1" * (MAX_WKT_BYTES - 10), ["parse"], "Expected number"),
+        ("POLYGON ((" + "0 0, " * (MAX_VERTICES - 1) + "0 0))", ["parse", "part"], "9999 edges"),
+        ("POLYGON ((" + "0 0, " * MAX_VERTICES + "0 0))", [], "vertices"),
+        (
+            "POLYGON (" + ", ".join(f"(0 0, 20 0, 20 {n / 100}, 0 0)" for n in range(MAX_VERTICES // 4, 0, -1)) + ")",
+            ["parse", "part"],
+            "9999 edges",
+        ),
+        ("P" * (MAX_WKT_BYTES + 1), [], "characters long"),
+        (
+            _ring([(80 * np.cos(k * 2.4), 80 * np.sin(k * 2.4)) for k in range(MAX_VERTICES - 1)]),
+            ["parse", "part"],
+            "9999 edges",
+        ),
+        (
+            _ring([(k / 200 * np.cos(k * 0.37), k / 200 * np.sin(k * 0.37)) for k in range(MAX_VERTICES - 1)]),
+            ["parse", "part", "validity"],
+            "Self-intersection",
+        ),
+        (
+            _ring([(-80 + k / 100, 80 if k % 2 else -80) for k in range(MAX_VERTICES - 1)]),
+            ["parse", "part", "validity"],
+            "Ring Self-intersection",
+        ),
+        (
+            "MULTIPOLYGON ("
+            + ", ".join(
+                f"((-{80 - k / 99} 0, 9 0, 9 {k / 99}, -9 {k / 99}, -{80 - k / 99} 0))"
+                for k in range(1, MAX_VERTICES // 5)
+            )
+            + ")",
+            ["parse"],
+            "1999 parts",
+        ),
+        ("MULTIPOLYGON (" + ", ".join([SQUARE] * (MAX_VERTICES // 5)) + ")", ["parse"], "2000 parts"),
+        ("POLYGON ((0 0, 1e99999999999 0, 1 1, 0 0))", ["parse", "part"], "not finite"),
     ],
     ids=[
         "brackets",
@@ -121,19 +144,35 @@ def test_what_is_no_area_is_refused_with_a_remedy(wkt, remedy) -> None:
         "exponent",
     ],
 )
-def test_pathological_texts_are_refused_at_once(wkt) -> None:
-    fastest = min(_seconds_to_refuse(wkt) for _ in range(5))
-    assert fastest < 0.05
+def test_pathological_texts_are_refused_before_the_work_that_they_would_make(
+    wkt, most_work, remedy, monkeypatch
+) -> None:
+    work = []
+    checked = areas._checked
 
+    def parse(text: str) -> BaseGeometry:
+        work.append("parse")
+        assert len(text) <= MAX_WKT_BYTES
+        return shapely.from_wkt(text)
 
-def _seconds_to_refuse(wkt: str) -> float:
-    # The thread's own time: other programs on a busy machine do not count.
-    started = time.thread_time()
+    def reason(part: BaseGeometry) -> str:
+        work.append("validity")
+        assert shapely.get_num_coordinates(part) <= MAX_VERTICES
+        return shapely.is_valid_reason(part)
+
+    def check(part: BaseGeometry) -> shapely.Polygon:
+        work.append("part")
+        return checked(part)
+
+    monkeypatch.setattr(areas, "_checked", check)
+    monkeypatch.setattr(
+        areas, "shapely", SimpleNamespace(**vars(shapely) | {"from_wkt": parse, "is_valid_reason": reason})
+    )
     with pytest.raises(QueryError) as caught:
         parse_area(wkt)
-    seconds = time.thread_time() - started
+    assert work == most_work
+    assert remedy in caught.value.remedy
     assert len(caught.value.remedy) < 400
-    return seconds
 
 
 @settings(deadline=None, database=None)  # a busy machine is no fault

@@ -3,7 +3,6 @@
 import datetime as dt
 import itertools
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -24,11 +23,9 @@ def test_another_process_tells_of_what_this_one_publishes(shelf, start_server, n
         news = client.watch()
         first = next(news)
         assert first.product is None
-        started = time.monotonic()
         threading.Timer(0.5, shelf.put, [name_of(day=2)]).start()
         told = next(news)
         assert told.product.product_id == name_of(day=2)
-        assert time.monotonic() - started < 10
         assert told.cursor != first.cursor
 
 
@@ -123,9 +120,8 @@ def test_a_watch_outlives_a_restart_of_the_service(shelf, start_server, name_of)
         news = client.watch()
         next(news)
         first.terminate()
-        started = time.monotonic()
-        assert first.wait(20) == 0
-        assert time.monotonic() - started < 15, "the watch held the server up"
+        # Were the watch to hold the server up, it would exit after its 30 s of grace.
+        assert first.wait(25) == 0
         shelf.put(name_of(day=2))
         with start_server(shelf.store.root, "--listen", address):
             assert next(entry for entry in news if entry.product).product.product_id == name_of(day=2)
