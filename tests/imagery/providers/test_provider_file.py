@@ -58,7 +58,7 @@ def test_the_package_knows_its_own(tmp_path: Path) -> None:
         ("[a]\ncollection = 'x'", "lacks api_url, level"),
         ("[a]\nlike = 'moon'", "'moon'"),
         ("[a]\nlike = 'cdse'\ncolour = 'red'", "colour is unknown"),
-        ("[a]\nlike = 'cdse'\nlevel = 'L3'", "L2A, L1C"),
+        ("[a]\nlike = 'cdse'\nlevel = 'L3'", "L1C, L2A"),
         ("[a]\nlike = 'cdse'\noffset_rule = 'date'", "raster-bands, earth-search-flag, baseline"),
         ("[a]\nlike = 'cdse'\nconnections = 0", "connections is 0"),
         ("[a]\nlike = 'cdse'\ns3 = { endpoint = 'x' }", "secret_variable"),
