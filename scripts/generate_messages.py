@@ -1,8 +1,8 @@
-"""Writes `earthsignature_grpc/messages` from `proto/`: the betterproto2 messages and the wire descriptors.
+"""Generate `earthsignature_grpc/messages` from `proto/`: the betterproto2 messages and the wire descriptors.
 
-protoc (of grpcio-tools) compiles the files into one descriptor set. That set, as it is, serves reflection and the
-strict decoder. For betterproto2, which knows no proto2 presence and would drop `type = POINT` and `precision = 0`,
-the same descriptors are first turned into proto3 with explicit presence: the bytes on the wire stay the same.
+protoc (of grpcio-tools) compiles the files into one descriptor set. Reflection and the strict decoder use that set as
+it is. betterproto2 does not support proto2 presence and would drop `type = POINT` and `precision = 0`, so the script
+first converts the descriptors to proto3 with explicit presence; the bytes on the wire stay the same.
 """
 
 import argparse
@@ -20,10 +20,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 MESSAGES = ROOT / "earthsignature_grpc" / "messages"
 DESCRIPTORS = "descriptors.binpb"
+# No live method reads the legacy request, which would bring all of descriptor.proto into Python.
+REFLECTION_ONLY = ("snapearth/api/v1/database/legacy.proto", "google/protobuf/descriptor.proto")
 
 
 def compile_descriptors() -> FileDescriptorSet:
-    """Compile every file of `proto/` with its imports and comments, imports first."""
+    """Compile all files of `proto/` with their imports and comments, imports first."""
     import grpc_tools
 
     well_known = Path(grpc_tools.__file__).parent / "_proto"
@@ -37,10 +39,10 @@ def compile_descriptors() -> FileDescriptorSet:
 
 
 def as_proto3(file: FileDescriptorProto) -> FileDescriptorProto:
-    """Return the proto3 rendition of a proto2 file, with the same bytes on the wire.
+    """Convert a proto2 file to proto3 with the same bytes on the wire.
 
     Singular scalars and enums get explicit presence (`optional`), which keeps zero values on the wire; message
-    fields have presence anyway. Defaults are dropped: writers state their values.
+    fields always have presence. Defaults are dropped because writers set their values.
     """
     rendition = FileDescriptorProto()
     rendition.CopyFrom(file)
@@ -65,14 +67,15 @@ def _message_as_proto3(message: DescriptorProto) -> None:
 
 
 def generate(target: Path) -> None:
-    """Write the package of messages into `target`, in place of what is there."""
+    """Write the package of messages into `target`, replacing its content."""
     descriptors = compile_descriptors()
-    ours = [file.name for file in descriptors.file if not file.name.startswith("google/")]
+    needed = [file for file in descriptors.file if file.name not in REFLECTION_ONLY]
+    ours = [file.name for file in needed if not file.name.startswith("google/")]
     request = CodeGeneratorRequest(file_to_generate=ours, parameter="client_generation=none,server_generation=none")
-    for file in descriptors.file:
+    for file in needed:
         request.proto_file.append(as_proto3(file) if file.name in ours and file.syntax != "proto3" else file)
-    # The plugin formats with the ruff on PATH, under the configuration around the working directory: name the ruff of
-    # this environment, and keep the project's configuration out, so that every checkout generates the same text.
+    # The plugin formats with the ruff on PATH and the configuration it finds around the working directory. Put this
+    # environment's ruff first and run in an empty folder, so that every checkout generates the same text.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     with tempfile.TemporaryDirectory() as folder:
         plugin = [sys.executable, "-m", "betterproto2_compiler.plugin"]
@@ -93,14 +96,14 @@ def generate(target: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file.content, encoding="utf-8")
     for file in descriptors.file:
-        file.ClearField("source_code_info")  # reflection's clients do not read comments
+        file.ClearField("source_code_info")  # reflection clients do not read comments
     (target / DESCRIPTORS).write_bytes(descriptors.SerializeToString(deterministic=True))
 
 
 def main() -> None:
-    """Read the command line and generate."""
+    """Parse the command line and generate the messages."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=MESSAGES, help="folder to write (default: the package's own)")
+    parser.add_argument("--output", type=Path, default=MESSAGES, help="folder to write (default: the one in the package)")
     generate(parser.parse_args().output)
 
 
