@@ -103,7 +103,9 @@ def generate(target: Path) -> None:
 def main() -> None:
     """Parse the command line and generate the messages."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=MESSAGES, help="folder to write (default: the one in the package)")
+    parser.add_argument(
+        "--output", type=Path, default=MESSAGES, help="folder to write (default: the one in the package)"
+    )
     generate(parser.parse_args().output)
 
 
