@@ -15,7 +15,7 @@ from earthsignature_assets.cli.service import service_process
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 BLOCKS = [
-    pytest.param(kind, code, id=f"{guide.name}-{number}-{kind}")
+    pytest.param(kind, code, id=f"{guide.relative_to(ROOT)}-{number}-{kind}")
     for guide in GUIDES
     for number, (kind, code) in enumerate(re.findall(r"^```(sh|python)\n(.*?)^```", guide.read_text(), re.M | re.S))
 ]
@@ -58,13 +58,13 @@ def test_the_tests_that_the_pages_name_exist() -> None:
 
 
 def test_every_line_of_the_contract_names_its_tests() -> None:
-    lines = re.findall(r"^\| (?!What|\|).*", (ROOT / "docs" / "contract.md").read_text(), re.M)
+    lines = re.findall(r"^\| (?!What|\|).*", (ROOT / "docs" / "api" / "contract.md").read_text(), re.M)
     assert [line.split(" | ")[0] for line in lines if line[2].isdigit()] == [f"| {number}" for number in range(1, 14)]
     assert [line for line in lines if "::test_" not in line] == []
 
 
 def test_every_place_that_a_page_names_exists() -> None:
-    answers = re.findall(r"`([\w/]+\.py)::(\w+)` \|", (ROOT / "docs" / "where-is.md").read_text())
+    answers = re.findall(r"`([\w/]+\.py)::(\w+)` \|", (ROOT / "docs" / "explanation" / "where-is.md").read_text())
     assert len(answers) >= 30
     for file, name in answers:
         source = (ROOT / file).read_text()

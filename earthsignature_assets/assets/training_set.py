@@ -18,7 +18,7 @@ class TrainingSetConfig(dg.Config):
     """Which recipe to follow."""
 
     recipe: str
-    """Path of the recipe, a TOML file: docs/models.md says what may stand in it."""
+    """Path of the recipe, a TOML file: docs/how-to/train-on-your-polygons.md lists its keys."""
 
 
 @dg.asset(

@@ -1,4 +1,4 @@
-"""The backup of docs/operations.md, taken and given back: both databases by pg_dump, and what was published since."""
+"""The backup of docs/how-to/back-up.md, taken and restored: both databases by pg_dump, and what was published since."""
 
 import datetime as dt
 import shutil
