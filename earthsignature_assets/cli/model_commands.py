@@ -77,7 +77,8 @@ def register_model(desk: "ModelCommands", source: str) -> None:
 def make_training_set(desk: "ModelCommands", recipe: Path) -> None:
     """Cut images and their ground truth into labelled samples, split by space.
 
-    RECIPE is a TOML file; docs/how-to/train-on-your-polygons.md lists its keys. The set is HOME/training_sets/<its name>.
+    RECIPE is a TOML file; docs/how-to/train-on-your-polygons.md lists its keys. The set becomes
+    HOME/training_sets/<its name>.
     """
     desk.make_training_set(recipe)
 
