@@ -1,4 +1,4 @@
-"""From the metadata of a call to who may do what."""
+"""Authorisation of calls by the token in their metadata."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -14,37 +14,37 @@ _SCHEME = "bearer"
 
 @dataclass(frozen=True)
 class Authorisation:
-    """Decides who may write.
+    """The rule for who may write.
 
     Attributes:
-        tokens: the file of tokens; None if the server takes none, and nobody may write.
-        plaintext_tokens: take tokens over a connection without TLS from elsewhere than this machine.
+        tokens: the token file; None if the server accepts no tokens, so nobody may write.
+        plaintext_tokens: whether tokens from other machines are accepted without TLS.
     """
 
     tokens: TokenFile | None = None
     plaintext_tokens: bool = False
 
     def name_of(self, metadata: Mapping[str, str]) -> str | None:
-        """The name of a call's valid token, for counting its calls; None without one."""
+        """Return the name under which calls with this valid token are counted; None without one."""
         token = self._token(metadata.get("authorization", ""))
         return None if token is None else f"token:{token.name}"
 
     def writer(self, context: Any) -> str:
-        """The name of the writer whose call this is.
+        """Return the name of the call's writer.
 
         Raises:
-            CredentialError: no token, none that is valid, or one that came over an unprotected connection.
+            CredentialError: the token is missing, invalid, or came over an unprotected connection.
             RoleError: the token does not allow writing.
         """
         if self.tokens is None:
-            raise CredentialError("writing needs a credential, and this server accepts none")
+            raise CredentialError("writing needs a credential, but this server accepts none; ask its operator")
         header = _authorization(context)
         if not header:
             raise CredentialError("writing needs a credential: send a bearer token as `authorization` metadata")
         if not (self.plaintext_tokens or _is_protected(context)):
             raise CredentialError(
-                "the credential came over a connection without TLS, where others can read it: revoke it, make another, "
-                "and call over TLS"
+                "the credential came over a connection without TLS, where others can read it: revoke it, create a new "
+                "one, and call over TLS"
             )
         token = self._token(header)
         if token is None:
@@ -68,7 +68,7 @@ def _authorization(context: Any) -> str:
 
 
 def _is_protected(context: Any) -> bool:
-    """Whether nobody between the client and this process can read what it sends."""
+    """Tell whether the connection is encrypted or stays on this machine."""
     if context.auth_context().get("transport_security_type") == [b"ssl"]:
         return True
     kind, _, host = client_of(context.peer()).partition(":")

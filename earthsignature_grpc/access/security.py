@@ -1,4 +1,4 @@
-"""Whom a server answers, and how connections are protected."""
+"""Settings of TLS and of tokens."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Certificates:
-    """The files of TLS, PEM.
+    """The files of TLS, in PEM.
 
     Attributes:
-        chain: the server's certificate, then those that lead from it to an authority.
+        chain: the server's certificate, followed by the intermediate certificates.
         key: its private key, not encrypted.
-        client_authorities: certificates of who may vouch for clients. With it, every client must show a certificate
-            (mutual TLS).
+        client_authorities: certificates of the authorities that sign client certificates. If set, every client must
+            present a certificate (mutual TLS).
     """
 
     chain: Path
@@ -22,12 +22,12 @@ class Certificates:
 
 @dataclass(frozen=True)
 class Security:
-    """Whom a server answers, and how connections are protected.
+    """The protection of a server: TLS and tokens.
 
     Attributes:
         certificates: the files of TLS; None for connections without it.
         tokens: file of the tokens that allow writing; None if nobody may write.
-        plaintext_tokens: take tokens from other machines without TLS too.
+        plaintext_tokens: whether tokens from other machines are accepted without TLS.
     """
 
     certificates: Certificates | None = None

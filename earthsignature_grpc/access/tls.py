@@ -1,4 +1,4 @@
-"""How connections are protected: TLS, with certificates that may be renewed while the server runs."""
+"""TLS with certificates that can be renewed while the server runs."""
 
 import logging
 import ssl
@@ -14,25 +14,25 @@ log = logging.getLogger("earthsignature_grpc")
 
 
 class RenewingCredentials:
-    """Server credentials that follow their files: new connections get what the files hold when they are opened."""
+    """Server credentials that follow their files: each new connection uses the current certificates."""
 
     def __init__(self, certificates: Certificates) -> None:
         """Read the files.
 
         Raises:
-            CertificateError: a file is missing, no PEM, or the key is another certificate's.
+            CertificateError: a file is missing or not PEM, or the key does not fit the certificate.
         """
         self._certificates = certificates
         self._guard = threading.Lock()
         self._state = self._stamps()
         self.credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
             self._configuration(),
-            self._renewed,  # type: ignore[arg-type]  # None is allowed, and means that nothing has changed
+            self._renewed,  # type: ignore[arg-type]  # None is allowed and means no change
             certificates.client_authorities is not None,
         )
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """What gRPC asks at each new connection: the new configuration, or None if nothing has changed."""
+        """Return the new configuration, or None if nothing has changed; gRPC calls this for each new connection."""
         with self._guard:
             try:
                 stamps = self._stamps()
@@ -40,11 +40,11 @@ class RenewingCredentials:
                     return None
                 configuration = self._configuration()
             except CertificateError as error:
-                # Half of a renewal may be in place: the old pair serves on until the files fit.
-                log.warning("the certificates are not renewed: %s", error)
+                # A renewal may be half done: keep the old pair until the files fit together.
+                log.warning("the certificates were not renewed: %s", error)
                 return None
             self._state = stamps
-            log.info("the certificates are renewed from %s", self._certificates.chain)
+            log.info("the certificates were renewed from %s", self._certificates.chain)
             return configuration
 
     def _paths(self) -> list[Path]:
@@ -55,12 +55,12 @@ class RenewingCredentials:
         try:
             return [(status.st_mtime_ns, status.st_ino) for status in (path.stat() for path in self._paths())]
         except OSError as error:
-            raise CertificateError(f"a file of TLS cannot be read: {error}") from error
+            raise CertificateError(f"a TLS file cannot be read: {error}; give readable PEM files") from error
 
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
         files = self._certificates
         try:
-            # What gRPC does not say: whether the files are PEM and fit together.
+            # gRPC does not check that the files are PEM and fit together.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(files.chain, files.key, password=lambda: b"")
             roots = None

@@ -1,6 +1,6 @@
-"""Bearer tokens: who may write. A file holds their hashes; the secret itself is shown once, when it is made.
+"""Bearer tokens that allow writing. A file holds their hashes; the secret is shown once, when a token is created.
 
-A token is 256 random bits, so one SHA-256 of it is as hard to invert as it is to guess: no salt, no stretching.
+A token is 256 random bits, so its SHA-256 is as hard to invert as the token is to guess: no salt, no stretching.
 """
 
 import datetime as dt
@@ -29,7 +29,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Role(StrEnum):
-    """What a token allows."""
+    """The permission of a token."""
 
     READER = "reader"
     WRITER = "writer"
@@ -37,14 +37,14 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Token:
-    """One entry of the file.
+    """An entry of the token file.
 
     Attributes:
-        name: who holds it; unique in the file.
-        role: what it allows.
+        name: the holder; unique in the file.
+        role: its permission.
         sha256: the hash of the secret, hexadecimal.
-        created: when it was made, UTC.
-        expires: when it ends, UTC.
+        created: time of creation, UTC.
+        expires: end of validity, UTC.
     """
 
     name: str
@@ -54,12 +54,12 @@ class Token:
     expires: dt.datetime
 
     def valid_at(self, moment: dt.datetime) -> bool:
-        """Whether it may be used then."""
+        """Tell whether the token has not expired at a moment."""
         return moment < self.expires
 
 
 class TokenFile:
-    """The tokens of a server. Every change is one rename; a server sees it at the next call."""
+    """The tokens of a server. Every change is one rename, and a server sees it at the next call."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -68,10 +68,10 @@ class TokenFile:
         self._tokens: tuple[Token, ...] = ()
 
     def tokens(self) -> tuple[Token, ...]:
-        """All tokens, expired ones included, by name; none if the file is not there.
+        """Read all tokens, expired ones included, by name; an absent file has none.
 
         Raises:
-            TokenError: the file cannot be read or is no token file.
+            TokenError: the file cannot be read or is not a token file.
         """
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
@@ -83,26 +83,26 @@ class TokenFile:
         return tuple(sorted(found, key=lambda token: token.name))
 
     def find(self, secret: str) -> Token | None:
-        """The valid token of that secret; None if there is none.
+        """Find the valid token with this secret; None if there is none.
 
-        A file that cannot be read holds no tokens: the fault is logged, and everybody is refused.
+        A file that cannot be read counts as empty: the fault is logged, and every writer is refused.
         """
         digest = hashlib.sha256(secret.encode()).hexdigest()
         now = dt.datetime.now(dt.UTC)
         found = None
-        for token in self._current():  # all of them, whichever matches: time tells nothing
+        for token in self._current():  # compare with all, so that the time taken reveals nothing
             if hmac.compare_digest(token.sha256, digest) and token.valid_at(now):
                 found = token
         return found
 
     def add(self, name: str, role: Role, lifetime: dt.timedelta) -> str:
-        """Make a token and return its secret, which is stored nowhere.
+        """Create a token and return its secret, which is stored nowhere.
 
         Raises:
-            TokenError: the name is taken or no name, or the file cannot be read or written.
+            TokenError: the name is taken or not valid, or the file cannot be read or written.
         """
         if not _NAME.fullmatch(name):
-            raise TokenError(f"{name!r} is no name for a token: letters, digits and . _ @ -, at most 64")
+            raise TokenError(f"{name!r} is not a token name: use letters, digits and . _ @ -, at most 64 characters")
         secret = _PREFIX + secrets.token_urlsafe(32)
         now = dt.datetime.now(dt.UTC).replace(microsecond=0)
         try:
@@ -112,20 +112,20 @@ class TokenFile:
         token = Token(name, role, hashlib.sha256(secret.encode()).hexdigest(), now, expires)
         with self._changing() as tokens:
             if any(other.name == name for other in tokens):
-                raise TokenError(f"there is a token {name!r} already: revoke it, or give the new one another name")
+                raise TokenError(f"token {name!r} exists already: revoke it, or give the new one another name")
             tokens.append(token)
         return secret
 
     def revoke(self, name: str) -> None:
-        """Remove a token; servers refuse it from their next call on.
+        """Remove a token; servers refuse it from the next call on.
 
         Raises:
-            TokenError: there is none of that name, or the file cannot be read or written.
+            TokenError: no token has this name, or the file cannot be read or written.
         """
         with self._changing() as tokens:
             kept = [token for token in tokens if token.name != name]
             if len(kept) == len(tokens):
-                raise TokenError(f"there is no token {name!r} in {self.path}")
+                raise TokenError(f"{self.path} has no token {name!r}; `earthsignature tokens list` shows the names")
             tokens[:] = kept
 
     def _current(self) -> tuple[Token, ...]:
@@ -174,7 +174,7 @@ def _token(entry: dict[str, str]) -> Token:
         expires=dt.datetime.fromisoformat(entry["expires"]),
     )
     if not _HASH.fullmatch(token.sha256) or token.expires.tzinfo is None:
-        raise ValueError(f"token {token.name!r} has no SHA-256 or an end without time zone")
+        raise ValueError(f"token {token.name!r} has no SHA-256, or its end has no time zone")
     return replace(token, created=token.created.astimezone(dt.UTC), expires=token.expires.astimezone(dt.UTC))
 
 

@@ -1,1 +1,1 @@
-"""Calls: admission, limits, and errors as gRPC statuses."""
+"""Admission of calls, limits, and errors as gRPC statuses."""

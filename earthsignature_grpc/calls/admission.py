@@ -1,6 +1,6 @@
-"""Who may call how often: each call passes here before a byte of its request is taken.
+"""Admission: each call is checked against the limits before the server reads a byte of its request.
 
-One interceptor around every method, health and reflection included, so that no service can forget it.
+One interceptor wraps every method, health and reflection included, so that no service can forget it.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _CLIENTS_REMEMBERED = 10_000
 
 
 class Admission(grpc.aio.ServerInterceptor):
-    """Counts the calls of each client and refuses those above the limits, and all of them once the server stops."""
+    """Gate that refuses calls above the limits of a client or the server, and every call once the server stops."""
 
     def __init__(
         self,
@@ -36,12 +36,12 @@ class Admission(grpc.aio.ServerInterceptor):
         name_of: Callable[[Mapping[str, str]], str | None] = lambda _: None,
         stopping: asyncio.Event | None = None,
     ) -> None:
-        """Make the gate.
+        """Create the gate.
 
         Args:
-            limits: what is granted.
-            name_of: from a call's metadata to the name of its credential, if it has a valid one.
-            stopping: set once the server is told to stop.
+            limits: the limits to apply.
+            name_of: returns the name of the valid credential in a call's metadata, or None.
+            stopping: set once the server begins to stop.
         """
         self._limits = limits
         self._name_of = name_of
@@ -52,7 +52,7 @@ class Admission(grpc.aio.ServerInterceptor):
 
     @property
     def calls_under_way(self) -> int:
-        """How many calls are under way."""
+        """Number of calls under way."""
         return self._all_under_way
 
     async def intercept_service(
@@ -60,7 +60,7 @@ class Admission(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MethodHandler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> MethodHandler:
-        """Put the gate in front of the method that the call asks for."""
+        """Wrap the called method in the gate."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
@@ -103,11 +103,11 @@ class Admission(grpc.aio.ServerInterceptor):
     def _admitted(self, client: str) -> Iterator[None]:
         limits = self._limits
         if self._stopping.is_set():
-            raise ServiceUnavailableError("the server is stopping; call again, here or elsewhere", 1.0)
+            raise ServiceUnavailableError("the server is stopping; retry the call, here or on another server", 1.0)
         if self._all_under_way >= limits.calls:
-            raise BusyError(f"{limits.calls} calls are under way, as many as this server takes")
+            raise BusyError(f"{limits.calls} calls are under way, the limit of this server")
         if limits.calls_of_client and self._under_way[client] >= limits.calls_of_client:
-            raise BusyError(f"{limits.calls_of_client} calls of yours are under way; let one finish")
+            raise BusyError(f"{limits.calls_of_client} of your calls are under way; let one finish")
         self._spend(client)
         self._under_way[client] += 1
         self._all_under_way += 1
@@ -120,7 +120,7 @@ class Admission(grpc.aio.ServerInterceptor):
                 del self._under_way[client]
 
     def _spend(self, client: str) -> None:
-        """Take one call from a client's allowance, which fills at the granted rate up to the burst."""
+        """Take one call from a client's allowance, which refills at the granted rate up to the burst."""
         rate = self._limits.calls_per_s
         if not rate:
             return
@@ -136,7 +136,7 @@ class Admission(grpc.aio.ServerInterceptor):
 
 
 def client_of(peer: str) -> str:
-    """The client behind a peer such as `ipv4:127.0.0.1:50000`: its address without the port, or its /64 of IPv6."""
+    """Return the client behind a peer such as `ipv4:127.0.0.1:50000`: the address without its port, or the IPv6 /64."""
     kind, _, rest = urllib.parse.unquote(peer).partition(":")
     host = rest.rpartition(":")[0].strip("[]")
     if kind == "ipv6":

@@ -1,4 +1,4 @@
-"""One call, whatever its method: errors become statuses, and each call leaves one line in the log."""
+"""Handling of a call, the same for every method: errors become statuses, and each call is logged in one line."""
 
 import asyncio
 import logging
@@ -19,15 +19,15 @@ log = logging.getLogger("earthsignature_grpc")
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 StreamingAnswer: TypeAlias = Callable[[bytes], AsyncGenerator[bytes, None]]
-"""From the bytes of a request to the bytes of each response."""
+"""Answer of a streaming method: request bytes to the bytes of each response."""
 UnaryAnswer: TypeAlias = Callable[[bytes], Awaitable[bytes]]
-"""From the bytes of a request to the bytes of its response."""
+"""Answer of a unary method: request bytes to response bytes."""
 WritingAnswer: TypeAlias = Callable[[bytes, str], Awaitable[bytes]]
-"""From the bytes of a request and the name of its writer to the bytes of its response."""
+"""Answer of a writing method: request bytes and the writer's name to response bytes."""
 
 
 def streaming_method(method: str, answer: StreamingAnswer, limits: Limits | None = None) -> MethodHandler:
-    """The method that streams what `answer` yields; `method` is its full name, for the log."""
+    """Make a method that streams the responses of `answer`; `method` is its full name, for the log."""
     granted = limits or Limits()
 
     async def handle(_: object, context: Context) -> None:
@@ -44,7 +44,7 @@ def streaming_method(method: str, answer: StreamingAnswer, limits: Limits | None
 
 
 def unary_method(method: str, answer: UnaryAnswer, limits: Limits | None = None) -> MethodHandler:
-    """The method that sends what `answer` returns; `method` is its full name, for the log."""
+    """Make a method that sends the response of `answer`; `method` is its full name, for the log."""
     granted = limits or Limits()
 
     async def handle(_: object, context: Context) -> bytes:
@@ -59,13 +59,13 @@ def unary_method(method: str, answer: UnaryAnswer, limits: Limits | None = None)
 def writing_method(
     method: str, permit: Callable[[Context], str], answer: WritingAnswer, limits: Limits | None = None
 ) -> MethodHandler:
-    """The method that changes the store: who may not is refused before a byte of the request is taken.
+    """Make a method that changes the store; unauthorised calls are refused before their request is read.
 
     Args:
-        method: its full name, for the log.
-        permit: from the call to the name of its writer; raises what the others are refused with.
-        answer: from the request and the writer's name to the response.
-        limits: what is granted.
+        method: full name of the method, for the log.
+        permit: returns the name of the call's writer, or raises CredentialError or RoleError.
+        answer: turns the request and the writer's name into the response.
+        limits: the limits to apply.
     """
     granted = limits or Limits()
 
@@ -81,7 +81,7 @@ def writing_method(
 
 
 def refusing_method(method: str, refusal: Refusal, *, streams: bool = False) -> MethodHandler:
-    """The method that answers every call with one refusal; `streams` says whether its responses would be a stream."""
+    """Make a method that refuses every call; `streams` says whether its responses would be a stream."""
 
     async def handle(_: object, context: Context) -> None:
         log.info("%s %s %s", method, refusal.code.name, context.peer())
@@ -92,14 +92,14 @@ def refusing_method(method: str, refusal: Refusal, *, streams: bool = False) -> 
 
 
 async def _request(context: Context, most_bytes: int, within_s: float) -> bytes:
-    """The one message of a call."""
-    # Methods are declared with a stream of requests, which on the wire is the same: so admission and permission
-    # come before gRPC makes room for the message, and not after.
+    """Read the only message of a call."""
+    # Methods are declared with a stream of requests, which looks the same on the wire: this way admission and
+    # permission come before gRPC allocates memory for the message.
     try:
         async with asyncio.timeout(within_s):
             content: bytes | object = await context.read()
     except TimeoutError as error:
-        raise QueryError("request", f"did not arrive within {within_s:g} s; send it with the call") from error
+        raise QueryError("request", f"did not arrive within {within_s:g} s; send it when the call begins") from error
     if not isinstance(content, bytes):
         raise QueryError("request", "is missing: the call has no message; an empty one asks for everything")
     if len(content) > most_bytes:
@@ -111,16 +111,15 @@ async def _send(context: Context, response: bytes) -> None:
     try:
         await context.write(response)
     except grpc.aio.InternalError as error:
-        # A call that has ended takes no message: its client left or its deadline passed. That this task is cancelled
-        # gRPC tells it only afterwards.
+        # The call has ended because its client left or its deadline passed. gRPC cancels this task only afterwards.
         raise asyncio.CancelledError("the call has ended") from error
 
 
 class _Patience:
-    """Ends a call whose client leaves a message untaken for too long.
+    """Limit on how long a client may leave a message unread before its call ends.
 
-    One timer for the whole stream, which looks how long the present message has waited: a timer for each message took
-    a tenth of the time of small ones.
+    One timer for the whole stream checks how long the current message has waited. A timer for each message took a
+    tenth of the time of small messages.
     """
 
     def __init__(self, stall_s: float) -> None:
@@ -142,15 +141,15 @@ class _Patience:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError as late:
             raise BusyError(
-                f"a message was not taken within {self._stall_s:g} s; read the stream as it comes"
+                f"a message was not read within {self._stall_s:g} s; read the stream as it arrives"
             ) from late
 
     def begin(self) -> None:
-        """A message is offered."""
+        """Note that a message is on offer."""
         self._begun = self._loop.time()
 
     def end(self) -> None:
-        """It was taken."""
+        """Note that the client has taken the message."""
         self._begun = None
 
     def _look(self) -> None:
@@ -163,7 +162,7 @@ class _Patience:
 
 
 class _Call:
-    """A call under way: what leaves it as an error ends it with a status, and its end is logged."""
+    """A call under way: an error ends it with a status, and its end is logged."""
 
     def __init__(self, method: str, context: Context, *, writes: bool = False) -> None:
         self._method = method
@@ -186,7 +185,7 @@ class _Call:
             refusal = refusal_of(error)
             if self._writes or refusal.code is not grpc.StatusCode.INVALID_ARGUMENT:
                 log.warning("%s: %s", self._method, error)
-        elif isinstance(error, Exception):  # the last net: a client is told nothing of the cause, the log everything
+        elif isinstance(error, Exception):  # the last net: the cause goes to the log, not to the client
             refusal = internal_refusal()
             log.error("%s failed", self._method, exc_info=error)
         status = refusal.code.name if refusal else "OK" if error is None else "CANCELLED"

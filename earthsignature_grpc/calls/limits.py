@@ -1,28 +1,28 @@
-"""What one server grants its clients."""
+"""Limits that a server sets for its clients."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one server grants its clients. What passes a limit is refused with RESOURCE_EXHAUSTED.
+    """Limits that a server sets for its clients; calls beyond them are refused with RESOURCE_EXHAUSTED.
 
-    A client is an address, or a /64 network of IPv6; one with a valid token is the token's name instead.
+    A client is an IPv4 address or an IPv6 /64 network. A call with a valid token counts for the token's name instead.
 
     Attributes:
-        request_bytes: the largest request of a method that reads.
-        product_bytes: the largest request of CreateProduct; only a server with a token file takes any.
-        response_bytes: the largest message that may leave; users were told to accept 1 GiB.
-        calls: calls at once.
-        calls_of_client: calls at once of one client; 0 for no limit.
-        calls_per_s: calls that one client may start in a second, over time; 0 for no limit.
-        burst_s: a client that was quiet may start the calls of so many seconds at once.
-        request_s: how long a request may take to arrive.
-        stall_s: how long a client may leave a message untaken before its call is ended.
-        silent_s: after how long without a word a client is asked whether it is still there.
-        answer_s: how long it may take to answer that before its calls are ended.
-        cache_bytes: what is kept of messages that were sent lately.
-        grace_s: how long calls under way may take to finish once the server is told to stop.
+        request_bytes: largest request of a method that reads.
+        product_bytes: largest request of CreateProduct, which only a server with a token file accepts.
+        response_bytes: largest response message; the documentation tells users to accept 1 GiB.
+        calls: concurrent calls.
+        calls_of_client: concurrent calls of one client; 0 for no limit.
+        calls_per_s: calls that one client may start per second on average; 0 for no limit.
+        burst_s: seconds of allowance that an idle client saves up and may spend at once.
+        request_s: time for a request to arrive.
+        stall_s: time that a client may leave a message unread before its call ends.
+        silent_s: silence after which the server pings a client.
+        answer_s: time to answer that ping before the client's calls end.
+        cache_bytes: memory for recently sent messages.
+        grace_s: time for calls under way to finish once the server begins to stop.
     """
 
     request_bytes: int = 4 << 20

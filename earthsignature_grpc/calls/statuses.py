@@ -1,4 +1,4 @@
-"""The one table from the project's errors to gRPC statuses, with the details that a client's code can read."""
+"""The one table of project errors and their gRPC statuses, with details that client code can read."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from earthsignature_assets.errors import (
 )
 
 RETRY_AFTER_S = 5
-"""When a client may try again while the store is away."""
+"""Delay before a client may retry while the store is unavailable."""
 
 _DETAILS_KEY = "grpc-status-details-bin"
 
@@ -45,7 +45,7 @@ _STATUSES: tuple[tuple[type[EarthSignatureError], grpc.StatusCode], ...] = (
 
 @dataclass(frozen=True)
 class Refusal:
-    """How a call ends that cannot be answered: status, message, and rich details as trailing metadata."""
+    """The end of a refused call: status, message, and rich details as trailing metadata."""
 
     code: grpc.StatusCode
     message: str
@@ -53,10 +53,10 @@ class Refusal:
 
 
 def refusal_of(error: EarthSignatureError) -> Refusal:
-    """The refusal that an error stands for: `google.rpc.BadRequest` for a field, `RetryInfo` where to try again."""
+    """Map an error to its refusal, with `google.rpc.BadRequest` for a field and `RetryInfo` if a retry can help."""
     code = next((code for kind, code in _STATUSES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
     details: list[Message] = []
-    # The store's messages name paths of the server, which are none of a client's business; the log has them.
+    # The store's messages name paths on the server: they belong in the log, not in a client's error.
     message = str(error)
     if isinstance(error, QueryError):
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.remedy)
@@ -67,7 +67,7 @@ def refusal_of(error: EarthSignatureError) -> Refusal:
     elif isinstance(error, BusyError | ServiceUnavailableError):
         details.append(_retry_info(error.retry_after_s or RETRY_AFTER_S))
     elif code is grpc.StatusCode.DATA_LOSS:
-        message = "a file of the product is missing or damaged; its operator must publish it again"
+        message = "a file of the product is missing or damaged; ask the operator to publish the product again"
     elif code is grpc.StatusCode.INTERNAL:
         return internal_refusal()
     return _refusal(code, message, details)
@@ -80,12 +80,12 @@ def _retry_info(delay_s: float) -> error_details_pb2.RetryInfo:
 
 
 def internal_refusal() -> Refusal:
-    """The refusal for a fault of the service itself, whose cause only the log names."""
-    return _refusal(grpc.StatusCode.INTERNAL, "the service failed; its log has the cause", [])
+    """Make the refusal for a fault of the service itself; only the log has the cause."""
+    return _refusal(grpc.StatusCode.INTERNAL, "the service failed; the cause is in its log", [])
 
 
 def unimplemented_refusal(remedy: str) -> Refusal:
-    """The refusal of a method that is declared but not served."""
+    """Make the refusal of a method that is declared but not served."""
     return _refusal(grpc.StatusCode.UNIMPLEMENTED, remedy, [])
 
 

@@ -1,7 +1,7 @@
-"""The wire contract as descriptors: what reflection shows and what requests are checked against.
+"""The wire contract as descriptors, for reflection and for checking requests.
 
-The set is compiled from `proto/` by `scripts/generate_messages.py`. It lives in a pool of its own, so that a process
-which also imports somebody's google-protobuf code for the same files does not clash.
+`scripts/generate_messages.py` compiles the set from `proto/`. It lives in a separate pool, so that a process can also
+import google-protobuf code generated from the same files.
 """
 
 from functools import cache
@@ -18,17 +18,17 @@ V2 = "snapearth.api.v2.DatabaseProductService"
 LEGACY = "snapearth.api.v1.database.DatabaseProductService"
 V3 = "earthsignature.v3.LandCoverService"
 SERVICES = (V1, V2, LEGACY, V3)
-"""Full names of the services that the contract declares; `LEGACY` is the older name of version 1."""
+"""Full names of the services in the contract; `LEGACY` is the older name of version 1."""
 
 
 @cache
 def wire_pool() -> descriptor_pool.DescriptorPool:
-    """Descriptors of all that the server speaks: the contract, health, reflection and the details of errors."""
+    """Load the descriptors of the contract, health, reflection and error details."""
     pool = descriptor_pool.DescriptorPool()
     content = resources.files("earthsignature_grpc.messages").joinpath("descriptors.binpb").read_bytes()
     for file in descriptor_pb2.FileDescriptorSet.FromString(content).file:
         pool.AddSerializedFile(file.SerializeToString())
-    # The last two let a reflecting client show the details of an error instead of their bytes.
+    # With the last two, a client that uses reflection shows error details as text instead of bytes.
     for module in (health_pb2, reflection_pb2, duration_pb2, error_details_pb2):
         pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
     pool.AddSerializedFile(_as_reflection_v1(reflection_pb2.DESCRIPTOR.serialized_pb))
@@ -36,7 +36,7 @@ def wire_pool() -> descriptor_pool.DescriptorPool:
 
 
 def _as_reflection_v1(alpha: bytes) -> bytes:
-    """The file of `grpc.reflection.v1`: that of v1alpha under another package, as gRPC itself made it."""
+    """Rename the package of the v1alpha file to get `grpc.reflection.v1`, as gRPC itself did."""
     file = descriptor_pb2.FileDescriptorProto.FromString(alpha)
     text = text_format.MessageToString(file).replace("v1alpha", "v1")
     return text_format.Parse(text, descriptor_pb2.FileDescriptorProto()).SerializeToString()
@@ -44,7 +44,7 @@ def _as_reflection_v1(alpha: bytes) -> bytes:
 
 @cache
 def wire_class(full_name: str) -> type[Message]:
-    """Google protobuf's own class of a message of the contract, such as `geobufproto.Data`.
+    """Return the google-protobuf class of a message in the contract, such as `geobufproto.Data`.
 
     Raises:
         KeyError: the contract has no such message.

@@ -1,4 +1,4 @@
-"""Reads Geobuf: what a client of version 2 receives becomes shapes with properties."""
+"""Geobuf messages, as version 2 sends them, to frames of polygons with properties."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,28 +17,28 @@ _POLYGON, _MULTIPOLYGON = 4, 5
 
 
 def read_frame(content: bytes) -> gpd.GeoDataFrame:
-    """Read a `geobufproto.Data` message with a FeatureCollection or one Feature.
+    """Read a `geobufproto.Data` message that holds a FeatureCollection or one Feature.
 
-    Properties become columns; those of the collection stand in `attrs`.
+    Feature properties become columns; collection properties go to `attrs`.
 
     Returns:
         A frame in EPSG:4326, indexed by the features' ids.
 
     Raises:
-        ServiceAnswerError: the bytes are no such message, contradict themselves, or hold other than polygons.
+        ServiceAnswerError: the bytes cannot be decoded, are inconsistent, or hold geometries other than polygons.
     """
     data: Any = wire_class("geobufproto.Data")()
     try:
         data.ParseFromString(content)
     except DecodeError as error:
-        raise ServiceAnswerError(f"{len(content)} bytes are no geobufproto.Data: {error}") from error
+        raise ServiceAnswerError(f"{len(content)} bytes are not a geobufproto.Data message: {error}") from error
     kind = data.WhichOneof("data_type")
     if kind not in ("feature_collection", "feature"):
         raise ServiceAnswerError(f"geobuf holds {kind or 'nothing'}; expected a feature collection or a feature")
     try:
         return _frame(data, kind)
     except (IndexError, ValueError, TypeError, shapely.errors.ShapelyError) as error:
-        raise ServiceAnswerError(f"geobuf contradicts itself: {error!r}") from error
+        raise ServiceAnswerError(f"geobuf is inconsistent: {error!r}") from error
 
 
 def _frame(data: Any, kind: str) -> gpd.GeoDataFrame:
@@ -76,7 +76,7 @@ def _shape(geometry: Any, dimensions: int, scale: float) -> shapely.Polygon | sh
         raise ServiceAnswerError(f"geobuf holds a geometry of type {geometry.type}; expected polygons")
     if not lengths:
         return shapely.MultiPolygon([_polygon(steps, [len(steps)], scale)])
-    # How many polygons; then for each how many rings, and how many vertices each of them has.
+    # The number of polygons; then for each polygon the number of rings and the vertices of each ring.
     parts, position, used = [], 1, 0
     for _ in range(lengths[0]):
         ring_count = lengths[position]
@@ -87,6 +87,6 @@ def _shape(geometry: Any, dimensions: int, scale: float) -> shapely.Polygon | sh
 
 
 def _polygon(steps: npt.NDArray[np.int64], ring_lengths: Sequence[int], scale: float) -> shapely.Polygon:
-    # Each ring starts anew, and shapely closes it.
+    # Deltas restart with each ring; shapely closes the rings.
     rings = [np.cumsum(ring, axis=0) / scale for ring in np.split(steps, np.cumsum(ring_lengths)[:-1])]
     return shapely.Polygon(rings[0], rings[1:])

@@ -1,8 +1,8 @@
-"""Bytes in and out: requests are checked before anything reads them, stored files pass through uncopied.
+"""Strict decoding of requests, and encoding of responses around stored files.
 
-Pure-Python decoders accept truncated messages and fields of the wrong wire type, and answer another question than
-the one asked. So each request first goes through google protobuf's parser, which refuses broken bytes, and through
-a look at what that parser set aside (see docs/decisions/0003).
+Pure-Python decoders accept truncated messages and fields of the wrong wire type, so the server would answer a
+different question. Each request therefore first passes google protobuf's parser, which refuses broken bytes, and a
+check of the fields that this parser set aside (see docs/decisions/0003).
 """
 
 from typing import Any, TypeVar
@@ -24,23 +24,23 @@ RequestT = TypeVar("RequestT", bound=betterproto2.Message)
 
 
 def decode_request(content: bytes, request_type: type[RequestT], full_name: str) -> RequestT:
-    """Decode a request strictly; fields that the contract does not know are skipped, as protobuf demands.
+    """Decode a request strictly; fields unknown to the contract are skipped, as protobuf requires.
 
     Args:
-        content: what arrived.
-        request_type: the class to read.
-        full_name: the message's name in the contract, `snapearth.api.v1.ListSegmentationRequest`.
+        content: the bytes of the request.
+        request_type: the class to decode into.
+        full_name: the message's name in the contract, such as `snapearth.api.v1.ListSegmentationRequest`.
 
     Raises:
         QueryError: the bytes are truncated or corrupt, a field has the wrong wire type, or a Timestamp is out of
             range.
     """
-    # What betterproto2 reads is what google protobuf wrote: merged, complete, in order.
+    # google protobuf writes the message again, so betterproto2 reads it merged, complete and in order.
     return request_type.parse(parse_strictly(content, full_name).SerializeToString())
 
 
 def parse_strictly(content: bytes, full_name: str) -> Any:
-    """Read a message of the contract with google protobuf's own class; unknown fields are gone.
+    """Parse a message of the contract with its google-protobuf class and drop unknown fields.
 
     Raises:
         QueryError: as `decode_request`, or a field that proto2 requires is missing.
@@ -52,7 +52,7 @@ def parse_strictly(content: bytes, full_name: str) -> Any:
     except DecodeError as error:
         raise QueryError(
             name,
-            f"these {len(content)} bytes are no {full_name} (truncated or corrupt, or a string that is not UTF-8); "
+            f"these {len(content)} bytes are not a {full_name} (truncated, corrupt, or a string is not UTF-8); "
             "encode the request with code generated from the published .proto files",
         ) from error
     _check_fields(message, "")
@@ -72,8 +72,8 @@ def _check_fields(message: Message, path: str) -> None:
         if field is not None:
             raise QueryError(
                 path + field.name,
-                f"field {field.number} came as wire type {_WIRE_TYPES[unknown.wire_type]}, which its type does not "
-                "have; encode the request with code generated from the published .proto files",
+                f"field {field.number} came as wire type {_WIRE_TYPES[unknown.wire_type]}, which does not fit its "
+                "type; encode the request with code generated from the published .proto files",
             )
     for field, value in message.ListFields():
         if field.message_type is None:
@@ -91,24 +91,24 @@ def _check_nested(message: Message, field: FieldDescriptor, path: str) -> None:
     if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos <= 999_999_999):
         raise QueryError(
             path + field.name,
-            f"seconds {seconds}, nanos {nanos} is no Timestamp: it runs from 0001-01-01 to 9999-12-31 UTC, with "
+            f"seconds {seconds}, nanos {nanos} is not a valid Timestamp; give 0001-01-01 to 9999-12-31 UTC, with "
             "nanos from 0 to 999999999",
         )
 
 
 def encode(full_name: str, **fields: object) -> bytes:
-    """Encode a message of the contract with google protobuf's encoder: in C, and safe in threads.
+    """Encode a message of the contract with google protobuf's encoder, which runs in C and is safe in threads.
 
-    betterproto2 0.10 swaps the process's warning filters for every field that it encodes, which threads must not do
-    at once, and takes 80 µs where this takes 4.
+    betterproto2 0.10 swaps the process's warning filters for every field that it encodes, which is not thread-safe,
+    and takes 80 µs where this takes 4.
 
     Args:
         full_name: the message's name in the contract.
-        fields: values by field name; a nested message as a dict of its fields.
+        fields: values by field name; a nested message is a dict of its fields.
     """
     return wire_class(full_name)(**fields).SerializeToString()
 
 
 def length_delimited(field_number: int, payload: bytes) -> tuple[bytes, bytes]:
-    """The head (tag and length) of a bytes, string or message field, and its payload, to be joined."""
+    """Return the head (tag and length) of a bytes, string or message field, and its payload, ready to be joined."""
     return field_head(field_number, len(payload)), payload

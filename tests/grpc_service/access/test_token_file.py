@@ -56,7 +56,7 @@ def test_names_are_unique_and_plain(file) -> None:
     with pytest.raises(TokenError, match="revoke it"):
         file.add("ingest", Role.READER, YEAR)
     for name in ("", "a b", "../x", "x\n", "x" * 65):
-        with pytest.raises(TokenError, match="no name"):
+        with pytest.raises(TokenError, match="not a token name"):
             file.add(name, Role.WRITER, YEAR)
     with pytest.raises(TokenError, match="no token 'other'"):
         file.revoke("other")

@@ -82,7 +82,7 @@ async def test_health_and_reflection_count_too(facts) -> None:
         await watch.read()
         error = await _refused(channel)
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert "yours" in error.details()
+        assert "your calls" in error.details()
         assert _retry_after_s(error) > 0
         reflection = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -104,7 +104,7 @@ async def test_health_and_reflection_count_too(facts) -> None:
 def test_one_client_leaves_the_others_their_share() -> None:
     admission = Admission(Limits(calls=3, calls_of_client=2, calls_per_s=0))
     with admission._admitted("a"), admission._admitted("a"):
-        with pytest.raises(BusyError, match="yours"), admission._admitted("a"):
+        with pytest.raises(BusyError, match="your calls"), admission._admitted("a"):
             pass
         with admission._admitted("b"), pytest.raises(BusyError, match="this server"), admission._admitted("c"):
             pass

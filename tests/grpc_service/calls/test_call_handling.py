@@ -56,4 +56,4 @@ async def test_a_message_that_is_not_taken_ends_the_call_though_the_others_were(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await _received(answer, lambda number: 3 * STALL_S if number == 4 else 0)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "was not taken within 1 s" in caught.value.details()
+    assert "was not read within 1 s" in caught.value.details()
