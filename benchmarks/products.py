@@ -202,7 +202,7 @@ def _publication(options: Options) -> Iterator[Callable[[], float]]:
     from earthsignature_assets.products.rasters.cog import write_rasters
     from earthsignature_assets.products.rasters.thumbnail import write_thumbnail
     from earthsignature_assets.products.store.product_store import ProductStore
-    from earthsignature_assets.system.whole_file import write_whole
+    from earthsignature_assets.system.atomic import write_whole
 
     codes = _class_raster(options)
     confidence = np.empty(codes.shape, np.uint8)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from benchmarks.measure import Result
 from benchmarks.row import BenchmarkError, Row
+from earthsignature_assets.system.atomic import write_whole
 
 
 def read_results(path: Path) -> dict[str, Result]:
@@ -30,10 +31,8 @@ def read_results(path: Path) -> dict[str, Result]:
 def write_results(results: dict[str, Result], rows: Sequence[Row], path: Path) -> None:
     """Write the results of rows that (still) exist, in their order, all at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     entries = [asdict(results[row.name]) for row in rows if row.name in results]
-    partial.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, (json.dumps(entries, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def table_of(results: dict[str, Result], rows: Sequence[Row]) -> Table:

@@ -19,7 +19,7 @@ from earthsignature_assets.products.product import Asset
 from earthsignature_assets.resources.cartography import Cartography
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
-from earthsignature_assets.system.whole_file import write_whole
+from earthsignature_assets.system.atomic import write_whole
 
 
 @scene_model_asset(

@@ -1,6 +1,5 @@
 """`patches`: a scene's ten bands, harmonised on one 10 m grid and split."""
 
-import fcntl
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from earthsignature_assets.pictures import true_colour
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.sentinel2 import S2_BANDS
+from earthsignature_assets.system.locks import locked
 
 # Scenes come out of many days and a day holds many scenes: Dagster has no mapping for that, so the edge is drawn
 # and no day is waited for. A scene without items or verdict fails with its own message.
@@ -112,6 +112,5 @@ def _band_table(store: PatchStore) -> dg.TableMetadataValue:
 def _locked(path: Path) -> Iterator[None]:
     """One fetch at a time of each scene, over all processes; 256 lock files serve all scenes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".lock-{zlib.crc32(path.name.encode()) % 256}").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.with_name(f".lock-{zlib.crc32(path.name.encode()) % 256}")):
         yield

@@ -5,7 +5,6 @@ as well, though it counts to the pool `inference`. So whoever reads takes a plac
 pool has.
 """
 
-import fcntl
 import random
 import time
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+
+from earthsignature_assets.system.locks import locked_if_free
 
 PROVIDER_POOL = "stac_provider"
 _POLL_S = 2.0
@@ -33,13 +34,10 @@ def provider_slot(context: dg.AssetExecutionContext, folder: Path) -> Iterator[N
     told = False
     while (limit := places(context.instance)) is not None:
         for number in range(limit):
-            with (folder / f".provider-{number}").open("w") as place:
-                try:
-                    fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                yield
-                return
+            with locked_if_free(folder / f".provider-{number}") as held:
+                if held:
+                    yield
+                    return
         if not told:
             context.log.info("all %d places of the pool %s are taken: waiting for one", limit, PROVIDER_POOL)
             told = True

@@ -17,7 +17,7 @@ from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.repository import ModelRepository
 from earthsignature_assets.pictures import input_truth_prediction, land_cover, png, true_colour
-from earthsignature_assets.system.whole_folder import written_whole
+from earthsignature_assets.system.atomic import whole_folder
 
 FIGURES, PAGE, PICTURE = "evaluation.json", "evaluation.md", "evaluation.png"
 CARD, ANSWERS = "card.md", "answers.parquet"
@@ -53,7 +53,7 @@ def write_evaluation(
     folder: Path, evaluation: Evaluation, repository: ModelRepository, held_out: TrainingSet, split: Split
 ) -> None:
     """Write figures, page, card, picture and the counted answers into a folder, whole and at once."""
-    with written_whole(folder) as partial:
+    with whole_folder(folder) as partial:
         text = json.dumps(evaluation.figures, indent=1, ensure_ascii=False) + "\n"
         (partial / FIGURES).write_text(text, encoding="utf-8")
         (partial / PAGE).write_text(evaluation_page(evaluation.figures), encoding="utf-8")

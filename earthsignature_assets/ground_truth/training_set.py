@@ -30,7 +30,7 @@ from earthsignature_assets.ground_truth.samples import Sample
 from earthsignature_assets.ground_truth.spatial_split import Split
 from earthsignature_assets.ground_truth.truth_raster import TruthRaster
 from earthsignature_assets.sentinel2 import S2_BANDS
-from earthsignature_assets.system.whole_folder import written_whole
+from earthsignature_assets.system.atomic import whole_folder
 
 ZARR, SAMPLES, REPORT, ITEM = "set.zarr", "samples.parquet", "report.json", "item.json"
 _BITSHUFFLED_ZSTD = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
@@ -172,7 +172,7 @@ def write_training_set(
         raise GroundTruthError("no chip holds a labelled pixel: a training set would be empty")
     frame = _frame(chips, cells, splits)
     report = report | {"identity": _identity(frame, chips)}
-    with written_whole(folder) as staged:
+    with whole_folder(folder) as staged:
         _write_zarr(staged / ZARR, chips, progress)
         frame.to_parquet(staged / SAMPLES, schema_version="1.1.0", write_covering_bbox=True, compression="zstd")
         for name, content in ((REPORT, report), (ITEM, item(frame, report))):

@@ -4,8 +4,6 @@ class_index   uint8 (y, x)   k is the k-th class of the model's description, 0 =
 confidence    uint8 (y, x)   percent, 0 where there is no data
 """
 
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from earthsignature_assets.errors import ModelError
+from earthsignature_assets.system.atomic import whole_folder
 
 
 class SegmentationStore:
@@ -77,15 +76,12 @@ def create_segmentation_store(path: Path, shape: tuple[int, int], chunk: int) ->
         path: where the store shall be; an earlier one is replaced.
         shape: rows and columns of the scene.
         chunk: side of a chunk in pixels: that of the windows' cores, so that each chunk is written once.
+
+    Raises:
+        StoreUnavailableError: the store cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
+    with whole_folder(path) as partial:
         yield SegmentationWriter(zarr.open_group(partial, mode="w", zarr_format=3), shape, chunk)
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -15,7 +15,6 @@ The graph's contract, all of it:
 import hashlib
 import json
 import shutil
-import uuid
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
@@ -29,6 +28,7 @@ from earthsignature_assets.errors import InvalidKeyError, ModelError, UnknownCla
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.input_range import InputRange
 from earthsignature_assets.nomenclature import class_of
+from earthsignature_assets.system.atomic import whole_folder, write_whole
 
 FROM_DYNAMIC_WORLD = "U-Net from Dynamic World"
 """What the architecture is called that begins from Dynamic World's weights, whose notice its card repeats."""
@@ -188,17 +188,11 @@ class ModelRepository:
                 )
             return model
         target = self.root / model.name / str(model.version)
-        partial = target.with_name(f".{uuid.uuid4().hex}.partial")
-        try:
-            shutil.copytree(source, partial)
-            partial.replace(target)
-            configuration = source.parent / "config.pbtxt"
-            if configuration.is_file() and not (target.parent / "config.pbtxt").exists():
-                shutil.copyfile(configuration, target.parent / "config.pbtxt")
-        except OSError as error:
-            raise ModelError(f"{model} cannot be copied to {target}: {error}") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        with whole_folder(target, replace=False) as partial:
+            shutil.copytree(source, partial, dirs_exist_ok=True)
+        configuration = source.parent / "config.pbtxt"
+        if configuration.is_file() and not (target.parent / "config.pbtxt").exists():
+            write_whole(target.parent / "config.pbtxt", configuration.read_bytes())
         return model
 
     def describe(self, model: ModelVersion) -> ModelDescription:

@@ -5,12 +5,12 @@ One JSON file of the deployment, written aside and renamed: the repository may b
 
 import datetime as dt
 import json
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from earthsignature_assets.errors import InvalidKeyError, ModelError
 from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.system.atomic import write_whole, writing
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,6 @@ class RetiredModels:
             }
             for retirement in retirements
         ]
-        partial = self.path.with_name(f".{uuid.uuid4().hex}.{self.path.name}")
-        try:
+        with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-            partial.replace(self.path)
-        except OSError as error:
-            raise ModelError(f"{self.path} cannot be written: {error}") from error
+        write_whole(self.path, (json.dumps(rows, indent=2) + "\n").encode())

@@ -5,7 +5,6 @@ backend: github triton-inference-server/onnxruntime_backend, README.
 """
 
 import shutil
-import uuid
 from collections.abc import Sequence
 from enum import StrEnum
 from importlib import resources
@@ -15,6 +14,7 @@ from pathlib import Path
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import ModelDescription, ModelRepository
+from earthsignature_assets.system.atomic import whole_folder, write_whole
 
 _MAX_BATCH = 8
 _MAX_QUEUE = 16
@@ -94,6 +94,7 @@ def write_triton_repository(
 
     Raises:
         ModelError: a version is absent or damaged, or versions of one model take different bands.
+        StoreUnavailableError: the folder cannot be written.
     """
     for name, versions in groupby(sorted(models), key=lambda model: model.name):
         descriptions = [repository.describe(model) for model in versions]
@@ -103,24 +104,17 @@ def write_triton_repository(
         for description in descriptions:
             _copy_version(repository, description.model, target, folder)
         configuration = folder / name / "config.pbtxt"
-        partial = configuration.with_suffix(".partial")
-        partial.write_text(triton_configuration(descriptions[-1], target), encoding="utf-8")
-        partial.replace(configuration)
+        write_whole(configuration, triton_configuration(descriptions[-1], target).encode())
 
 
 def _copy_version(repository: ModelRepository, model: ModelVersion, target: TritonTarget, folder: Path) -> None:
     graph = repository.graph(model)
     place = ModelRepository(folder).folder(model)
-    partial = place.with_name(f".{place.name}.{uuid.uuid4().hex}.partial")
-    try:
-        shutil.copytree(graph.parent, partial)
+    with whole_folder(place) as partial:
+        shutil.copytree(graph.parent, partial, dirs_exist_ok=True)
         if target is TritonTarget.PYTHON:
             backend = resources.files("earthsignature_assets.models") / "python_backend.py"
             (partial / "model.py").write_text(backend.read_text(encoding="utf-8"), encoding="utf-8")
-        shutil.rmtree(place, ignore_errors=True)
-        partial.rename(place)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 _ONNX = 'platform: "onnxruntime_onnx"'

@@ -12,8 +12,6 @@ The items' files stay in the store; hrefs name them absolutely.
 
 import json
 import posixpath
-import shutil
-import uuid
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -28,8 +26,8 @@ from earthsignature_assets.products.catalogue.catalogue import Catalogue, Produc
 from earthsignature_assets.products.collection import Extent, build_collection
 from earthsignature_assets.products.item import item_bytes, model_item_name
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.store.folder_storage import unwritable
 from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_assets.system.atomic import whole_folder
 
 _CATALOG = "catalog.json"
 _COLLECTION_FOLDER, _MODELS_FOLDER = "land-cover", "models"
@@ -62,20 +60,9 @@ def export_stac(
     folder = folder.resolve()
     if folder.exists() and not (folder / _CATALOG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ProductError(f"{folder} holds something else than an export: give another folder")
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    try:
-        (partial / _COLLECTION_FOLDER).mkdir(parents=True)
-        written = _write(store, catalogue, partial, model, progress)
-        old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return written
+    with whole_folder(folder) as partial:
+        (partial / _COLLECTION_FOLDER).mkdir()
+        return _write(store, catalogue, partial, model, progress)
 
 
 def _write(

@@ -16,6 +16,7 @@ import torch
 
 from earthsignature_assets.errors import TrainingError
 from earthsignature_assets.ground_truth.samples import Sample
+from earthsignature_assets.system.atomic import whole_file
 from earthsignature_assets.training.learning_curve import LearningCurve
 from earthsignature_assets.training.network import SegmentationNetwork
 
@@ -83,24 +84,20 @@ class Checkpoint:
         if self._path is None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_suffix(".partial")
-        torch.save(
-            {
-                "training": self._training,
-                "step": state.step,
-                "network": network.state_dict(),
-                "average": average.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-                "curve_losses": state.curve.losses,
-                "curve_accuracies": state.curve.accuracies,
-                "best": state.best,
-            },
-            partial,
-        )
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(self._path)
+        content = {
+            "training": self._training,
+            "step": state.step,
+            "network": network.state_dict(),
+            "average": average.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "schedule": schedule.state_dict(),
+            "curve_losses": state.curve.losses,
+            "curve_accuracies": state.curve.accuracies,
+            "best": state.best,
+        }
+        with whole_file(self._path) as partial, partial.open("wb") as file:
+            torch.save(content, file)
+            os.fsync(file.fileno())
 
 
 def _fingerprint(plan: object, samples: Sequence[Sample]) -> str:

@@ -4,7 +4,6 @@ A token is 256 random bits, so its SHA-256 is as hard to invert as the token is 
 """
 
 import datetime as dt
-import fcntl
 import hashlib
 import hmac
 import json
@@ -20,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from earthsignature_assets.errors import TokenError
+from earthsignature_assets.system.locks import locked
 
 log = logging.getLogger("earthsignature_grpc")
 
@@ -148,11 +148,11 @@ class TokenFile:
     def _changing(self) -> Iterator[list[Token]]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.with_suffix(".lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with locked(self.path.with_suffix(".lock")):
                 tokens = list(self.tokens())
                 yield tokens
                 content = {"tokens": [_entry(token) for token in tokens]}
+                # Not `atomic.write_whole`: nobody else may read the file at any moment, and it must survive a power cut.
                 draft = self.path.with_suffix(".new")
                 draft.unlink(missing_ok=True)
                 descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -21,7 +21,7 @@ import rasterio
 from earthsignature_assets.assets import step_failures as faults
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.definitions import definitions
-from earthsignature_assets.imagery.providers import remote_policy as remote
+from earthsignature_assets.imagery.providers import remote_policy
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.partitions import scene_model_key
@@ -37,7 +37,7 @@ MODEL = ModelVersion("corine-unet", 1)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step is tried again at once, and within a step nothing is."""
     monkeypatch.setattr(faults, "_FIRST_PAUSE_S", 0.0)
-    monkeypatch.setattr(remote, "POLICY", replace(remote.POLICY, tries=1, first_pause_s=0.0))
+    monkeypatch.setattr(remote_policy, "POLICY", replace(remote_policy.POLICY, tries=1, first_pause_s=0.0))
 
 
 @dataclass(frozen=True)

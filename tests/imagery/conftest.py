@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from earthsignature_assets.imagery.providers import remote_policy as remote
+from earthsignature_assets.imagery.providers import remote_policy
 from earthsignature_assets.imagery.providers.provider import PROVIDERS, Provider
 from earthsignature_assets.imagery.scenes.scene import Scene, scene_item
 from earthsignature_assets.keys import SceneKey
@@ -35,8 +35,8 @@ def scene(simulated: SimulatedScene, c1: Provider) -> Scene:
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remotes are tried three times, at once."""
-    quick = dataclasses.replace(remote.POLICY, tries=3, first_pause_s=0.0)
-    monkeypatch.setattr(remote, "POLICY", quick)
+    quick = dataclasses.replace(remote_policy.POLICY, tries=3, first_pause_s=0.0)
+    monkeypatch.setattr(remote_policy, "POLICY", quick)
 
 
 @pytest.fixture(scope="session")

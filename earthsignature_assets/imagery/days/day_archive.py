@@ -11,7 +11,6 @@ import dataclasses
 import datetime as dt
 import math
 import re
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from earthsignature_assets.imagery.providers.provider import Provider
 from earthsignature_assets.imagery.scenes.duplicates import group_scenes
 from earthsignature_assets.imagery.scenes.scene import Scene, scene_item, tile_of
 from earthsignature_assets.keys import SceneKey
+from earthsignature_assets.system.atomic import whole_file
 
 _PROVIDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -66,9 +66,8 @@ class DayArchive:
         if added.new or added.updated:
             path = self._items_path(day)
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = _partial(path)
-            rustac.write_sync(str(partial), [merged[item_id] for item_id in sorted(merged)])
-            partial.replace(path)
+            with whole_file(path) as partial:
+                rustac.write_sync(str(partial), [merged[item_id] for item_id in sorted(merged)], format="parquet")
         return added
 
     def items(self, day: dt.date) -> list[dict[str, Any]]:
@@ -115,9 +114,8 @@ class DayArchive:
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = _partial(path)
-        gpd.GeoDataFrame(rows, geometry="geometry", crs=4326).to_parquet(partial)
-        partial.replace(path)
+        with whole_file(path) as partial:
+            gpd.GeoDataFrame(rows, geometry="geometry", crs=4326).to_parquet(partial)
 
     def verdicts(self, day: dt.date) -> list[SceneVerdict]:
         """The verdicts on a day's scenes, in the order of their keys; none where none is known."""
@@ -159,10 +157,6 @@ def _updated(item: dict[str, Any]) -> dt.datetime | None:
     # Parquet keeps milliseconds.
     time = time.replace(microsecond=time.microsecond // 1000 * 1000)
     return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{uuid.uuid4().hex}.{path.name}")
 
 
 def _verdict(row: dict[str, Any]) -> SceneVerdict:

@@ -21,7 +21,7 @@ from earthsignature_assets.errors import (
     ProviderAnswerError,
     ProviderUnavailableError,
 )
-from earthsignature_assets.imagery.providers import remote_policy as remote
+from earthsignature_assets.imagery.providers import remote_policy
 from earthsignature_assets.imagery.providers.provider import Provider
 from earthsignature_assets.imagery.scenes.area import AreaOfInterest, Box
 from earthsignature_assets.keys import parse_tile
@@ -67,12 +67,12 @@ def _search(provider: Provider, day: dt.date, box: Box) -> Iterator[dict[str, An
     end = start + dt.timedelta(days=1) - dt.timedelta(milliseconds=1)
     try:
         stac_io = StacApiIO(
-            headers=_headers(provider), timeout=remote.POLICY.timeout_s, max_retries=remote.POLICY.retry()
+            headers=_headers(provider), timeout=remote_policy.POLICY.timeout_s, max_retries=remote_policy.POLICY.retry()
         )
         # Without a timeout of its own, opening takes the one of `stac_io` away.
         client = _whole(
             provider.api_url,
-            lambda: Client.open(provider.api_url, stac_io=stac_io, timeout=remote.POLICY.timeout_s),
+            lambda: Client.open(provider.api_url, stac_io=stac_io, timeout=remote_policy.POLICY.timeout_s),
         )
         search = client.search(
             collections=[provider.collection], datetime=(start, end), bbox=box, limit=_PAGE_ITEMS, method="POST"
@@ -82,11 +82,11 @@ def _search(provider: Provider, day: dt.date, box: Box) -> Iterator[dict[str, An
             new = {str(item["id"]): item for item in page["features"]}
             yield from (item for item_id, item in new.items() if item_id not in known)
             known.update(new)
-            if len(known) > remote.POLICY.max_items:
+            if len(known) > remote_policy.POLICY.max_items:
                 raise ProviderAnswerError(f"{provider.api_url} does not stop paging ({len(known)} items for {day})")
     except APIError as error:
         status = getattr(error, "status_code", None)
-        if status is None or status in remote.BUSY or status >= 500:
+        if status is None or status in remote_policy.BUSY or status >= 500:
             raise ProviderUnavailableError(f"{provider.api_url} does not answer: {error}") from error
         if status in (401, 403):
             header = provider.search_header
@@ -139,7 +139,7 @@ def _page(stac_io: StacApiIO, method: str, url: str, parameters: dict[str, Any])
 
 def _whole(url: str, ask: Callable[[], AnswerT]) -> AnswerT:
     """Ask; again where the answer ends too early: the session's own tries end with the headers."""
-    pauses = remote.POLICY.pauses_s()
+    pauses = remote_policy.POLICY.pauses_s()
     while True:
         try:
             return ask()

@@ -35,7 +35,7 @@ DILATION_M = 100.0
 
 _ROWS_AT_ONCE = 256
 
-CLEAR, UNRELIABLE, NO_DATA = np.uint8(0), np.uint8(1), np.uint8(2)
+CLEAR, UNRELIABLE, UNSEEN = np.uint8(0), np.uint8(1), np.uint8(2)
 """What a pixel of a scene mask is."""
 
 
@@ -92,7 +92,7 @@ class SceneMask:
     """What of a scene can be used, on the classification's grid (20 m).
 
     Attributes:
-        states: (height, width) uint8, `CLEAR`, `UNRELIABLE` or `NO_DATA`.
+        states: (height, width) uint8, `CLEAR`, `UNRELIABLE` or `UNSEEN`.
         cloud_percent: cloud of the valid area, before dilation.
         shadow_percent: cloud shadow of the valid area, before dilation.
         snow_percent: snow of the valid area.
@@ -110,7 +110,7 @@ class SceneMask:
     @property
     def no_data(self) -> npt.NDArray[np.bool_]:
         """Outside the eroded swath, or defective: (height, width) bool."""
-        return np.asarray(self.states == NO_DATA)
+        return np.asarray(self.states == UNSEEN)
 
     @property
     def unreliable(self) -> npt.NDArray[np.bool_]:
@@ -149,7 +149,7 @@ def mask_scene(
         hidden = grow(_among(part, hidden_values, beyond=True) & seen, DILATION_M, resolution_m)
         inner = slice(above, above + rows.stop - first)
         told, seen = part[inner], seen[inner]
-        states[rows] = (hidden[inner] & seen) * UNRELIABLE + unseen[inner] * NO_DATA
+        states[rows] = (hidden[inner] & seen) * UNRELIABLE + unseen[inner] * UNSEEN
         counted["valid"] += cv2.countNonZero(seen)
         counted["clear"] += cv2.countNonZero(seen & ~hidden[inner])
         counted["cloud"] += cv2.countNonZero(_among(told, CLOUD_VALUES, beyond=True) & seen)

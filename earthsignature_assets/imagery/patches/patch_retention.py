@@ -7,12 +7,12 @@ never removed: its writer may still be at work, also where it carries the name o
 
 import datetime as dt
 import shutil
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from earthsignature_assets.errors import InvalidKeyError, StoreUnavailableError
+from earthsignature_assets.system.atomic import partial_path
 
 QUIET = dt.timedelta(hours=1)
 """How long nothing must have been written in a folder before it can be removed."""
@@ -86,7 +86,7 @@ def remove_folder(folder: TransientFolder) -> None:
     Raises:
         StoreUnavailableError: it cannot be renamed or removed.
     """
-    going = folder.path.with_name(f".{folder.path.name.lstrip('.')}.{uuid.uuid4().hex}.partial")
+    going = partial_path(folder.path)
     try:
         folder.path.replace(going)
         shutil.rmtree(going)

@@ -9,8 +9,6 @@ Coordinates are pixel centres in the tile's UTM zone; `spatial_ref` carries the 
 take no space. A store is written aside and becomes visible by one rename.
 """
 
-import shutil
-import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +23,7 @@ from zarr.codecs import BloscCodec
 
 from earthsignature_assets.errors import BandError
 from earthsignature_assets.grid import PixelGrid, PixelWindow
+from earthsignature_assets.system.atomic import whole_folder
 
 _BITSHUFFLED_LZ4 = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle")
 PATCH_SIZE = 512
@@ -183,10 +182,11 @@ def create_patch_store(
         bands: Sentinel-2 band names in the order of the stack.
         patch_size: side of a patch in pixels.
         facts: what else the store shall say of itself (scene key, product).
+
+    Raises:
+        StoreUnavailableError: the store cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
+    with whole_folder(path) as partial:
         group = zarr.open_group(partial, mode="w")
         group.attrs["earthsignature"] = {"grid": asdict(grid), "bands": list(bands), **facts}
         writer = PatchWriter(group, grid, bands, patch_size)
@@ -196,10 +196,6 @@ def create_patch_store(
             # Zarr's third format has no word on consolidated metadata yet; zarr and xarray both read it.
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
             zarr.consolidate_metadata(partial)
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _create_reflectance(group: zarr.Group, shape: tuple[int, ...], chunks: tuple[int, ...]) -> zarr.Array[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from earthsignature_assets.imagery.masks.scene_classification import DEFAULT_MASKS, NO_DATA, UNRELIABLE, MaskSet
+from earthsignature_assets.imagery.masks.scene_classification import DEFAULT_MASKS, UNRELIABLE, UNSEEN, MaskSet
 from earthsignature_assets.imagery.masks.scene_mask import read_scene_mask
 from earthsignature_assets.imagery.patches.patch_store import PATCH_SIZE, create_patch_store
 from earthsignature_assets.imagery.reading.resampling import nearest
@@ -60,7 +60,7 @@ def write_patches(
         for block in read_blocks(scene, bands, patch_size, block_columns(scene, patch_size)):
             window = block.window
             states = nearest(mask.states, mask_grid, grid, window)
-            no_data = block.no_data | (states == NO_DATA)
+            no_data = block.no_data | (states == UNSEEN)
             observed = ~no_data
             unreliable = (states == UNRELIABLE) & observed
             if no_data.any():

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import requests
 
 from earthsignature_assets.errors import CredentialError, ProviderAnswerError, ProviderUnavailableError
-from earthsignature_assets.imagery.providers import remote_policy as remote
+from earthsignature_assets.imagery.providers import remote_policy
 from earthsignature_assets.imagery.providers.access import TokenService
 
 _MARGIN = dt.timedelta(minutes=5)
@@ -67,8 +67,8 @@ def _fetch(address: str, service: TokenService) -> _Token:
     key = os.environ.get(service.key_variable, "") if service.key_variable else ""
     headers = {"Ocp-Apim-Subscription-Key": key} if key else {}
     try:
-        with remote.POLICY.session() as session:
-            answer = session.get(address, headers=headers, timeout=remote.POLICY.timeout_s)
+        with remote_policy.POLICY.session() as session:
+            answer = session.get(address, headers=headers, timeout=remote_policy.POLICY.timeout_s)
     except requests.RequestException as error:
         raise ProviderUnavailableError(f"token service {address} does not answer: {error}") from error
     if answer.status_code in (401, 403):

@@ -21,7 +21,7 @@ from rasterio.windows import Window
 
 from earthsignature_assets.errors import BandError, ConfigurationError, EarthSignatureError, ProviderUnavailableError
 from earthsignature_assets.grid import PixelGrid, PixelWindow
-from earthsignature_assets.imagery.providers import remote_policy as remote
+from earthsignature_assets.imagery.providers import remote_policy
 from earthsignature_assets.imagery.providers.access import Access
 from earthsignature_assets.imagery.providers.signing import SIGNER
 from earthsignature_assets.system.gdal_cache import BLOCK_CACHE
@@ -60,7 +60,7 @@ def gdal_environment(access: Access | None = None) -> Iterator[None]:
         CredentialError: the provider's S3 endpoint needs a credential that is not in the environment.
     """
     session = _Credentials(access.s3.gdal_options()) if access and access.s3 else DummySession()
-    with BLOCK_CACHE.held(), rasterio.Env(session, **_GDAL_OPTIONS, **remote.POLICY.gdal_options()):
+    with BLOCK_CACHE.held(), rasterio.Env(session, **_GDAL_OPTIONS, **remote_policy.POLICY.gdal_options()):
         yield
 
 
@@ -161,16 +161,18 @@ class BandReader:
 
         GDAL takes an answer that was cut for the whole one, so it is asked for again, after the pauses of the policy.
         """
-        attempt, pauses, token_is_new = work, remote.POLICY.pauses_s(), False
+        attempt, pauses, token_is_new = work, remote_policy.POLICY.pauses_s(), False
         while True:
             try:
                 return attempt()
             except RasterioError as error:
                 causes = _causes(error)
-                if self._access.tokens and not token_is_new and remote.is_forbidden(causes):
+                if self._access.tokens and not token_is_new and remote_policy.is_forbidden(causes):
                     SIGNER.forget(self.href, self._access.tokens)
                     token_is_new = True
-                elif self._is_remote and remote.may_be_cut(causes) and (pause_s := next(pauses, None)) is not None:
+                elif (
+                    self._is_remote and remote_policy.may_be_cut(causes) and (pause_s := next(pauses, None)) is not None
+                ):
                     time.sleep(pause_s)
                 else:
                     raise self._fault(what, causes) from error
@@ -179,7 +181,7 @@ class BandReader:
     def _fault(self, what: str, causes: str) -> EarthSignatureError:
         shown = _SECRET.sub(r"\1=…", causes)
         message = f"item {self.item_id}: band {self.band} ({self.href}) {what}: {shown}"
-        if self._is_remote and remote.can_pass(causes):
+        if self._is_remote and remote_policy.can_pass(causes):
             return ProviderUnavailableError(message)
         return BandError(f"{message}; {REMEDY}")
 

@@ -15,7 +15,7 @@ from pyproj import CRS
 from earthsignature_assets.errors import ProductError, UnknownClassError
 from earthsignature_assets.nomenclature import class_of
 from earthsignature_assets.products.polygons.polygon_layer import PolygonLayer
-from earthsignature_assets.system.whole_file import whole_file
+from earthsignature_assets.system.atomic import whole_file
 
 FACTS_KEY = b"earthsignature"
 """Key of the file's metadata under which the JSON of `write_geoparquet`'s facts stands."""

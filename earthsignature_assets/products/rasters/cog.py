@@ -24,9 +24,9 @@ from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import CLOUD_RESOLUTION_M, CONFIDENCE_NO_DATA, Asset
 from earthsignature_assets.products.rasters.qgis_style import qgis_style
 from earthsignature_assets.products.rasters.shared_blocks import share_alike_blocks
+from earthsignature_assets.system.atomic import write_whole
 from earthsignature_assets.system.gdal_cache import BLOCK_CACHE
 from earthsignature_assets.system.heap import return_free_memory
-from earthsignature_assets.system.whole_file import write_whole
 
 _COG = {"driver": "COG", "BLOCKSIZE": "512", "BIGTIFF": "NO", "NUM_THREADS": "2"}
 

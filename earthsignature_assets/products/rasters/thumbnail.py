@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earthsignature_assets.pictures import land_cover, overview, png
-from earthsignature_assets.system.whole_file import write_whole
+from earthsignature_assets.system.atomic import write_whole
 
 _LONGEST_SIDE = 512
 

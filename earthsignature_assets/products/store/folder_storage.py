@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from earthsignature_assets.errors import ProductError, StoreUnavailableError
 from earthsignature_assets.products.store.storage import Storage, StoredFolder
+from earthsignature_assets.system.atomic import whole_file, writing
 
 
 class FolderStorage(Storage):
@@ -68,7 +69,7 @@ class FolderStorage(Storage):
     @override
     def place(self, staging: Path, folder: str, last: str) -> bool:
         target = self.path(folder)
-        with _writing(target):
+        with writing(target):
             for path in [*sorted(staging.iterdir()), staging]:
                 _synchronise(path)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,21 +94,17 @@ class FolderStorage(Storage):
     @override
     def write(self, name: str, content: bytes) -> None:
         path = self.path(name)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        with _writing(path):
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
+            with whole_file(path) as partial:
                 partial.write_bytes(content)
                 _synchronise(partial)
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
             _synchronise(path.parent)
 
     @override
     def remove(self, name: str) -> None:
         path = self.path(name)
-        with _writing(path):
+        with writing(path):
             path.unlink(missing_ok=True)
 
     @override
@@ -130,7 +127,7 @@ class FolderStorage(Storage):
     def withdraw(self, folder: str) -> None:
         path = self.path(folder)
         aside = self.staging_root / uuid.uuid4().hex
-        with _writing(path):
+        with writing(path):
             self.staging_root.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):
                 path.rename(aside)
@@ -146,22 +143,6 @@ class FolderStorage(Storage):
             raise
         except OSError as error:
             raise StoreUnavailableError(f"{path} cannot be read: {error}") from error
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise unwritable(path, error) from error
-
-
-def unwritable(path: Path, error: OSError) -> StoreUnavailableError:
-    """Return the error of a local path that cannot be written, with its remedy."""
-    return StoreUnavailableError(
-        f"{path} cannot be written: {error.strerror or error}; check that the disk has room and that this user may "
-        "write there"
-    )
 
 
 def _synchronise(path: Path) -> None:

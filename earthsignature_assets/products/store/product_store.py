@@ -39,10 +39,11 @@ from earthsignature_assets.products.item import (
     publication_of,
 )
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.products.store.folder_storage import FolderStorage, unwritable
+from earthsignature_assets.products.store.folder_storage import FolderStorage
 from earthsignature_assets.products.store.location import catalogue_location, open_catalogue, open_storage
 from earthsignature_assets.products.store.staging import remove_leftovers, staging_folder
 from earthsignature_assets.products.store.verification import faults_of
+from earthsignature_assets.system.atomic import writing
 
 PRODUCTS = "products"
 """The folder of all products."""
@@ -203,7 +204,7 @@ class ProductStore:
     @contextmanager
     def _staging(self) -> Iterator[Path]:
         root = self.storage.staging_root
-        with _translated(root), staging_folder(root) as folder:
+        with writing(root), staging_folder(root) as folder:
             yield folder
 
     def _placed(self, draft: Draft, staging: Path, catalogue: Catalogue) -> str:
@@ -217,7 +218,7 @@ class ProductStore:
         item = build_item(draft, files, areas, _now() if earlier is None else earlier.published_at)
         validate_item(item)
         folder = f"{PRODUCTS}/{draft.model}/{draft.scene}/{content_digest(item)}"
-        with _translated(staging / Asset.ITEM.value):
+        with writing(staging / Asset.ITEM.value):
             (staging / Asset.ITEM.value).write_bytes(item_bytes(item))
         there = Asset.ITEM.value in self.storage.sizes(folder)
         if there and list(faults_of(self.storage, folder)):
@@ -243,7 +244,7 @@ class ProductStore:
         for asset in item["assets"].values():
             if source is not None and asset["href"].startswith("./"):
                 file = PurePosixPath(asset["href"]).name
-                with _translated(source / file):
+                with writing(source / file):
                     content = (source / file).read_bytes()
                 self.storage.write(str(PurePosixPath(name).with_name(file)), content)
         self.storage.write(name, item_bytes(item))
@@ -341,7 +342,7 @@ def _copied(draft: Draft, staging: Path) -> dict[Asset, tuple[str, int]]:
             raise ProductError(f"{draft.product_id}: {asset.value} is missing from the draft {draft.folder}")
         digest, size = hashlib.sha256(), 0
         with (
-            _translated(staging / asset.value),
+            writing(staging / asset.value),
             draft.path(asset).open("rb") as source,
             (staging / asset.value).open("wb") as target,
         ):
@@ -362,11 +363,3 @@ def _missing(product: Product, asset: Asset) -> Iterator[None]:
             f"{product.product_id}: {asset.value} is missing in {product.folder}; search again, a newer "
             "version may have superseded it"
         ) from error
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise unwritable(path, error) from error

@@ -20,8 +20,8 @@ from obstore.store import S3Store
 from typing_extensions import override
 
 from earthsignature_assets.errors import InvalidKeyError, StoreUnavailableError
-from earthsignature_assets.products.store.folder_storage import unwritable
 from earthsignature_assets.products.store.storage import Storage, StoredFolder
+from earthsignature_assets.system.atomic import writing
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -67,12 +67,10 @@ class S3Storage(Storage):
     @override
     def staging_root(self) -> Path:
         root = Path(tempfile.gettempdir()) / f"earthsignature-staging-{os.getuid()}"
-        try:
+        with writing(root):
             root.mkdir(mode=0o700, exist_ok=True)
             if root.is_symlink() or root.stat().st_uid != os.getuid():
                 raise StoreUnavailableError(f"{root} belongs to another user: set TMPDIR to a folder of your own")
-        except OSError as error:
-            raise unwritable(root, error) from error
         return root
 
     @override

@@ -25,7 +25,7 @@ from earthsignature_assets.errors import (
     ProviderUnavailableError,
 )
 from earthsignature_assets.imagery.days.discovery import discover_day, discover_tile
-from earthsignature_assets.imagery.providers import remote_policy as remote
+from earthsignature_assets.imagery.providers import remote_policy
 from earthsignature_assets.imagery.providers.provider import PROVIDERS, Provider, SearchHeader
 from earthsignature_assets.imagery.scenes.area import AreaOfInterest
 from earthsignature_assets.imagery.scenes.duplicates import group_scenes
@@ -200,7 +200,7 @@ def in_a_thousand_seconds() -> str:
 def test_a_busy_api_is_left_alone_for_as_long_as_it_asks(
     c1: Provider, monkeypatch: pytest.MonkeyPatch, retry_after: Callable[[], str], least_s: float, most_s: float
 ) -> None:
-    monkeypatch.setattr(remote, "POLICY", remote.RemotePolicy(first_pause_s=0.0, longest_pause_s=2000))
+    monkeypatch.setattr(remote_policy, "POLICY", remote_policy.RemotePolicy(first_pause_s=0.0, longest_pause_s=2000))
     pauses: list[float] = []
     monkeypatch.setattr(urllib3.util.retry, "time", SimpleNamespace(time=time.time, sleep=pauses.append))
     with server([(BUSY, {}), (200, EMPTY)], retry_after=retry_after) as (root, requests):
@@ -234,7 +234,9 @@ def test_a_server_that_is_not_there_is_worth_a_later_try(c1: Provider) -> None:
 
 
 def test_a_server_that_says_nothing_is_given_up_in_time(c1: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "POLICY", remote.RemotePolicy(answer_timeout_s=0.2, tries=2, first_pause_s=0.0))
+    monkeypatch.setattr(
+        remote_policy, "POLICY", remote_policy.RemotePolicy(answer_timeout_s=0.2, tries=2, first_pause_s=0.0)
+    )
     with socket.create_server(("127.0.0.1", 0)) as silent:
         root = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ProviderUnavailableError, match="timed out"):
@@ -298,7 +300,7 @@ def test_paging_in_a_circle_is_ended(c1: Provider, tokens: list[str]) -> None:
 
 
 def test_paging_that_never_ends_is_ended(c1: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "POLICY", remote.RemotePolicy(max_items=50))
+    monkeypatch.setattr(remote_policy, "POLICY", remote_policy.RemotePolicy(max_items=50))
     answers: list[tuple[int, object]] = []
     with server(answers) as (root, requests):
         names = [[f"{number}-{n}" for n in range(10)] for number in range(100)]

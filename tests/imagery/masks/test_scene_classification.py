@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from earthsignature_assets.errors import ConfigurationError
-from earthsignature_assets.imagery.masks import scene_classification as cloud_mask
+from earthsignature_assets.imagery.masks import scene_classification
 from earthsignature_assets.imagery.masks.scene_classification import (
     MASK_SETS,
     SceneMask,
@@ -129,7 +129,7 @@ def test_masks_and_figures_are_those_of_the_definition(
 ) -> None:
     expected = by_definition(scl, name, baseline)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cloud_mask, "_ROWS_AT_ONCE", rows_at_once)
+        patch.setattr(scene_classification, "_ROWS_AT_ONCE", rows_at_once)
         found = mask_scene(scl, 20.0, MASK_SETS[name], baseline)
     for field in dataclasses.fields(SceneMask):
         told, wanted = getattr(found, field.name), getattr(expected, field.name)
