@@ -152,7 +152,7 @@ class TokenFile:
                 tokens = list(self.tokens())
                 yield tokens
                 content = {"tokens": [_entry(token) for token in tokens]}
-                # Not `atomic.write_whole`: nobody else may read the file at any moment, and it must survive a power cut.
+                # Not `atomic.write_whole`: nobody else may ever read the file, and it must survive a power cut.
                 draft = self.path.with_suffix(".new")
                 draft.unlink(missing_ok=True)
                 descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
