@@ -15,7 +15,7 @@ from rasterio.io import MemoryFile
 
 from earthsignature_assets.errors import AlreadyExistsError
 from earthsignature_assets.grid import PixelGrid, tile_grid
-from earthsignature_assets.products.product import Asset
+from earthsignature_assets.products.product import Asset, Product
 from earthsignature_assets.products.store.product_store import PRODUCT_DEPTH, PRODUCTS, ProductStore
 from earthsignature_assets.products.store.verification import verify
 from earthsignature_grpc.access.token_file import Role, TokenFile
@@ -61,7 +61,7 @@ def _create(address: str, token: str, code: int, model: str = MODEL) -> None:
         client.create_v1(_tiff(codes, GRID), _tiff(cloud, GRID.at_resolution(20.0)), product_id=PRODUCT_ID, model=model)
 
 
-def _class_of(store: ProductStore, product) -> int:
+def _class_of(store: ProductStore, product: Product) -> int:
     with MemoryFile(store.read(product, Asset.LAND_COVER)) as file, file.open() as raster:
         (code,) = np.unique(raster.read(1))
     return int(code)

@@ -24,6 +24,7 @@ from earthsignature_grpc.calls.limits import Limits
 from earthsignature_grpc.client.channel import CHANNEL_OPTIONS
 from earthsignature_grpc.server.server import running_server
 from earthsignature_grpc.wire.strict_decoding import encode
+from tests.raw_calls import unary_stream
 from tests.waiting import within
 
 PRODUCT_ID = "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516"
@@ -146,7 +147,7 @@ def _open_files(process_id: int, below: Path) -> list[str]:
 async def _admitted(address: str) -> bool:
     """Whether the server has room for a call."""
     async with grpc.aio.insecure_channel(address, CLIENT) as channel:
-        call = channel.unary_stream(IDS)(b"", timeout=10)
+        call = unary_stream(channel, IDS)(b"", timeout=10)
         with suppress(grpc.aio.AioRpcError):
             assert len([name async for name in call]) == PRODUCTS
         code = await call.code()
@@ -155,7 +156,7 @@ async def _admitted(address: str) -> bool:
 
 
 @pytest.mark.parametrize(("method", "request_"), STREAMS)
-async def test_a_client_that_vanishes_without_a_word(store, method, request_) -> None:
+async def test_a_client_that_vanishes_without_a_word(store: Path, method: str, request_: bytes) -> None:
     limits = Limits(calls=1, silent_s=1.0, answer_s=1.0, cache_bytes=0)
     async with running_server(store, "127.0.0.1:0", limits) as port:
         direct, wire = f"127.0.0.1:{port}", Wire(port)
@@ -163,7 +164,7 @@ async def test_a_client_that_vanishes_without_a_word(store, method, request_) ->
         tracemalloc.start()
         try:
             async with wire.laid() as address, grpc.aio.insecure_channel(address, CLIENT) as channel:
-                stream = channel.unary_stream(method)(request_)
+                stream = unary_stream(channel, method)(request_)
                 assert await stream.read() is not grpc.aio.EOF
                 wire.cut()
                 assert not await _admitted(direct)
@@ -183,27 +184,27 @@ async def test_a_client_that_vanishes_without_a_word(store, method, request_) ->
             tracemalloc.stop()
 
 
-async def test_a_client_that_is_quiet_and_answers_is_left_alone(store) -> None:
+async def test_a_client_that_is_quiet_and_answers_is_left_alone(store: Path) -> None:
     limits = Limits(silent_s=0.5, answer_s=0.5)
     async with (
         running_server(store, "127.0.0.1:0", limits) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}", CLIENT) as channel,
     ):
-        watch = channel.unary_stream(WATCH)(b"")
+        watch = unary_stream(channel, WATCH)(b"")
         await watch.read()
         await asyncio.sleep(3.0)
         assert not watch.done()
         watch.cancel()
 
 
-async def test_a_service_that_vanishes_is_noticed_by_who_waits_for_news(store) -> None:
+async def test_a_service_that_vanishes_is_noticed_by_who_waits_for_news(store: Path) -> None:
     quickly = {"grpc.keepalive_time_ms": 1000, "grpc.keepalive_timeout_ms": 1000, "grpc.http2.ping_timeout_ms": 1000}
     options = [(name, quickly.get(name, value)) for name, value in CHANNEL_OPTIONS]
     limits = Limits(silent_s=1.0, answer_s=1.0)
     async with running_server(store, "127.0.0.1:0", limits) as port:
         wire = Wire(port)
         async with wire.laid() as address, grpc.aio.insecure_channel(address, options) as asking:
-            watch = asking.unary_stream(WATCH)(b"")
+            watch = unary_stream(asking, WATCH)(b"")
             await watch.read()
             await asyncio.sleep(4.0)  # long enough for what is asked three times
             assert not watch.done()
@@ -235,14 +236,14 @@ def _resident_mb(process_id: int) -> float:
 
 
 @pytest.mark.parametrize(("method", "request_"), STREAMS)
-def test_deadlines_that_pass_within_a_stream(store, tmp_path, method, request_) -> None:
+def test_deadlines_that_pass_within_a_stream(store: Path, tmp_path: Path, method: str, request_: bytes) -> None:
     calls, timeout_s, log = 4, 2.0, tmp_path / "server.log"
     ended, resident_mb = f"{method[1:]} ", list[float]()
     with _server_process(store.root, log, "--calls", str(calls), "--cache-mib", "0") as (address, process_id):
         channels = [grpc.insecure_channel(address, options=CLIENT) for _ in range(calls + 1)]
 
         def admitted() -> bool:
-            call = channels[-1].unary_stream(IDS)(b"", timeout=20)
+            call = unary_stream(channels[-1], IDS)(b"", timeout=20)
             with suppress(grpc.RpcError):
                 assert len(list(call)) == PRODUCTS
             assert call.code() in (grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -251,7 +252,7 @@ def test_deadlines_that_pass_within_a_stream(store, tmp_path, method, request_) 
         try:
             for number in (1, 2, 3):
                 # Nobody reads: the server waits with what it has made.
-                streams = [channel.unary_stream(method)(request_, timeout=timeout_s) for channel in channels[:-1]]
+                streams = [unary_stream(channel, method)(request_, timeout=timeout_s) for channel in channels[:-1]]
                 time.sleep(timeout_s)
                 for stream in streams:
                     with pytest.raises(grpc.RpcError) as caught:

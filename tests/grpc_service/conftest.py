@@ -31,6 +31,8 @@ MIDDLE = "S2A_MSIL2A_20220427T095549_N0400_R122_T32TQS_20220427T120000"
 OLDEST = "S2A_MSIL2A_20210627T100031_N0300_R122_T33TXL_20210627T130000"
 CONTRACT = Path(__file__).parent / "contract"
 
+StartServer = Callable[..., AbstractContextManager[tuple[str, subprocess.Popen[str]]]]
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -198,7 +200,7 @@ def _server_process(store: Path, *options: str, log: Path | None = None) -> Iter
 
 
 @pytest.fixture(scope="session")
-def start_server() -> Callable[..., AbstractContextManager[tuple[str, subprocess.Popen[str]]]]:
+def start_server() -> StartServer:
     """Starts a server over a store, for tests that disturb it: a context of its address and its process."""
     return _server_process
 
@@ -242,7 +244,10 @@ def stubs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         sys.path.remove(str(folder))
 
 
+MakeAuthority = Callable[[Path], Authority]
+
+
 @pytest.fixture(scope="session")
-def make_authority() -> Callable[[Path], Authority]:
+def make_authority() -> MakeAuthority:
     """Makes a certificate authority in a new folder."""
     return Authority.make

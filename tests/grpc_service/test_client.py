@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ from google.rpc import error_details_pb2, status_pb2
 from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.errors import (
     CredentialError,
+    EarthSignatureError,
     NoSuchProductError,
     QueryError,
     ServiceAnswerError,
@@ -37,13 +39,15 @@ from earthsignature_grpc.client import (
 from earthsignature_grpc.client.answers import read_polygon_product
 from earthsignature_grpc.client.requests import Call
 from earthsignature_grpc.wire.strict_decoding import length_delimited
+from tests.conftest import Deployment
+from tests.grpc_service.conftest import Facts, MakeAuthority, StartServer
 
 Ask = Callable[..., list[Any]]
 _V1 = "/snapearth.api.v1.DatabaseProductService"
 
 
 @pytest.fixture
-def client(server):
+def client(server: str) -> Iterator[EarthSignatureClient]:
     with EarthSignatureClient(server, timeout_s=20) as client:
         yield client
 
@@ -62,12 +66,12 @@ def _ask_with_asyncio(target: str, method: str, *arguments: Any, **options: Any)
 
 
 @pytest.fixture(params=[_ask_with_threads, _ask_with_asyncio], ids=["threads", "asyncio"])
-def ask(request) -> Ask:
+def ask(request: pytest.FixtureRequest) -> Ask:
     """Call a method of one of the two clients and collect what it yields."""
     return request.param
 
 
-def test_rasters_come_with_their_facts(ask, server, facts) -> None:
+def test_rasters_come_with_their_facts(ask: Ask, server: str, facts: Facts) -> None:
     products = ask(server, "segmentations_v1")
     assert [product.product_id for product in products] == facts.newest_first
     newest = products[0]
@@ -78,7 +82,7 @@ def test_rasters_come_with_their_facts(ask, server, facts) -> None:
     assert newest.cloud_cover_percent == pytest.approx(12.637376)
 
 
-def test_rasters_open_as_arrays_that_name_their_classes(client, facts) -> None:
+def test_rasters_open_as_arrays_that_name_their_classes(client: EarthSignatureClient, facts: Facts) -> None:
     (product,) = client.segmentations_v1(limit=1)
     classes = product.land_cover_array()
     with rasterio.open(facts.root / facts.products[facts.newest].folder / "land_cover.tif") as raster:
@@ -93,7 +97,7 @@ def test_rasters_open_as_arrays_that_name_their_classes(client, facts) -> None:
     assert (mask.shape, mask.attrs["flag_meanings"]) == ((32, 32), "clear cloud")
 
 
-def test_both_rasters_open_on_one_grid(client, facts) -> None:
+def test_both_rasters_open_on_one_grid(client: EarthSignatureClient, facts: Facts) -> None:
     (product,) = client.segmentations_v1(limit=1)
     dataset = product.dataset()
     np.testing.assert_array_equal(
@@ -105,13 +109,13 @@ def test_both_rasters_open_on_one_grid(client, facts) -> None:
 
 
 @pytest.fixture(scope="module")
-def published(deployment, tmp_path_factory) -> Iterator[str]:
+def published(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service over a product of the chain's own."""
     with service_process(deployment.workspace.store.root, tmp_path_factory.mktemp("client") / "log") as address:
         yield address
 
 
-def test_a_part_of_a_raster(ask, server, published) -> None:
+def test_a_part_of_a_raster(ask: Ask, server: str, published: str) -> None:
     (coarse,) = ask(published, "segmentations_v1", limit=1, resolution_m=20, without_cloud_mask=True)
     classes = coarse.land_cover_array()
     assert (classes.shape, classes.rio.resolution()) == ((160, 160), (20.0, -20.0))
@@ -123,7 +127,7 @@ def test_a_part_of_a_raster(ask, server, published) -> None:
     assert caught.value.field == "crop"
 
 
-def test_some_of_the_polygons(ask, published, deployment) -> None:
+def test_some_of_the_polygons(ask: Ask, published: str, deployment: Deployment) -> None:
     code = max(deployment.product.class_codes)
     (product,) = ask(published, "polygons_v2", polygon_categories=[class_of(code).name], min_area_m2=20_000.0)
     frame = product.frame()
@@ -134,7 +138,7 @@ def test_some_of_the_polygons(ask, published, deployment) -> None:
     assert caught.value.field == "polygon_categories"
 
 
-def test_polygons_open_as_frames(ask, server, facts) -> None:
+def test_polygons_open_as_frames(ask: Ask, server: str, facts: Facts) -> None:
     frames = [product.frame() for product in ask(server, "polygons_v2")]
     for product_id, frame in zip(facts.newest_first, frames, strict=True):
         expected = facts.polygons(product_id)
@@ -155,7 +159,9 @@ def test_polygons_open_as_frames(ask, server, facts) -> None:
         ({"categories": ["335"]}, []),
     ],
 )
-def test_filters_mean_the_same_everywhere(ask, server, facts, filters, expected) -> None:
+def test_filters_mean_the_same_everywhere(
+    ask: Ask, server: str, facts: Facts, filters: dict[str, Any], expected: list[str]
+) -> None:
     names = [getattr(facts, name) for name in expected]
     assert [product.product_id for product in ask(server, "segmentations_v1", **filters)] == names
     assert [product.product_id for product in ask(server, "product_ids", **filters)] == names
@@ -165,13 +171,13 @@ def test_filters_mean_the_same_everywhere(ask, server, facts, filters, expected)
     assert features == names
 
 
-def test_names_and_limits_choose_products(ask, server, facts) -> None:
+def test_names_and_limits_choose_products(ask: Ask, server: str, facts: Facts) -> None:
     wanted = [facts.middle, facts.oldest]
     assert [product.product_id for product in ask(server, "segmentations_v1", product_ids=wanted)] == wanted
     assert len(ask(server, "polygons_v2", product_ids=wanted, limit=1)) == 1
 
 
-def test_a_refused_field_is_a_query_error(ask, server) -> None:
+def test_a_refused_field_is_a_query_error(ask: Ask, server: str) -> None:
     with pytest.raises(QueryError, match="give for example POLYGON") as caught:
         ask(server, "product_ids", area="nonsense")
     assert caught.value.field == "wkt"
@@ -181,20 +187,20 @@ def test_a_refused_field_is_a_query_error(ask, server) -> None:
         ask(server, "polygons_v2", categories=["Woods"])
 
 
-def test_nobody_listening_is_unavailable(ask) -> None:
+def test_nobody_listening_is_unavailable(ask: Ask) -> None:
     with pytest.raises(ServiceUnavailableError, match=r"127\.0\.0\.1:1") as caught:
         ask("127.0.0.1:1", "product_ids", client={"retry": RetryPolicy(attempts=2, first_delay_s=0.01)})
     assert caught.value.retryable
 
 
-def test_other_statuses_are_typed(ask, server) -> None:
+def test_other_statuses_are_typed(ask: Ask, server: str) -> None:
     with pytest.raises(ServiceAnswerError, match="UNIMPLEMENTED"):
         ask(server, "_stream", Call(f"{_V1}/Unheard", b"", bytes))
     with pytest.raises(CredentialError):
         ask(server, "_stream", Call(f"{_V1}/CreateProduct", b"", bytes))
 
 
-def test_a_reader_may_stop_early(client, facts) -> None:
+def test_a_reader_may_stop_early(client: EarthSignatureClient, facts: Facts) -> None:
     products = client.segmentations_v1()
     assert next(products).product_id == facts.newest
     products.close()
@@ -246,7 +252,7 @@ QUICK = {"retry": RetryPolicy(attempts=3, first_delay_s=0.01, longest_delay_s=1.
 
 
 @pytest.mark.parametrize("passing", [UNAVAILABLE, grpc.StatusCode.CANCELLED])
-def test_what_passes_is_tried_again_when_the_service_says(ask, passing) -> None:
+def test_what_passes_is_tried_again_when_the_service_says(ask: Ask, passing: grpc.StatusCode) -> None:
     faults = _Faults((EXHAUSTED, 0.3), (passing, None))
     with faults.listening() as target:
         assert ask(target, "polygons_v2", client=QUICK) == [PolygonProduct(b"z")]
@@ -255,21 +261,21 @@ def test_what_passes_is_tried_again_when_the_service_says(ask, passing) -> None:
     assert third - second < 0.3
 
 
-def test_attempts_come_to_an_end(ask) -> None:
+def test_attempts_come_to_an_end(ask: Ask) -> None:
     faults = _Faults(*[(UNAVAILABLE, None)] * 9)
     with faults.listening() as target, pytest.raises(ServiceUnavailableError):
         ask(target, "polygons_v2", client=QUICK)
     assert len(faults.calls) == 3
 
 
-def test_a_service_that_asks_for_hours_is_not_waited_for(ask) -> None:
+def test_a_service_that_asks_for_hours_is_not_waited_for(ask: Ask) -> None:
     faults = _Faults((UNAVAILABLE, 3600.0))
     with faults.listening() as target, pytest.raises(ServiceUnavailableError) as caught:
         ask(target, "polygons_v2", client=QUICK)
     assert (len(faults.calls), caught.value.retry_after_s) == (1, 3600.0)
 
 
-def test_half_a_stream_is_not_begun_anew(ask) -> None:
+def test_half_a_stream_is_not_begun_anew(ask: Ask) -> None:
     faults = _Faults((UNAVAILABLE, None), answers_first=True)
     with faults.listening() as target, pytest.raises(ServiceUnavailableError):
         ask(target, "polygons_v2", client=QUICK)
@@ -286,14 +292,16 @@ def test_half_a_stream_is_not_begun_anew(ask) -> None:
         (grpc.StatusCode.PERMISSION_DENIED, CredentialError),
     ],
 )
-def test_what_does_not_pass_is_not_tried_again(ask, code, kind) -> None:
+def test_what_does_not_pass_is_not_tried_again(
+    ask: Ask, code: grpc.StatusCode, kind: type[EarthSignatureError]
+) -> None:
     faults = _Faults((code, None))
     with faults.listening() as target, pytest.raises(kind, match="for now"):
         ask(target, "polygons_v2", client=QUICK)
     assert len(faults.calls) == 1
 
 
-def test_a_token_goes_with_every_call(ask) -> None:
+def test_a_token_goes_with_every_call(ask: Ask) -> None:
     faults = _Faults(None)
     with faults.listening() as target:
         ask(target, "polygons_v2", client={"token": "secret"})
@@ -302,7 +310,7 @@ def test_a_token_goes_with_every_call(ask) -> None:
 
 
 @pytest.mark.parametrize("target", ["example.org:443", "dns:///example.org", "127.0.0.1.example.org:1", "10.0.0.1:1"])
-def test_a_token_never_travels_in_the_clear(target) -> None:
+def test_a_token_never_travels_in_the_clear(target: str) -> None:
     with pytest.raises(CredentialError, match=r"tls=Tls\(\)"):
         EarthSignatureClient(target, token="secret")
     with EarthSignatureClient(target, token="secret", tls=Tls()) as client:
@@ -312,18 +320,20 @@ def test_a_token_never_travels_in_the_clear(target) -> None:
 @pytest.mark.parametrize(
     "target", ["localhost:1", "127.0.0.1:1", "[::1]:1", "unix:/run/earthsignature", "dns:///localhost"]
 )
-def test_a_token_may_go_to_this_machine(target) -> None:
+def test_a_token_may_go_to_this_machine(target: str) -> None:
     EarthSignatureClient(target, token="secret").close()
 
 
-def test_certificates_that_cannot_be_read_are_named(tmp_path) -> None:
+def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(CredentialError, match=r"no-such\.pem"):
         EarthSignatureClient(tls=Tls(authorities=tmp_path / "no-such.pem"))
     with pytest.raises(CredentialError, match="belong together"):
         Tls(certificate=tmp_path)
 
 
-def test_tls_and_a_certificate_of_ones_own(ask, facts, start_server, make_authority, tmp_path) -> None:
+def test_tls_and_a_certificate_of_ones_own(
+    ask: Ask, facts: Facts, start_server: StartServer, make_authority: MakeAuthority, tmp_path: Path
+) -> None:
     authority, stranger = make_authority(tmp_path / "authority"), make_authority(tmp_path / "stranger")
     (certificate, key), own = authority.vouch("server"), authority.vouch("client")
     options = ["--tls-certificate", certificate, "--tls-key", key, "--tls-client-ca", authority.certificate]
@@ -335,19 +345,19 @@ def test_tls_and_a_certificate_of_ones_own(ask, facts, start_server, make_author
                 ask(address, "product_ids", client={"tls": tls, **QUICK})
 
 
-def test_fields_of_the_future_are_skipped(facts) -> None:
+def test_fields_of_the_future_are_skipped(facts: Facts) -> None:
     geobuf = facts.content(facts.oldest, Asset.GEOBUF)
     answer = b"".join(length_delimited(1, geobuf)) + b"".join(length_delimited(20, b"corine-unet-v9"))
     assert read_polygon_product(answer) == PolygonProduct(geobuf)
 
 
 @pytest.mark.parametrize("answer", [b"", b"\x0a", b"\x0a\x05ab", b"\x0a\xff\xff", b"nonsense"])
-def test_broken_answers_are_an_answer_error(answer) -> None:
+def test_broken_answers_are_an_answer_error(answer: bytes) -> None:
     with pytest.raises(ServiceAnswerError, match=f"{len(answer)} bytes"):
         read_polygon_product(answer)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x0a\x05ab", b"nonsense"])
-def test_broken_polygons_are_an_answer_error(content) -> None:
+def test_broken_polygons_are_an_answer_error(content: bytes) -> None:
     with pytest.raises(ServiceAnswerError):
         PolygonProduct(content).frame()

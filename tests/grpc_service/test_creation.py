@@ -5,6 +5,7 @@ import datetime as dt
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import geopandas as gpd
@@ -27,6 +28,7 @@ from earthsignature_grpc.client import AsyncEarthSignatureClient, EarthSignature
 from earthsignature_grpc.creation.creator import ProductCreator
 from earthsignature_grpc.creation.publication import create_v1, create_v2
 from earthsignature_grpc.wire.geobuf_reader import read_frame
+from tests.grpc_service.conftest import StartServer
 
 PRODUCT_ID = "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516"
 MODEL = "partner-net-v3"
@@ -86,7 +88,7 @@ def server_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def channel(start_server, store, tokens, server_log) -> Iterator[grpc.Channel]:
+def channel(start_server: StartServer, store: Path, tokens: TokenFile, server_log: Path) -> Iterator[grpc.Channel]:
     options = [("grpc.max_receive_message_length", -1)]
     with (
         start_server(store, "--tokens", str(tokens.path), log=server_log) as (address, _),
@@ -96,12 +98,12 @@ def channel(start_server, store, tokens, server_log) -> Iterator[grpc.Channel]:
 
 
 @pytest.fixture(scope="module")
-def writer(tokens) -> str:
+def writer(tokens: TokenFile) -> str:
     return tokens.add("ingest", Role.WRITER, dt.timedelta(days=1))
 
 
 @pytest.fixture
-def create(channel, writer) -> Callable[..., Any]:
+def create(channel: grpc.Channel, writer: str) -> Callable[..., Any]:
     def call(request: Any, service: str, authorization: str | None = None) -> Any:
         content = request if isinstance(request, bytes) else request.SerializeToString()
         metadata = (("authorization", authorization or f"Bearer {writer}"),)
@@ -110,7 +112,7 @@ def create(channel, writer) -> Callable[..., Any]:
     return call
 
 
-def _set(values, properties, keys, facts: dict[str, Any]) -> None:
+def _set(values: Any, properties: Any, keys: Any, facts: dict[str, Any]) -> None:
     for name, value in facts.items():
         if value is ABSENT:
             continue
@@ -119,7 +121,7 @@ def _set(values, properties, keys, facts: dict[str, Any]) -> None:
         values.add(json_value=json.dumps(value))
 
 
-def _v1_request(stubs, product_id: str = PRODUCT_ID, **changes: Any):
+def _v1_request(stubs: SimpleNamespace, product_id: str = PRODUCT_ID, **changes: Any) -> Any:
     facts = {"product_id": product_id, "model": MODEL, "confidence": 80, "source": "https://stac.example/item"}
     facts |= changes.pop("facts", {})
     request = stubs.v1.CreateProductRequest(segmentation=_tiff(_codes()), cloud_mask=_tiff(_cloud(), COARSE))
@@ -143,7 +145,9 @@ def _stored(store: Path) -> int:
         return sum(1 for _ in catalogue.all_products())
 
 
-def test_a_product_of_version_1_is_served_in_both_versions(create, channel, stubs, store) -> None:
+def test_a_product_of_version_1_is_served_in_both_versions(
+    create: Callable[..., Any], channel: grpc.Channel, stubs: SimpleNamespace, store: Path
+) -> None:
     assert create(_v1_request(stubs), V1) == b""
     (answer,) = stubs.v1_google.DatabaseProductServiceStub(channel).ListSegmentation(
         stubs.v1.ListSegmentationRequest(product_ids=[PRODUCT_ID]), timeout=10
@@ -175,7 +179,9 @@ def test_a_product_of_version_1_is_served_in_both_versions(create, channel, stub
     assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
 
 
-def test_what_version_2_sends_can_be_given_to_another_model(create, channel, stubs) -> None:
+def test_what_version_2_sends_can_be_given_to_another_model(
+    create: Callable[..., Any], channel: grpc.Channel, stubs: SimpleNamespace
+) -> None:
     product_id = PRODUCT_ID.replace("T32TQM_20260501T14", "T32TQM_20260501T15")
     create(_v1_request(stubs, product_id), LEGACY)
     stub = stubs.v2_google.DatabaseProductServiceStub(channel)
@@ -206,7 +212,9 @@ def test_what_version_2_sends_can_be_given_to_another_model(create, channel, stu
         assert np.array_equal(raster.read(1), _codes())
 
 
-def test_a_collection_of_facts_is_enough_and_the_footprint_is_the_valid_pixels(create, channel, stubs) -> None:
+def test_a_collection_of_facts_is_enough_and_the_footprint_is_the_valid_pixels(
+    create: Callable[..., Any], channel: grpc.Channel, stubs: SimpleNamespace
+) -> None:
     product_id = PRODUCT_ID.replace("T141516", "T161516")
     create(_v1_request(stubs, product_id, collection=True, facts={"cloud_cover": 12.5}), V1)
     (answer,) = stubs.v1_google.DatabaseProductServiceStub(channel).ListSegmentation(
@@ -282,7 +290,9 @@ def _bomb() -> bytes:
         ({"footprint": shapely.Polygon([(11, 45), (12, 46), (11, 46), (12, 45)])}, "data", "no valid polygon"),
     ],
 )  # fmt: skip
-def test_what_is_no_product_is_refused_and_nothing_stored(stubs, tmp_path, changes, field, reason) -> None:
+def test_what_is_no_product_is_refused_and_nothing_stored(
+    stubs: SimpleNamespace, tmp_path: Path, changes: dict[str, Any], field: str, reason: str
+) -> None:
     request = _v1_request(stubs, **({"product_id": OTHER} | changes)).SerializeToString()
     with pytest.raises(QueryError) as caught:
         create_v1(ProductStore(tmp_path / "store"), request, tmp_path)
@@ -292,7 +302,9 @@ def test_what_is_no_product_is_refused_and_nothing_stored(stubs, tmp_path, chang
     assert not list((tmp_path / "store").glob("products/*"))
 
 
-def test_a_refused_product_is_named_to_its_client_and_logged(create, stubs, store, server_log) -> None:
+def test_a_refused_product_is_named_to_its_client_and_logged(
+    create: Callable[..., Any], stubs: SimpleNamespace, store: Path, server_log: Path
+) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         create(_v1_request(stubs, OTHER, segmentation=_lying()), V1)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, caught.value.details()
@@ -308,7 +320,7 @@ def _violation(error: grpc.RpcError) -> BadRequest.FieldViolation:
     return detail.field_violations[0]
 
 
-def _v2_request(stubs, boxes: list[tuple[Any, shapely.Polygon]], **facts: Any):
+def _v2_request(stubs: SimpleNamespace, boxes: list[tuple[Any, shapely.Polygon]], **facts: Any) -> Any:
     request = stubs.v2.CreateProductRequest()
     data = request.product
     data.dimensions, data.precision = 2, 6
@@ -342,7 +354,9 @@ BOW = shapely.Polygon([(_WEST, _SOUTH), (_WEST + 0.01, _SOUTH + 0.01), (_WEST, _
         ([(312, SQUARE), (211, shapely.box(_WEST + 0.02, _SOUTH, _WEST + 0.020002, _SOUTH + 0.000002))], "smaller"),
     ],
 )
-def test_polygons_that_are_no_product_are_refused(stubs, tmp_path, boxes, reason) -> None:
+def test_polygons_that_are_no_product_are_refused(
+    stubs: SimpleNamespace, tmp_path: Path, boxes: list[tuple[Any, shapely.Polygon]], reason: str
+) -> None:
     with pytest.raises(QueryError, match=reason) as caught:
         create_v2(ProductStore(tmp_path / "store"), _v2_request(stubs, boxes).SerializeToString(), tmp_path)
     assert caught.value.field == "product"
@@ -351,13 +365,17 @@ def test_polygons_that_are_no_product_are_refused(stubs, tmp_path, boxes, reason
 
 @pytest.mark.parametrize("create_product", [create_v1, create_v2])
 @pytest.mark.parametrize("request_bytes", [b"\x0a\x50short", b"\x12\x01", b"\xff" * 20, b"", b"\x0a\x02\x2a\x00"])
-def test_malformed_requests_are_refused(create_product, request_bytes, tmp_path) -> None:
+def test_malformed_requests_are_refused(
+    create_product: Callable[..., Any], request_bytes: bytes, tmp_path: Path
+) -> None:
     with pytest.raises(QueryError):
         create_product(ProductStore(tmp_path / "store"), request_bytes, tmp_path)
 
 
 @pytest.mark.parametrize("service", [V1, V2, LEGACY])
-def test_writing_needs_a_writers_token(create, tokens, writer, service) -> None:
+def test_writing_needs_a_writers_token(
+    create: Callable[..., Any], tokens: TokenFile, writer: str, service: str
+) -> None:
     for header in (
         "Bearer",
         "Bearer x",
@@ -371,7 +389,7 @@ def test_writing_needs_a_writers_token(create, tokens, writer, service) -> None:
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED, header
 
 
-def test_roles_and_revocations_take_effect_at_once(create, tokens) -> None:
+def test_roles_and_revocations_take_effect_at_once(create: Callable[..., Any], tokens: TokenFile) -> None:
     reader = tokens.add("reader", Role.READER, dt.timedelta(days=1))
     with pytest.raises(grpc.RpcError) as caught:
         create(b"", V1, f"bearer {reader}")
@@ -389,14 +407,14 @@ def test_roles_and_revocations_take_effect_at_once(create, tokens) -> None:
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_without_a_credential_the_request_is_not_even_taken(channel) -> None:
+def test_without_a_credential_the_request_is_not_even_taken(channel: grpc.Channel) -> None:
     # 60 MB are above gRPC's buffers: the refusal comes while most of them are still with the client.
     with pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary(f"{V1}/CreateProduct")(bytes(60 << 20), timeout=20)
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_a_cancelled_creation_leaves_nothing(stubs, tmp_path) -> None:
+async def test_a_cancelled_creation_leaves_nothing(stubs: SimpleNamespace, tmp_path: Path) -> None:
     store = tmp_path / "store"
     creator = ProductCreator(ProductStore(store))
     request = _v1_request(stubs).SerializeToString()
@@ -410,7 +428,7 @@ async def test_a_cancelled_creation_leaves_nothing(stubs, tmp_path) -> None:
     assert await creator.create("v1", request, "test") == PRODUCT_ID
 
 
-async def test_only_a_few_may_wait(stubs, tmp_path) -> None:
+async def test_only_a_few_may_wait(stubs: SimpleNamespace, tmp_path: Path) -> None:
     creator = ProductCreator(ProductStore(tmp_path / "store"))
     tasks = [asyncio.create_task(creator.create("v1", b"", "test")) for _ in range(4)]
     await asyncio.sleep(0)
@@ -421,7 +439,9 @@ async def test_only_a_few_may_wait(stubs, tmp_path) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def test_the_python_clients_create_from_rasters_and_from_polygons(start_server, tokens, writer, tmp_path) -> None:
+def test_the_python_clients_create_from_rasters_and_from_polygons(
+    start_server: StartServer, tokens: TokenFile, writer: str, tmp_path: Path
+) -> None:
     facts = {"model": MODEL, "sensed_at": dt.datetime(2026, 5, 1, 10, 17, tzinfo=dt.UTC), "source": "https://a.example"}
     (tmp_path / "cloud.tif").write_bytes(_tiff(_cloud(), COARSE))
     west, south, east, north = GRID.bounds

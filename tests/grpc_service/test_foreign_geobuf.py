@@ -11,16 +11,17 @@ import shapely
 from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.products.product import Asset
 from earthsignature_grpc.client import EarthSignatureClient
+from tests.conftest import Deployment
 
 
 @pytest.fixture(scope="module")
-def client(deployment, tmp_path_factory) -> Iterator[EarthSignatureClient]:
+def client(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EarthSignatureClient]:
     log = tmp_path_factory.mktemp("geobuf") / "service.log"
     with service_process(deployment.workspace.store.root, log) as address, EarthSignatureClient(address) as client:
         yield client
 
 
-def test_every_polygon_arrives_as_it_was_published(client, deployment) -> None:
+def test_every_polygon_arrives_as_it_was_published(client: EarthSignatureClient, deployment: Deployment) -> None:
     (product,) = client.polygons_v2()
     collection = geobuf.decode(product.geobuf)
     published = gpd.read_parquet(deployment.workspace.store.path(deployment.product, Asset.POLYGONS))
@@ -34,7 +35,7 @@ def test_every_polygon_arrives_as_it_was_published(client, deployment) -> None:
     assert collection["product_id"] == deployment.product.product_id
 
 
-def test_our_reader_and_theirs_agree(client) -> None:
+def test_our_reader_and_theirs_agree(client: EarthSignatureClient) -> None:
     (product,) = client.polygons_v2()
     ours, theirs = product.frame(), geobuf.decode(product.geobuf)
     assert ours.index.tolist() == [feature["id"] for feature in theirs["features"]]
@@ -42,7 +43,7 @@ def test_our_reader_and_theirs_agree(client) -> None:
     assert ours.drop(columns="geometry").to_dict("records") == [feature["properties"] for feature in theirs["features"]]
 
 
-def test_names_carry_footprint_and_facts(client, deployment) -> None:
+def test_names_carry_footprint_and_facts(client: EarthSignatureClient, deployment: Deployment) -> None:
     (product,) = client.product_features_v2()
     feature = geobuf.decode(product.geobuf)
     decoded = shapely.geometry.shape(feature["geometry"])

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -13,8 +14,11 @@ import shapely
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from earthsignature_assets.products.product import Asset
+from tests.grpc_service.conftest import Facts
 
 UTC = dt.UTC
+Version = tuple[Any, Any, str]  # generated messages and stub, and the name of the version
+Names = Callable[..., tuple[list[str], list[str]]]
 
 
 def _timestamp(text: str) -> Timestamp:
@@ -30,14 +34,14 @@ def channel(server: str) -> Iterator[grpc.Channel]:
 
 
 @pytest.fixture(params=["v1", "older", "v2"])
-def version(request, stubs, channel):
+def version(request: pytest.FixtureRequest, stubs: SimpleNamespace, channel: grpc.Channel) -> Version:
     """One service: its messages and its stub."""
     messages = getattr(stubs, request.param)
     return messages, getattr(stubs, f"{request.param}_google").DatabaseProductServiceStub(channel), request.param
 
 
 @pytest.fixture
-def names(version) -> Callable[..., tuple[list[str], list[str]]]:
+def names(version: Version) -> Names:
     """The products that ListSegmentation and ListProductIds return for the same filters, by name."""
     messages, stub, name = version
 
@@ -52,16 +56,16 @@ def names(version) -> Callable[..., tuple[list[str], list[str]]]:
     return ask
 
 
-def _values(data) -> dict[str, Any]:
+def _values(data: Any) -> dict[str, Any]:
     pairs = zip(data.feature.properties[::2], data.feature.properties[1::2], strict=True)
     return {data.keys[key]: json.loads(data.feature.values[value].json_value) for key, value in pairs}
 
 
-def test_without_filters_everything_comes_newest_first(names, facts) -> None:
+def test_without_filters_everything_comes_newest_first(names: Names, facts: Facts) -> None:
     assert names() == (facts.newest_first, facts.newest_first)
 
 
-def test_empty_values_do_not_filter(names, facts) -> None:
+def test_empty_values_do_not_filter(names: Names, facts: Facts) -> None:
     assert names(wkt="", categories=[]) == (facts.newest_first, facts.newest_first)
 
 
@@ -84,7 +88,7 @@ def test_empty_values_do_not_filter(names, facts) -> None:
         ("POLYGON ((0 0, 1 0, 1 1, 0 0))", []),
     ],
 )  # fmt: skip
-def test_wkt_selects_what_intersects(names, facts, wkt, expected) -> None:
+def test_wkt_selects_what_intersects(names: Names, facts: Facts, wkt: str, expected: list[str]) -> None:
     wanted = [getattr(facts, name) for name in expected]
     assert names(wkt=wkt) == (wanted, wanted)
 
@@ -106,13 +110,15 @@ def test_wkt_selects_what_intersects(names, facts, wkt, expected) -> None:
         ("0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z", ["newest", "same_day", "middle", "oldest"]),
     ],
 )
-def test_dates_bound_the_acquisition_inclusively(names, facts, start, end, expected) -> None:
+def test_dates_bound_the_acquisition_inclusively(
+    names: Names, facts: Facts, start: str | None, end: str | None, expected: list[str]
+) -> None:
     bounds = {"start_date": start, "end_date": end}
     wanted = [getattr(facts, name) for name in expected]
     assert names(**{field: _timestamp(text) for field, text in bounds.items() if text}) == (wanted, wanted)
 
 
-def test_categories_select_products_with_any_of_them(names, facts, version) -> None:
+def test_categories_select_products_with_any_of_them(names: Names, facts: Facts, version: Version) -> None:
     as_client = (lambda *codes: list(codes)) if version[2] == "v2" else (lambda *codes: [str(code) for code in codes])
     assert names(categories=as_client(312))[0] == [facts.newest, facts.same_day]
     assert names(categories=as_client(112, 523)) == ([facts.middle, facts.oldest], [facts.middle, facts.oldest])
@@ -120,12 +126,12 @@ def test_categories_select_products_with_any_of_them(names, facts, version) -> N
 
 
 @pytest.mark.parametrize("version", ["v1", "older"], indirect=True)
-def test_categories_are_names_too_in_version_1(names, facts) -> None:
+def test_categories_are_names_too_in_version_1(names: Names, facts: Facts) -> None:
     assert names(categories=["coniferous FOREST"])[1] == [facts.newest, facts.same_day]
     assert names(categories=["Sea and ocean", "112"])[0] == [facts.middle, facts.oldest]
 
 
-def test_product_ids_select_by_name(version, facts) -> None:
+def test_product_ids_select_by_name(version: Version, facts: Facts) -> None:
     messages, stub, _ = version
     request = messages.ListSegmentationRequest(product_ids=[facts.oldest, "unknown", "../../etc/passwd", facts.newest])
     assert len(list(stub.ListSegmentation(request, timeout=10))) == 2
@@ -133,7 +139,7 @@ def test_product_ids_select_by_name(version, facts) -> None:
 
 
 @pytest.mark.parametrize(("n_results", "count"), [(None, 4), (0, 4), (1, 1), (3, 3), (4, 4), (501, 4), (2**31 - 1, 4)])
-def test_n_results_limits(version, facts, n_results, count) -> None:
+def test_n_results_limits(version: Version, facts: Facts, n_results: int, count: int) -> None:
     messages, stub, name = version
     request = messages.ListSegmentationRequest(n_results=n_results)
     answers = list(stub.ListSegmentation(request, timeout=10))
@@ -142,7 +148,7 @@ def test_n_results_limits(version, facts, n_results, count) -> None:
         assert [answer.product_id for answer in answers] == facts.newest_first[:count]
 
 
-def test_filters_combine(names, facts, version) -> None:
+def test_filters_combine(names: Names, facts: Facts, version: Version) -> None:
     forest = [312] if version[2] == "v2" else ["Coniferous forest"]
     filters = {
         "wkt": "POLYGON ((12 45, 17 45, 17 47, 12 47, 12 45))",
@@ -153,7 +159,7 @@ def test_filters_combine(names, facts, version) -> None:
     assert names(**filters, categories=forest) == ([facts.newest], [facts.newest])
 
 
-def test_ids_and_limits_combine_with_filters(version, facts) -> None:
+def test_ids_and_limits_combine_with_filters(version: Version, facts: Facts) -> None:
     messages, stub, _ = version
     request = messages.ListSegmentationRequest(
         product_ids=[facts.newest, facts.middle, facts.oldest], end_date=_timestamp("2022-04-29T00:00:00Z"), n_results=1
@@ -163,7 +169,7 @@ def test_ids_and_limits_combine_with_filters(version, facts) -> None:
 
 
 @pytest.mark.parametrize("version", ["v1", "older"], indirect=True)
-def test_version_1_sends_the_stored_rasters_and_the_facts(version, facts) -> None:
+def test_version_1_sends_the_stored_rasters_and_the_facts(version: Version, facts: Facts) -> None:
     messages, stub, _ = version
     for answer in stub.ListSegmentation(messages.ListSegmentationRequest(), timeout=10):
         product = facts.products[answer.product_id]
@@ -182,7 +188,7 @@ def test_version_1_sends_the_stored_rasters_and_the_facts(version, facts) -> Non
 
 
 @pytest.mark.parametrize("version", ["v1", "older"], indirect=True)
-def test_version_1_names_products_with_footprint_and_day(version, facts) -> None:
+def test_version_1_names_products_with_footprint_and_day(version: Version, facts: Facts) -> None:
     messages, stub, _ = version
     for answer in stub.ListProductIds(messages.ListProductIdsRequest(), timeout=10):
         product = facts.products[answer.product_id]
@@ -192,7 +198,7 @@ def test_version_1_names_products_with_footprint_and_day(version, facts) -> None
 
 
 @pytest.mark.parametrize("version", ["v2"], indirect=True)
-def test_version_2_sends_the_stored_polygons(version, facts) -> None:
+def test_version_2_sends_the_stored_polygons(version: Version, facts: Facts) -> None:
     messages, stub, _ = version
     for product_id, answer in zip(
         facts.newest_first, stub.ListSegmentation(messages.ListSegmentationRequest(), timeout=10), strict=True
@@ -205,7 +211,7 @@ def test_version_2_sends_the_stored_polygons(version, facts) -> None:
             assert _polygon(feature.geometry) == shape
 
 
-def _polygon(geometry) -> shapely.Polygon:
+def _polygon(geometry: Any) -> shapely.Polygon:
     coordinates = np.array(geometry.coords, np.int64).reshape(-1, 2)
     ends = np.cumsum(geometry.lengths or [len(coordinates)])
     rings = [np.cumsum(ring, axis=0) / 1e6 for ring in np.split(coordinates, ends[:-1])]
@@ -213,7 +219,7 @@ def _polygon(geometry) -> shapely.Polygon:
 
 
 @pytest.mark.parametrize("version", ["v2"], indirect=True)
-def test_version_2_names_products_as_features_with_json_values(version, facts) -> None:
+def test_version_2_names_products_as_features_with_json_values(version: Version, facts: Facts) -> None:
     messages, stub, _ = version
     for product_id, answer in zip(
         facts.newest_first, stub.ListProductIds(messages.ListProductIdsRequest(), timeout=10), strict=True
@@ -225,7 +231,7 @@ def test_version_2_names_products_as_features_with_json_values(version, facts) -
         assert data.IsInitialized()
 
 
-def test_a_client_may_stop_reading(version, facts) -> None:
+def test_a_client_may_stop_reading(version: Version, facts: Facts) -> None:
     messages, stub, _ = version
     stream = stub.ListSegmentation(messages.ListSegmentationRequest(), timeout=10)
     next(stream)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from earthsignature_assets.products.product import Asset
+from tests.grpc_service.conftest import Facts
 
 GRPCURL = Path(sys.executable).parent / "grpcurl"
 V1 = "snapearth.api.v1.DatabaseProductService"
@@ -38,7 +39,7 @@ def _call(server: str, method: str, request: dict[str, Any]) -> list[dict[str, A
     return answers
 
 
-def test_list_names_every_service(server) -> None:
+def test_list_names_every_service(server: str) -> None:
     assert _run(server, "list").stdout.split() == [
         "earthsignature.v3.LandCoverService",
         "grpc.health.v1.Health",
@@ -51,13 +52,13 @@ def test_list_names_every_service(server) -> None:
 
 
 @pytest.mark.parametrize("service", [V1, V2, LEGACY])
-def test_list_names_every_method(server, service) -> None:
+def test_list_names_every_method(server: str, service: str) -> None:
     methods = ["CreateProduct", "ListProductIds", "ListSegmentation"]
     methods += ["SearchSegmentation"] if service == LEGACY else []
     assert _run(server, "list", service).stdout.split() == [f"{service}.{method}" for method in methods]
 
 
-def test_describe_shows_the_proto2_shape_of_geobuf(server) -> None:
+def test_describe_shows_the_proto2_shape_of_geobuf(server: str) -> None:
     data = _run(server, "describe", "geobufproto.Data").stdout
     assert "optional uint32 dimensions = 2 [default = 2];" in data
     assert "optional uint32 precision = 3 [default = 6];" in data
@@ -71,7 +72,7 @@ def test_describe_shows_the_proto2_shape_of_geobuf(server) -> None:
     )
 
 
-def test_describe_shows_the_requests(server) -> None:
+def test_describe_shows_the_requests(server: str) -> None:
     assert (
         "optional int32 n_results = 6;" in _run(server, "describe", "snapearth.api.v1.ListSegmentationRequest").stdout
     )
@@ -81,7 +82,7 @@ def test_describe_shows_the_requests(server) -> None:
 
 
 @pytest.mark.parametrize("service", [V1, LEGACY])
-def test_version_1_by_reflection(server, facts, service) -> None:
+def test_version_1_by_reflection(server: str, facts: Facts, service: str) -> None:
     request = {
         "wkt": "POLYGON ((12 45, 17 45, 17 47, 12 47, 12 45))",
         "startDate": "2022-04-01T00:00:00Z",
@@ -100,7 +101,7 @@ def test_version_1_by_reflection(server, facts, service) -> None:
     assert {answer["model"] for answer in names} == {"corine-unet-v1"}
 
 
-def test_version_2_by_reflection(server, facts) -> None:
+def test_version_2_by_reflection(server: str, facts: Facts) -> None:
     (answer,) = _call(server, f"{V2}/ListSegmentation", {"categories": [523], "n_results": 1})
     data = answer["segmentation"]
     (feature,) = data["featureCollection"]["features"]
@@ -113,14 +114,14 @@ def test_version_2_by_reflection(server, facts) -> None:
     assert vertices.tolist() == [list(vertex) for vertex in shape.exterior.coords[:-1]]
 
 
-def test_the_published_command_finds_its_values(server, facts) -> None:
+def test_the_published_command_finds_its_values(server: str, facts: Facts) -> None:
     # jq '.segmentation.feature."values" | .[] | .jsonValue'
     answers = _call(server, f"{V2}/ListProductIds", {})
     values = [[value["jsonValue"] for value in answer["segmentation"]["feature"]["values"]] for answer in answers]
     assert [json.dumps(name) in texts for name, texts in zip(facts.newest_first, values, strict=True)] == [True] * 4
 
 
-def test_a_model_can_be_chosen(server, facts) -> None:
+def test_a_model_can_be_chosen(server: str, facts: Facts) -> None:
     (answer,) = _call(server, f"{V1}/ListSegmentation", {"model": "corine-unet-v2"})
     assert (answer["productId"], answer["model"]) == (facts.newest, "corine-unet-v2")
     assert base64.b64decode(answer["segmentation"]) == facts.content(facts.second, Asset.LAND_COVER)
@@ -128,20 +129,20 @@ def test_a_model_can_be_chosen(server, facts) -> None:
     assert _call(server, f"{V2}/ListSegmentation", {"model": "corine-unet-v3"}) == []
 
 
-def test_a_refusal_shows_its_details(server) -> None:
+def test_a_refusal_shows_its_details(server: str) -> None:
     result = _run(server, f"{V1}/ListSegmentation", request={"wkt": "nonsense"})
     assert result.returncode != 0
     assert "InvalidArgument" in result.stderr
     assert '"field":"wkt"' in result.stderr.replace(" ", "")
 
 
-def test_health_is_served(server) -> None:
+def test_health_is_served(server: str) -> None:
     for service in ("", V1, V2, LEGACY):
         (answer,) = _call(server, "grpc.health.v1.Health/Check", {"service": service})
         assert answer == {"status": "SERVING"}
 
 
-def test_version_3_by_reflection(server, facts) -> None:
+def test_version_3_by_reflection(server: str, facts: Facts) -> None:
     service = "earthsignature.v3.LandCoverService"
     (first,) = _call(server, f"{service}/ListProducts", {"page_size": 3, "filter": {"max_cloud_cover": 40}})
     assert [product["productId"] for product in first["products"]] == facts.newest_first[:3]

@@ -5,6 +5,8 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -29,7 +31,7 @@ def _files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in found)
 
 
-def test_generating_again_changes_nothing(tmp_path) -> None:
+def test_generating_again_changes_nothing(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--output", str(tmp_path / "messages")]
     subprocess.run(command, check=True, cwd=tmp_path)
     names = _files(MESSAGES)
@@ -37,7 +39,7 @@ def test_generating_again_changes_nothing(tmp_path) -> None:
     assert filecmp.cmpfiles(MESSAGES, tmp_path / "messages", names, shallow=False) == (names, [], [])
 
 
-def test_the_served_contract_is_the_published_one(stubs) -> None:
+def test_the_served_contract_is_the_published_one(stubs: SimpleNamespace) -> None:
     """Every message, field and method that clients of 2022 know is there, unchanged; additions start at 20."""
     pool = wire_pool()
     for module in (stubs.geobuf, stubs.v1, stubs.v2):
@@ -56,7 +58,7 @@ def test_the_served_contract_is_the_published_one(stubs) -> None:
                 )
 
 
-def _assert_extends(theirs, ours) -> None:
+def _assert_extends(theirs: Any, ours: Any) -> None:
     for field in theirs.fields:
         same = ours.fields_by_number[field.number]
         for fact in ("name", "type", "label", "has_presence", "has_default_value", "default_value", "is_packed"):
@@ -70,14 +72,14 @@ def _assert_extends(theirs, ours) -> None:
         _assert_extends(nested, ours.nested_types_by_name[nested.name])
 
 
-def _fact(field, name):
+def _fact(field: Any, name: str) -> Any:
     if name == "label":
         return field.is_required, field.is_repeated
     return getattr(field, name)
 
 
 @pytest.mark.parametrize("kind", list(DataGeometryType))
-def test_geobuf_is_written_as_google_protobuf_writes_it(stubs, kind) -> None:
+def test_geobuf_is_written_as_google_protobuf_writes_it(stubs: SimpleNamespace, kind: DataGeometryType) -> None:
     """Zeros that proto3 would drop stay: `type = POINT`, `precision = 0`."""
     theirs = stubs.geobuf.Data(keys=["a"], dimensions=2, precision=0)
     feature = theirs.feature_collection.features.add(id="0", properties=[0, 0])
@@ -126,7 +128,7 @@ def test_the_rendition_differs_in_presence_only() -> None:
     )
 
 
-def _assert_same_wire(theirs, ours) -> None:
+def _assert_same_wire(theirs: Any, ours: Any) -> None:
     facts = [(f.number, f.name, f.type, f.is_repeated, f.has_presence, f.is_packed) for f in theirs.fields]
     assert [(f.number, f.name, f.type, f.is_repeated, f.has_presence, f.is_packed) for f in ours.fields] == facts
     for nested in theirs.nested_types:

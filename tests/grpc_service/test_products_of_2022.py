@@ -2,9 +2,10 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -32,7 +33,13 @@ class Listing:
     footprints: np.ndarray
     client: EarthSignatureClient
 
-    def expected(self, area=None, start=None, end=None, ids=None) -> list[str]:
+    def expected(
+        self,
+        area: shapely.Geometry | None = None,
+        start: dt.date | None = None,
+        end: dt.date | None = None,
+        ids: Collection[str] | None = None,
+    ) -> list[str]:
         """What a reference without index, database or service selects."""
         hits = np.ones(len(self.products), bool) if area is None else shapely.intersects(area, self.footprints)
         return [
@@ -113,7 +120,9 @@ def test_place_time_and_names_select_what_shapely_selects(listing: Listing) -> N
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.one_of(st.none(), _areas(listing)), day, day, st.lists(names, min_size=1, max_size=40, unique=True))
-    def answers_alike(area, start, end, ids) -> None:
+    def answers_alike(
+        area: shapely.Geometry | None, start: dt.date | None, end: dt.date | None, ids: Collection[str] | None
+    ) -> None:
         if start is not None and end is not None and start > end:
             start, end = end, start
         filters = {"area": area, "start": start, "end": end}
@@ -133,7 +142,7 @@ def test_all_are_listed_with_their_footprints(listing: Listing) -> None:
         assert name.acquired_on == product.sensed_at.date()
 
 
-def test_a_response_of_2022_is_read(real_data: Path, stubs) -> None:
+def test_a_response_of_2022_is_read(real_data: Path, stubs: SimpleNamespace) -> None:
     folder = real_data / "earthsignature_2022"
     content = json.loads((folder / "33TXL_response.json").read_text())
     response = stubs.v1.SegmentationResponse(
@@ -157,7 +166,7 @@ def test_a_response_of_2022_is_read(real_data: Path, stubs) -> None:
     assert set(np.unique(classes)) <= set(classes.attrs["flag_values"])
 
 
-async def test_google_stubs_on_asyncio_receive_all(listing: Listing, stubs) -> None:
+async def test_google_stubs_on_asyncio_receive_all(listing: Listing, stubs: SimpleNamespace) -> None:
     async with grpc.aio.insecure_channel(listing.client._connection.target) as channel:
         stub = stubs.v1_google.DatabaseProductServiceStub(channel)
         names = [

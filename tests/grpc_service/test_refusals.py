@@ -2,6 +2,9 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -10,6 +13,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from grpc_status import rpc_status
+
+from tests.grpc_service.conftest import Facts, StartServer
+from tests.raw_calls import unary_stream
 
 V1 = "/snapearth.api.v1.DatabaseProductService"
 V2 = "/snapearth.api.v2.DatabaseProductService"
@@ -25,7 +31,7 @@ def channel(server: str) -> Iterator[grpc.Channel]:
 
 def _refusal(channel: grpc.Channel, method: str, request: bytes) -> grpc.RpcError:
     with pytest.raises(grpc.RpcError) as caught:
-        list(channel.unary_stream(method)(request, timeout=10))
+        list(unary_stream(channel, method)(request, timeout=10))
     return caught.value
 
 
@@ -58,7 +64,15 @@ def _violation(error: grpc.RpcError) -> BadRequest.FieldViolation:
         ({"end_date": Timestamp(nanos=-1)}, "end_date", "nanos"),
     ],
 )
-def test_a_bad_field_is_named_with_its_remedy(channel, stubs, service, method, fields, field, remedy) -> None:
+def test_a_bad_field_is_named_with_its_remedy(
+    channel: grpc.Channel,
+    stubs: SimpleNamespace,
+    service: str,
+    method: str,
+    fields: dict[str, Any],
+    field: str,
+    remedy: str,
+) -> None:
     messages = stubs.v2 if service == V2 else stubs.v1
     request = getattr(messages, f"{method}Request")(**fields).SerializeToString()
     error = _refusal(channel, f"{service}/{method}", request)
@@ -73,7 +87,9 @@ def test_a_bad_field_is_named_with_its_remedy(channel, stubs, service, method, f
 @pytest.mark.parametrize(
     ("service", "category"), [(V1, "Forests"), (V1, "999"), (V1, ""), (V2, 999), (V2, -1), (V2, 0)]
 )
-def test_an_unknown_category_is_refused(channel, stubs, service, method, category) -> None:
+def test_an_unknown_category_is_refused(
+    channel: grpc.Channel, stubs: SimpleNamespace, service: str, method: str, category: str | int
+) -> None:
     messages = stubs.v2 if service == V2 else stubs.v1
     request = getattr(messages, f"{method}Request")(categories=[category]).SerializeToString()
     error = _refusal(channel, f"{service}/{method}", request)
@@ -83,7 +99,7 @@ def test_an_unknown_category_is_refused(channel, stubs, service, method, categor
 
 
 @pytest.mark.parametrize("service", [V1, V2, LEGACY])
-def test_a_negative_limit_is_refused(channel, stubs, service) -> None:
+def test_a_negative_limit_is_refused(channel: grpc.Channel, stubs: SimpleNamespace, service: str) -> None:
     request = stubs.v1.ListSegmentationRequest(n_results=-1).SerializeToString()
     error = _refusal(channel, f"{service}/ListSegmentation", request)
     assert (error.code(), _violation(error).field) == (grpc.StatusCode.INVALID_ARGUMENT, "n_results")
@@ -105,31 +121,31 @@ def test_a_negative_limit_is_refused(channel, stubs, service) -> None:
         (b"\xa0\x01\x01", "model"),
     ],
 )
-def test_malformed_bytes_are_refused(channel, service, request_bytes, field) -> None:
+def test_malformed_bytes_are_refused(channel: grpc.Channel, service: str, request_bytes: bytes, field: str) -> None:
     error = _refusal(channel, f"{service}/ListSegmentation", request_bytes)
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert _violation(error).field == field
     assert ".proto" in _violation(error).description
 
 
-def test_a_client_of_the_other_version_is_told_so(channel, stubs) -> None:
+def test_a_client_of_the_other_version_is_told_so(channel: grpc.Channel, stubs: SimpleNamespace) -> None:
     names = stubs.v1.ListSegmentationRequest(categories=["312 x"]).SerializeToString()
     # To version 2 these are packed varints, of which none is a class.
     assert _violation(_refusal(channel, f"{V2}/ListSegmentation", names)).field == "categories"
 
 
-def test_fields_of_the_future_are_skipped(channel) -> None:
-    assert len(list(channel.unary_stream(f"{V1}/ListSegmentation")(b"\xf8\x07\x01", timeout=10))) == 4
+def test_fields_of_the_future_are_skipped(channel: grpc.Channel) -> None:
+    assert len(list(unary_stream(channel, f"{V1}/ListSegmentation")(b"\xf8\x07\x01", timeout=10))) == 4
 
 
-def test_an_unreadable_model_is_refused(channel) -> None:
+def test_an_unreadable_model_is_refused(channel: grpc.Channel) -> None:
     error = _refusal(channel, f"{V1}/ListSegmentation", b"\xa2\x01\x03U-1")
     assert _violation(error).field == "model"
     assert "corine-unet-v1" in _violation(error).description
 
 
 @pytest.mark.parametrize("service", [V1, V2, LEGACY])
-def test_writing_needs_a_credential(channel, service) -> None:
+def test_writing_needs_a_credential(channel: grpc.Channel, service: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary(f"{service}/CreateProduct")(
             b"", timeout=10, metadata=(("authorization", "Bearer invented"),)
@@ -138,19 +154,21 @@ def test_writing_needs_a_credential(channel, service) -> None:
     assert "credential" in caught.value.details()
 
 
-def test_search_of_the_older_name_is_unimplemented(channel, stubs) -> None:
+def test_search_of_the_older_name_is_unimplemented(channel: grpc.Channel, stubs: SimpleNamespace) -> None:
     request = stubs.older.SearchSegmentationRequest(query="forest").SerializeToString()
     error = _refusal(channel, f"{LEGACY}/SearchSegmentation", request)
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
     assert "ListSegmentation" in error.details()
 
 
-def test_an_oversized_request_is_refused(channel, stubs) -> None:
+def test_an_oversized_request_is_refused(channel: grpc.Channel, stubs: SimpleNamespace) -> None:
     request = stubs.v1.ListSegmentationRequest(product_ids=["x" * 1_000_000] * 5).SerializeToString()
     assert _refusal(channel, f"{V1}/ListSegmentation", request).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_store_that_is_away_is_unavailable_until_it_is_back(start_server, facts, tmp_path) -> None:
+def test_a_store_that_is_away_is_unavailable_until_it_is_back(
+    start_server: StartServer, facts: Facts, tmp_path: Path
+) -> None:
     store = tmp_path / "not-mounted-yet"
     with start_server(store) as (address, _), grpc.insecure_channel(address) as channel:
         error = _refusal(channel, f"{V1}/ListSegmentation", b"")
@@ -161,10 +179,10 @@ def test_a_store_that_is_away_is_unavailable_until_it_is_back(start_server, fact
         assert packed.Unpack(detail)
         assert detail.retry_delay == Duration(seconds=5)
         shutil.copytree(facts.root, store)
-        assert len(list(channel.unary_stream(f"{V2}/ListSegmentation")(b"", timeout=10))) == 4
+        assert len(list(unary_stream(channel, f"{V2}/ListSegmentation")(b"", timeout=10))) == 4
 
 
-def test_a_lost_file_is_data_loss_and_names_no_path(start_server, facts, tmp_path) -> None:
+def test_a_lost_file_is_data_loss_and_names_no_path(start_server: StartServer, facts: Facts, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(facts.root, store)
     (store / facts.products[facts.middle].folder / "land_cover.tif").unlink()

@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.products.product import Asset
 from earthsignature_grpc.client import EarthSignatureClient
+from tests.conftest import Deployment
 
 pytestmark = pytest.mark.services
 NODE = Path(__file__).resolve().parents[2] / "build" / "services" / "node" / "node_modules"
@@ -22,7 +23,7 @@ V1, V2 = "snapearth.api.v1.DatabaseProductService", "snapearth.api.v2.DatabasePr
 
 
 @pytest.fixture(scope="module")
-def address(deployment, tmp_path_factory) -> Iterator[str]:
+def address(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not NODE.is_dir():
         pytest.fail("the Node clients are missing: run scripts/install_services")
     log = tmp_path_factory.mktemp("node") / "service.log"
@@ -52,7 +53,7 @@ def _answers(address: str, method: str, request: dict[str, Any]) -> list[dict[st
     return answers
 
 
-def test_buf_receives_rasters(address, deployment) -> None:
+def test_buf_receives_rasters(address: str, deployment: Deployment) -> None:
     product = deployment.product
     (answer,) = _answers(address, f"{V1}/ListSegmentation", {"wkt": product.footprint.wkt, "n_results": 1})
     assert answer["productId"] == product.product_id
@@ -60,13 +61,13 @@ def test_buf_receives_rasters(address, deployment) -> None:
         assert base64.b64decode(answer[field]) == deployment.workspace.store.read(product, asset)
 
 
-def test_buf_receives_names_and_nothing(address, deployment) -> None:
+def test_buf_receives_names_and_nothing(address: str, deployment: Deployment) -> None:
     (answer,) = _answers(address, f"{V2}/ListProductIds", {})
     assert answer["segmentation"]["feature"]["id"] == deployment.product.product_id
     assert _answers(address, f"{V1}/ListProductIds", {"categories": ["Rice fields"]}) == []
 
 
-def test_buf_shows_what_is_refused(address) -> None:
+def test_buf_shows_what_is_refused(address: str) -> None:
     result = _buf(address, f"{V1}/ListProductIds", {"wkt": "nonsense"})
     assert result.returncode != 0
     refusal = json.loads(result.stderr)
@@ -78,7 +79,7 @@ def test_buf_shows_what_is_refused(address) -> None:
     assert error_details_pb2.BadRequest.FromString(content).field_violations[0].field == "wkt"
 
 
-def test_buf_puts_a_file_together_from_pieces(address, deployment) -> None:
+def test_buf_puts_a_file_together_from_pieces(address: str, deployment: Deployment) -> None:
     product, service = deployment.product, "earthsignature.v3.LandCoverService"
     (described,) = _answers(address, f"{service}/GetProduct", {"product_id": product.product_id})
     request = {"product_id": product.product_id, "asset": "land_cover", "digest": described["digest"]}
@@ -92,7 +93,7 @@ def test_buf_puts_a_file_together_from_pieces(address, deployment) -> None:
 
 
 @pytest.mark.parametrize("method", ["polygons_v2", "product_features_v2"])
-def test_two_decoders_of_geobuf_see_the_same(address, method) -> None:
+def test_two_decoders_of_geobuf_see_the_same(address: str, method: str) -> None:
     with EarthSignatureClient(address) as client:
         (product,) = getattr(client, method)()
     script = Path(__file__).with_name("decode_geobuf.mjs")

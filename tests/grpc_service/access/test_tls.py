@@ -12,12 +12,14 @@ import pytest
 from earthsignature_assets.errors import CertificateError
 from earthsignature_grpc.access.security import Certificates, Security
 from earthsignature_grpc.server.server import running_server
+from tests.grpc_service.conftest import Authority, Facts, MakeAuthority
+from tests.raw_calls import unary_stream
 
 IDS = "/snapearth.api.v1.DatabaseProductService/ListProductIds"
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory, make_authority):
+def authority(tmp_path_factory: pytest.TempPathFactory, make_authority: MakeAuthority) -> Authority:
     return make_authority(tmp_path_factory.mktemp("tls") / "authority")
 
 
@@ -30,10 +32,10 @@ async def _names(port: int, credentials: grpc.ChannelCredentials | None) -> int:
         else grpc.aio.secure_channel(target, credentials, options)
     )
     async with channel:
-        return len([answer async for answer in channel.unary_stream(IDS)(b"", timeout=5)])
+        return len([answer async for answer in unary_stream(channel, IDS)(b"", timeout=5)])
 
 
-async def test_tls_is_spoken_and_nothing_else(facts, authority) -> None:
+async def test_tls_is_spoken_and_nothing_else(facts: Facts, authority: Authority) -> None:
     security = Security(Certificates(*authority.vouch("server")))
     async with running_server(facts.root, "127.0.0.1:0", security=security) as port:
         trusting = grpc.ssl_channel_credentials(authority.certificate.read_bytes())
@@ -44,7 +46,9 @@ async def test_tls_is_spoken_and_nothing_else(facts, authority) -> None:
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_mutual_tls_wants_a_certificate_of_the_authority(facts, authority, make_authority, tmp_path) -> None:
+async def test_mutual_tls_wants_a_certificate_of_the_authority(
+    facts: Facts, authority: Authority, make_authority: MakeAuthority, tmp_path: Path
+) -> None:
     security = Security(Certificates(*authority.vouch("server"), client_authorities=authority.certificate))
     roots = authority.certificate.read_bytes()
     stranger = make_authority(tmp_path / "stranger").vouch("client")
@@ -62,7 +66,9 @@ async def test_mutual_tls_wants_a_certificate_of_the_authority(facts, authority,
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_renewed_certificate_is_taken_up_and_half_a_renewal_is_not(facts, authority, tmp_path) -> None:
+async def test_a_renewed_certificate_is_taken_up_and_half_a_renewal_is_not(
+    facts: Facts, authority: Authority, tmp_path: Path
+) -> None:
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
 
     def install(name: str, *files: Path) -> None:
@@ -95,7 +101,7 @@ async def _common_name(port: int, authority: Path) -> str:
     return await asyncio.to_thread(ask)
 
 
-async def test_files_that_are_no_pair_are_refused(facts, authority, tmp_path) -> None:
+async def test_files_that_are_no_pair_are_refused(facts: Facts, authority: Authority, tmp_path: Path) -> None:
     (chain, key), (_, other) = authority.vouch("server"), authority.vouch("other")
     (tmp_path / "text").write_text("no PEM")
     for certificates in (

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +14,11 @@ YEAR = dt.timedelta(days=365)
 
 
 @pytest.fixture
-def file(tmp_path) -> TokenFile:
+def file(tmp_path: Path) -> TokenFile:
     return TokenFile(tmp_path / "tokens.json")
 
 
-def test_a_token_is_found_by_its_secret_alone(file) -> None:
+def test_a_token_is_found_by_its_secret_alone(file: TokenFile) -> None:
     secret = file.add("ingest", Role.WRITER, YEAR)
     found = file.find(secret)
     assert (found.name, found.role) == ("ingest", Role.WRITER)
@@ -25,7 +26,7 @@ def test_a_token_is_found_by_its_secret_alone(file) -> None:
         assert file.find(other) is None
 
 
-def test_the_file_holds_no_secret_and_is_its_owners(file) -> None:
+def test_the_file_holds_no_secret_and_is_its_owners(file: TokenFile) -> None:
     secret = file.add("ingest", Role.WRITER, YEAR)
     text = file.path.read_text()
     assert secret not in text
@@ -34,7 +35,7 @@ def test_the_file_holds_no_secret_and_is_its_owners(file) -> None:
     assert len(secret) > 43  # 256 bits in base64
 
 
-def test_additions_and_revocations_are_seen_at_once_by_who_has_it_open(file) -> None:
+def test_additions_and_revocations_are_seen_at_once_by_who_has_it_open(file: TokenFile) -> None:
     reader = TokenFile(file.path)
     assert reader.find("es_x") is None
     first = file.add("first", Role.WRITER, YEAR)
@@ -45,13 +46,13 @@ def test_additions_and_revocations_are_seen_at_once_by_who_has_it_open(file) -> 
     assert reader.find(second) is not None
 
 
-def test_an_expired_token_is_none(file) -> None:
+def test_an_expired_token_is_none(file: TokenFile) -> None:
     secret = file.add("ingest", Role.WRITER, dt.timedelta(seconds=-1))
     assert file.find(secret) is None
     assert [token.name for token in file.tokens()] == ["ingest"]
 
 
-def test_names_are_unique_and_plain(file) -> None:
+def test_names_are_unique_and_plain(file: TokenFile) -> None:
     file.add("ingest", Role.WRITER, YEAR)
     with pytest.raises(TokenError, match="revoke it"):
         file.add("ingest", Role.READER, YEAR)
@@ -66,7 +67,7 @@ def test_names_are_unique_and_plain(file) -> None:
     "content",
     ["", "{", "[]", '{"tokens": [{}]}', '{"tokens": [{"name": "a", "role": "root", "sha256": "", "created": ""}]}'],
 )
-def test_a_damaged_file_admits_nobody(file, content, caplog) -> None:
+def test_a_damaged_file_admits_nobody(file: TokenFile, content: str, caplog: pytest.LogCaptureFixture) -> None:
     secret = file.add("ingest", Role.WRITER, YEAR)
     assert file.find(secret)
     file.path.write_text(content)
@@ -77,7 +78,7 @@ def test_a_damaged_file_admits_nobody(file, content, caplog) -> None:
     assert file.path.read_text() == content
 
 
-def test_an_end_without_time_zone_is_damage(file) -> None:
+def test_an_end_without_time_zone_is_damage(file: TokenFile) -> None:
     file.add("ingest", Role.WRITER, YEAR)
     content = json.loads(file.path.read_text())
     content["tokens"][0]["expires"] = "2999-01-01"
@@ -86,7 +87,7 @@ def test_an_end_without_time_zone_is_damage(file) -> None:
         file.tokens()
 
 
-def test_many_may_add_at_once(file) -> None:
+def test_many_may_add_at_once(file: TokenFile) -> None:
     threads = [threading.Thread(target=file.add, args=(f"t{n}", Role.WRITER, YEAR)) for n in range(12)]
     for thread in threads:
         thread.start()

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import time
+from pathlib import Path
 
 import grpc
 import pytest
@@ -13,6 +14,8 @@ from earthsignature_assets.errors import BusyError
 from earthsignature_grpc.calls.admission import Admission, client_of
 from earthsignature_grpc.calls.limits import Limits
 from earthsignature_grpc.server.server import running_server
+from tests.grpc_service.conftest import Facts
+from tests.raw_calls import stream_stream, unary_stream
 
 IDS = "/snapearth.api.v1.DatabaseProductService/ListProductIds"
 WATCH = "/grpc.health.v1.Health/Watch"
@@ -31,13 +34,13 @@ WATCH = "/grpc.health.v1.Health/Watch"
         ("unix:/run/x", "unix:/run/x"),
     ],
 )
-def test_a_client_is_an_address_or_a_network(peer, client) -> None:
+def test_a_client_is_an_address_or_a_network(peer: str, client: str) -> None:
     assert client_of(peer) == client
 
 
 async def _refused(channel: grpc.aio.Channel, method: str = IDS) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        [answer async for answer in channel.unary_stream(method)(b"", timeout=10)]
+        [answer async for answer in unary_stream(channel, method)(b"", timeout=10)]
     return caught.value
 
 
@@ -56,35 +59,35 @@ class _Call:
         self.code, self.details, self.trailing_metadata = error.code, error.details, error.trailing_metadata
 
 
-async def test_too_fast_is_refused_with_the_time_to_wait(facts) -> None:
+async def test_too_fast_is_refused_with_the_time_to_wait(facts: Facts) -> None:
     limits = Limits(calls_per_s=0.5, burst_s=4)  # two at once, then one every two seconds
     async with (
         running_server(facts.root, "127.0.0.1:0", limits) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         for _ in range(2):
-            assert len([answer async for answer in channel.unary_stream(IDS)(b"")]) == 4
+            assert len([answer async for answer in unary_stream(channel, IDS)(b"")]) == 4
         error = await _refused(channel)
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         wait = _retry_after_s(error)
         assert 0 < wait <= 2
         await asyncio.sleep(wait + 0.01)
-        assert len([answer async for answer in channel.unary_stream(IDS)(b"")]) == 4
+        assert len([answer async for answer in unary_stream(channel, IDS)(b"")]) == 4
 
 
-async def test_health_and_reflection_count_too(facts) -> None:
+async def test_health_and_reflection_count_too(facts: Facts) -> None:
     limits = Limits(calls_of_client=1)
     async with (
         running_server(facts.root, "127.0.0.1:0", limits) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        watch = channel.unary_stream(WATCH)(b"")
+        watch = unary_stream(channel, WATCH)(b"")
         await watch.read()
         error = await _refused(channel)
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "your calls" in error.details()
         assert _retry_after_s(error) > 0
-        reflection = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        reflection = stream_stream(channel, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             [answer async for answer in reflection(iter([b"\x3a\x00"]))]
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -93,7 +96,7 @@ async def test_health_and_reflection_count_too(facts) -> None:
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             try:
-                assert len([answer async for answer in channel.unary_stream(IDS)(b"")]) == 4
+                assert len([answer async for answer in unary_stream(channel, IDS)(b"")]) == 4
                 break
             except grpc.aio.AioRpcError:
                 await asyncio.sleep(0.02)
@@ -119,33 +122,33 @@ def test_the_memory_of_clients_is_bounded() -> None:
     assert len(admission._allowances) == 10_000
 
 
-async def test_a_request_that_does_not_come_is_not_waited_for(facts) -> None:
+async def test_a_request_that_does_not_come_is_not_waited_for(facts: Facts) -> None:
     async with (
         running_server(facts.root, "127.0.0.1:0", Limits(request_s=1.0)) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        silent = channel.stream_stream(IDS)()
+        silent = stream_stream(channel, IDS)()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await silent.read()
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        empty = channel.stream_stream(IDS)()
+        empty = stream_stream(channel, IDS)()
         await empty.done_writing()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await empty.read()
         assert "is missing" in caught.value.details()
 
 
-async def test_a_second_request_is_not_read_and_holds_nothing_up(facts) -> None:
+async def test_a_second_request_is_not_read_and_holds_nothing_up(facts: Facts) -> None:
     async with (
         running_server(facts.root, "127.0.0.1:0", Limits(calls_of_client=1)) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         for _ in range(3):  # the call before gave back its place
-            call = channel.stream_stream(IDS)(iter([b"", b"\xff" * 20, b""]), timeout=10)
+            call = stream_stream(channel, IDS)(iter([b"", b"\xff" * 20, b""]), timeout=10)
             assert len([answer async for answer in call]) == 4
 
 
-async def test_a_message_that_nobody_takes_ends_the_call(facts, tmp_path) -> None:
+async def test_a_message_that_nobody_takes_ends_the_call(facts: Facts, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(facts.root, store)
     for product in facts.products.values():
@@ -155,7 +158,7 @@ async def test_a_message_that_nobody_takes_ends_the_call(facts, tmp_path) -> Non
         running_server(store, "127.0.0.1:0", Limits(stall_s=0.3)) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}", [("grpc.max_receive_message_length", -1)]) as channel,
     ):
-        stream = channel.unary_stream(method)(b"")
+        stream = unary_stream(channel, method)(b"")
         answers = aiter(stream)
         await anext(answers)
         await asyncio.sleep(1.5)

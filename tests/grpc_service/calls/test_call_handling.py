@@ -8,6 +8,7 @@ import pytest
 
 from earthsignature_grpc.calls.call_handling import StreamingAnswer, streaming_method
 from earthsignature_grpc.calls.limits import Limits
+from tests.raw_calls import unary_stream
 
 STALL_S = 1.0
 
@@ -23,7 +24,7 @@ async def _received(answer: StreamingAnswer, take: Callable[[int], float]) -> li
     options = [("grpc.max_receive_message_length", -1)]
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options) as channel:
-            async for message in channel.unary_stream("/test.Service/Method")(b"", timeout=20):
+            async for message in unary_stream(channel, "/test.Service/Method")(b"", timeout=20):
                 sizes.append(len(message))
                 await asyncio.sleep(take(len(sizes)))
     finally:

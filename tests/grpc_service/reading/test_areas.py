@@ -1,6 +1,7 @@
 """WKT in and out: what is an area, what is refused and after how much work, and the text that answers carry."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from shapely.geometry.base import BaseGeometry
 
 from earthsignature_assets.errors import QueryError
+from earthsignature_assets.products.product import Product
 from earthsignature_grpc.reading import areas
 from earthsignature_grpc.reading.areas import (
     MAX_VERTICES,
@@ -44,7 +46,7 @@ def _ring(vertices: list[tuple[float, float]]) -> str:
         ("POLYGON ((-180 -90, 180 -90, 180 90, -180 90, -180 -90))", 360 * 180),
     ],
 )
-def test_areas_are_read(wkt, area) -> None:
+def test_areas_are_read(wkt: str, area: float) -> None:
     geometry = parse_area(wkt)
     assert geometry.area == area
     assert not geometry.has_z
@@ -77,7 +79,7 @@ def test_parts_that_overlap_are_their_union() -> None:
         ("POLYGON ((0 0, 1 1, 2 2, 0 0))", "shapely.make_valid"),
     ],
 )
-def test_what_is_no_area_is_refused_with_a_remedy(wkt, remedy) -> None:
+def test_what_is_no_area_is_refused_with_a_remedy(wkt: str, remedy: str) -> None:
     with pytest.raises(QueryError) as caught:
         parse_area(wkt)
     assert caught.value.field == "wkt"
@@ -145,9 +147,9 @@ def test_what_is_no_area_is_refused_with_a_remedy(wkt, remedy) -> None:
     ],
 )
 def test_pathological_texts_are_refused_before_the_work_that_they_would_make(
-    wkt, most_work, remedy, monkeypatch
+    wkt: str, most_work: list[str], remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = []
+    work: list[str] = []
     checked = areas._checked
 
     def parse(text: str) -> BaseGeometry:
@@ -177,7 +179,7 @@ def test_pathological_texts_are_refused_before_the_work_that_they_would_make(
 
 @settings(deadline=None, database=None)  # a busy machine is no fault
 @given(st.one_of(st.text(), st.text(alphabet="POLYGNMUTIEC 0123456789.,()-+eZ").map(lambda text: "POLYGON ((" + text)))
-def test_no_text_is_answered_by_another_error(wkt) -> None:
+def test_no_text_is_answered_by_another_error(wkt: str) -> None:
     try:
         area = parse_area(wkt)
     except QueryError:
@@ -185,7 +187,7 @@ def test_no_text_is_answered_by_another_error(wkt) -> None:
     assert area.area > 0
 
 
-def test_footprints_are_written_as_the_service_wrote_them_in_2022(real_data) -> None:
+def test_footprints_are_written_as_the_service_wrote_them_in_2022(real_data: Path) -> None:
     published = json.loads((real_data / "earthsignature_2022" / "33TXL_response.json").read_text())["wkt"]
     assert format_footprint(shapely.from_wkt(published)) == published
 
@@ -198,7 +200,7 @@ def test_a_single_polygon_is_written_as_a_multipolygon() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(_PARTS, min_size=1, max_size=3), max_size=5))
-def test_footprints_are_written_together_as_one_by_one(products) -> None:
+def test_footprints_are_written_together_as_one_by_one(products: list[Product]) -> None:
     polygons = [[shapely.Polygon(ring) for ring in parts] for parts in products]
     footprints = [parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts) for parts in polygons]
     whole = [shapely.to_wkt(shapely.MultiPolygon(parts), rounding_precision=16, trim=False) for parts in polygons]

@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import shapely
 
 from earthsignature_assets.errors import ProductError, StoreUnavailableError
 from earthsignature_assets.products.catalogue.catalogue import ProductQuery
-from earthsignature_assets.products.product import Asset
+from earthsignature_assets.products.product import Asset, Product
 from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_grpc.reading.product_reader import ProductReader, one_by_one, rendered
 from earthsignature_grpc.v1 import render_product_ids, render_segmentation
+from tests.grpc_service.conftest import Facts
 
 
 @pytest.fixture
@@ -26,26 +29,28 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture
-def reader(facts) -> Iterator[ProductReader]:
+def reader(facts: Facts) -> Iterator[ProductReader]:
     reader = ProductReader(facts.root)
     yield reader
     reader.close()
 
 
-def _name(_, product) -> bytes:
+def _name(_: ProductReader, product: Product) -> bytes:
     return product.product_id.encode()
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 4, 5])
-async def test_portions_join_without_gap_or_repeat(reader, threads, facts, at_once) -> None:
+async def test_portions_join_without_gap_or_repeat(
+    reader: ProductReader, threads: ThreadPoolExecutor, facts: Facts, at_once: int
+) -> None:
     messages = [message async for message in rendered(reader, threads, ProductQuery(), one_by_one(_name), at_once)]
     assert messages == [name.encode() for name in facts.newest_first]
 
 
-async def test_one_message_is_made_ahead_and_no_more(reader, threads) -> None:
+async def test_one_message_is_made_ahead_and_no_more(reader: ProductReader, threads: ThreadPoolExecutor) -> None:
     made: list[str] = []
 
-    def render(_, product) -> bytes:
+    def render(_: ProductReader, product: Product) -> bytes:
         made.append(product.product_id)
         return b"x"
 
@@ -59,8 +64,10 @@ async def test_one_message_is_made_ahead_and_no_more(reader, threads) -> None:
             assert len(made) == count + 1
 
 
-async def test_a_fault_comes_after_what_was_ready(reader, threads, facts) -> None:
-    def render(_, product) -> bytes:
+async def test_a_fault_comes_after_what_was_ready(
+    reader: ProductReader, threads: ThreadPoolExecutor, facts: Facts
+) -> None:
+    def render(_: ProductReader, product: Product) -> bytes:
         if product.product_id == facts.middle:
             raise StoreUnavailableError("gone")
         return b"x"
@@ -71,8 +78,10 @@ async def test_a_fault_comes_after_what_was_ready(reader, threads, facts) -> Non
         await anext(messages)
 
 
-async def test_an_abandoned_stream_leaves_no_complaint(reader, threads, caplog) -> None:
-    def render(_, product) -> bytes:
+async def test_an_abandoned_stream_leaves_no_complaint(
+    reader: ProductReader, threads: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    def render(_: ProductReader, product: Product) -> bytes:
         time.sleep(0.05)
         raise StoreUnavailableError("gone")
 
@@ -85,7 +94,9 @@ async def test_an_abandoned_stream_leaves_no_complaint(reader, threads, caplog) 
     assert caplog.records == []
 
 
-async def test_a_product_published_anew_during_the_stream_is_sent_as_it_is_now(facts, threads, tmp_path) -> None:
+async def test_a_product_published_anew_during_the_stream_is_sent_as_it_is_now(
+    facts: Facts, threads: ThreadPoolExecutor, tmp_path: Path
+) -> None:
     root = tmp_path / "store"
     shutil.copytree(facts.root, root)
     old = facts.products[facts.oldest]
@@ -102,7 +113,9 @@ async def test_a_product_published_anew_during_the_stream_is_sent_as_it_is_now(f
     reader.close()
 
 
-async def test_a_file_that_is_lost_for_good_is_a_fault(facts, threads, tmp_path) -> None:
+async def test_a_file_that_is_lost_for_good_is_a_fault(
+    facts: Facts, threads: ThreadPoolExecutor, tmp_path: Path
+) -> None:
     root = tmp_path / "store"
     shutil.copytree(facts.root, root)
     (root / facts.products[facts.newest].folder / Asset.CLOUD_MASK.value).unlink()
@@ -112,7 +125,9 @@ async def test_a_file_that_is_lost_for_good_is_a_fault(facts, threads, tmp_path)
     reader.close()
 
 
-def test_messages_are_the_bytes_that_google_protobuf_writes(reader, facts, stubs) -> None:
+def test_messages_are_the_bytes_that_google_protobuf_writes(
+    reader: ProductReader, facts: Facts, stubs: SimpleNamespace
+) -> None:
     product = next(reader.search(ProductQuery(limit=1)))
     content = render_segmentation(reader, product)
     theirs = stubs.v1.SegmentationResponse.FromString(content)
@@ -120,7 +135,9 @@ def test_messages_are_the_bytes_that_google_protobuf_writes(reader, facts, stubs
     assert len(content) > len(facts.content(facts.newest, Asset.LAND_COVER))
 
 
-def test_names_are_the_bytes_that_google_protobuf_writes(reader, facts, stubs) -> None:
+def test_names_are_the_bytes_that_google_protobuf_writes(
+    reader: ProductReader, facts: Facts, stubs: SimpleNamespace
+) -> None:
     products = list(reader.search(ProductQuery()))
     for product, content in zip(products, render_product_ids(reader, products), strict=True):
         day = {"seconds": int(product.sensed_at.replace(hour=0, minute=0, second=0).timestamp())}

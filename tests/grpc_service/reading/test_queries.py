@@ -4,6 +4,7 @@ import datetime as dt
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import grpc
 import pytest
@@ -14,6 +15,8 @@ from earthsignature_assets.products.catalogue.catalogue import ProductQuery
 from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_grpc.reading.queries import parse_class_codes, parse_class_names, parse_result_limit, product_query
 from earthsignature_grpc.server.server import running_server
+from tests.grpc_service.conftest import Facts
+from tests.raw_calls import unary_stream
 
 UNSET = {"wkt": None, "start_date": None, "end_date": None, "class_codes": frozenset(), "model": None}
 NOON = dt.datetime(2022, 4, 30, 12, tzinfo=dt.UTC)
@@ -26,7 +29,7 @@ def test_unset_and_empty_fields_restrict_nothing() -> None:
 
 
 @pytest.mark.parametrize(("asked", "limit"), [(None, 500), (0, 500), (1, 1), (500, 500), (501, 500), (2**31 - 1, 500)])
-def test_the_limit_is_500_by_default_and_at_most(asked, limit) -> None:
+def test_the_limit_is_500_by_default_and_at_most(asked: int | None, limit: int) -> None:
     assert parse_result_limit(asked) == limit
 
 
@@ -58,7 +61,7 @@ def test_categories_are_codes_and_names() -> None:
         assert caught.value.field == "categories"
 
 
-async def test_500_products_are_sent_and_all_are_named(facts, tmp_path) -> None:
+async def test_500_products_are_sent_and_all_are_named(facts: Facts, tmp_path: Path) -> None:
     # One product's files, by links, are those of 501: only the rows count here.
     product = facts.products[facts.oldest]
     with ProductStore(tmp_path).open_catalogue() as catalogue, catalogue.transaction():
@@ -74,8 +77,8 @@ async def test_500_products_are_sent_and_all_are_named(facts, tmp_path) -> None:
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         for n_results in (b"", b"\x30\x00", b"\x30\xf5\x03"):  # unset, 0, 501
-            answers = [answer async for answer in channel.unary_stream(f"{v1}/ListSegmentation")(n_results)]
+            answers = [answer async for answer in unary_stream(channel, f"{v1}/ListSegmentation")(n_results)]
             assert len(answers) == 500
             assert b"\x22\x03500" in answers[0]  # the newest is number 500
-        names = [answer async for answer in channel.unary_stream(f"{v1}/ListProductIds")(b"")]
+        names = [answer async for answer in unary_stream(channel, f"{v1}/ListProductIds")(b"")]
         assert len(names) == 501

@@ -12,12 +12,15 @@ from rasterio.io import MemoryFile
 
 from earthsignature_assets.errors import QueryError
 from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_grpc.reading.selections import PolygonSelection, raster_selection
 from earthsignature_grpc.wire.descriptors import wire_class
 from earthsignature_grpc.wire.geobuf_reader import read_frame
+from tests.grpc_service.conftest import StartServer
 from tests.product_drafts import make_draft
+from tests.raw_calls import unary_stream
 
 V1 = "/snapearth.api.v1.DatabaseProductService/ListSegmentation"
 V2 = "/snapearth.api.v2.DatabaseProductService/ListSegmentation"
@@ -25,13 +28,15 @@ URL = "https://products.example/store"
 
 
 @pytest.fixture(scope="module")
-def draft(tmp_path_factory: pytest.TempPathFactory):
+def draft(tmp_path_factory: pytest.TempPathFactory) -> Draft:
     """A product with every file, and its codes."""
     return make_draft(tmp_path_factory.mktemp("draft"), size=(161, 200))
 
 
 @pytest.fixture(scope="module")
-def ask(draft, start_server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+def ask(
+    draft: Draft, start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Any]]:
     """Asks a server over one product for it, with fields; returns the one answer."""
     root = tmp_path_factory.mktemp("options") / "store"
     ProductStore(root).publish(draft)
@@ -40,7 +45,7 @@ def ask(draft, start_server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         def call(method: str, **fields: Any) -> Any:
             package = method.split("/")[1].rpartition(".")[0]
             request = wire_class(f"{package}.ListSegmentationRequest")(**fields).SerializeToString()
-            (answer,) = channel.unary_stream(method)(request, timeout=60)
+            (answer,) = unary_stream(channel, method)(request, timeout=60)
             return wire_class(f"{package}.SegmentationResponse").FromString(answer)
 
         yield call
@@ -65,7 +70,7 @@ def _square(grid: PixelGrid, columns: tuple[float, float], rows: tuple[float, fl
     return shapely.transform(box, lambda xy: np.column_stack(project.transform(xy[:, 0], xy[:, 1])))
 
 
-def test_a_crop_holds_the_same_pixels_and_nothing_outside(ask, draft) -> None:
+def test_a_crop_holds_the_same_pixels_and_nothing_outside(ask: Callable[..., Any], draft: Draft) -> None:
     whole, grid, names = _raster(draft.path(Asset.LAND_COVER).read_bytes())
     answer = ask(V1, wkt=_square(grid, (40.5, 81.5), (21.5, 61.5)).wkt, crop=True)
     codes, part, part_names = _raster(answer.segmentation)
@@ -84,7 +89,7 @@ def test_a_crop_holds_the_same_pixels_and_nothing_outside(ask, draft) -> None:
     assert np.array_equal(cloud[2:-2, 2:-2], under[2:-2, 2:-2])
 
 
-def test_a_triangle_leaves_the_rest_of_its_box_empty(ask, draft) -> None:
+def test_a_triangle_leaves_the_rest_of_its_box_empty(ask: Callable[..., Any], draft: Draft) -> None:
     _, grid, _ = _raster(draft.path(Asset.LAND_COVER).read_bytes())
     corners = shapely.get_coordinates(_square(grid, (60, 140), (60, 140)))
     codes, _, _ = _raster(ask(V1, wkt=shapely.Polygon(corners[[0, 1, 2]]).wkt, crop=True).segmentation)
@@ -92,7 +97,7 @@ def test_a_triangle_leaves_the_rest_of_its_box_empty(ask, draft) -> None:
 
 
 @pytest.mark.parametrize("resolution", [20, 30, 60, 100])
-def test_coarser_pixels_have_the_most_frequent_class(ask, draft, resolution) -> None:
+def test_coarser_pixels_have_the_most_frequent_class(ask: Callable[..., Any], draft: Draft, resolution: int) -> None:
     whole, grid, names = _raster(draft.path(Asset.LAND_COVER).read_bytes())
     answer = ask(V1, resolution_m=resolution)
     codes, coarse, coarse_names = _raster(answer.segmentation)
@@ -112,13 +117,13 @@ def test_coarser_pixels_have_the_most_frequent_class(ask, draft, resolution) -> 
     assert answer.cloud_mask == draft.path(Asset.CLOUD_MASK).read_bytes()
 
 
-def test_the_cloud_mask_can_be_left_out(ask, draft) -> None:
+def test_the_cloud_mask_can_be_left_out(ask: Callable[..., Any], draft: Draft) -> None:
     answer = ask(V1, without_cloud_mask=True)
     assert answer.cloud_mask == b""
     assert answer.segmentation == draft.path(Asset.LAND_COVER).read_bytes()
 
 
-def test_answers_link_to_the_files(ask, draft) -> None:
+def test_answers_link_to_the_files(ask: Callable[..., Any], draft: Draft) -> None:
     answer = ask(V1)
     assert answer.segmentation == draft.path(Asset.LAND_COVER).read_bytes()
     folder = f"{URL}/products/{draft.model}/{draft.scene}/"
@@ -128,7 +133,7 @@ def test_answers_link_to_the_files(ask, draft) -> None:
     assert ask(V2).item_url == answer.item_url
 
 
-def test_polygons_are_chosen_by_class_and_area(ask, draft) -> None:
+def test_polygons_are_chosen_by_class_and_area(ask: Callable[..., Any], draft: Draft) -> None:
     whole = read_frame(draft.path(Asset.GEOBUF).read_bytes())
     least = float(whole["area_m2"].median())
     answer = ask(V2, polygon_categories=[311, 312], min_area_m2=least)
@@ -143,7 +148,7 @@ def test_polygons_are_chosen_by_class_and_area(ask, draft) -> None:
     assert ask(V2).segmentation.SerializeToString() == draft.path(Asset.GEOBUF).read_bytes()
 
 
-def test_simplified_polygons_still_share_their_borders(ask, draft) -> None:
+def test_simplified_polygons_still_share_their_borders(ask: Callable[..., Any], draft: Draft) -> None:
     whole = read_frame(draft.path(Asset.GEOBUF).read_bytes())
     simple = read_frame(ask(V2, tolerance_m=60.0).segmentation.SerializeToString())
     assert len(simple) == len(whole)
@@ -160,14 +165,14 @@ def test_simplified_polygons_still_share_their_borders(ask, draft) -> None:
         ((None, None, 2**31, None), "resolution_m"),
     ],
 )
-def test_what_cannot_be_cut_is_refused(fields, field) -> None:
+def test_what_cannot_be_cut_is_refused(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(QueryError) as caught:
         raster_selection(*fields)
     assert caught.value.field == field
 
 
 @pytest.mark.parametrize("fields", [{"min_area_m2": -1.0}, {"tolerance_m": float("nan")}, {"tolerance_m": 1001.0}])
-def test_what_is_no_generalisation_is_refused(fields) -> None:
+def test_what_is_no_generalisation_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(QueryError) as caught:
         PolygonSelection(**fields)
     assert caught.value.field in fields

@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import grpc
 import pytest
@@ -18,15 +19,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from earthsignature_assets.errors import ServiceUnavailableError
 from earthsignature_grpc.calls.limits import Limits
 from earthsignature_grpc.server.server import running_server
+from tests.grpc_service.conftest import Facts, StartServer
+from tests.raw_calls import unary_stream
 
 V1 = "/snapearth.api.v1.DatabaseProductService"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly(start_server, facts, number) -> None:
+def test_a_signal_ends_it_cleanly(start_server: StartServer, facts: Facts, number: int) -> None:
     with start_server(facts.root) as (address, process):
         with grpc.insecure_channel(address) as channel:
-            assert len(list(channel.unary_stream(f"{V1}/ListSegmentation")(b"", timeout=10))) == 4
+            assert len(list(unary_stream(channel, f"{V1}/ListSegmentation")(b"", timeout=10))) == 4
         process.send_signal(number)
         output, errors = process.communicate(timeout=20)
         assert process.returncode == 0
@@ -35,7 +38,9 @@ def test_a_signal_ends_it_cleanly(start_server, facts, number) -> None:
     assert f"{V1[1:]}/ListSegmentation OK 4 messages" in errors
 
 
-def test_a_stream_under_way_is_finished_before_it_stops(start_server, facts, tmp_path) -> None:
+def test_a_stream_under_way_is_finished_before_it_stops(
+    start_server: StartServer, facts: Facts, tmp_path: Path
+) -> None:
     store = tmp_path / "store"
     shutil.copytree(facts.root, store)
     for product in facts.products.values():
@@ -43,7 +48,7 @@ def test_a_stream_under_way_is_finished_before_it_stops(start_server, facts, tmp
         (store / product.folder / "land_cover.tif").write_bytes(bytes(24 << 20))
     options = [("grpc.max_receive_message_length", 1 << 30)]
     with start_server(store) as (address, process), grpc.insecure_channel(address, options=options) as channel:
-        stream = channel.unary_stream(f"{V1}/ListSegmentation")(b"", timeout=30)
+        stream = unary_stream(channel, f"{V1}/ListSegmentation")(b"", timeout=30)
         next(stream)
         process.terminate()
         assert _refused_within(address, seconds=10)
@@ -52,7 +57,9 @@ def test_a_stream_under_way_is_finished_before_it_stops(start_server, facts, tmp
         assert process.returncode == 0
 
 
-def test_under_load_every_call_is_finished_or_refused_whole(start_server, facts, tmp_path) -> None:
+def test_under_load_every_call_is_finished_or_refused_whole(
+    start_server: StartServer, facts: Facts, tmp_path: Path
+) -> None:
     store = tmp_path / "store"
     shutil.copytree(facts.root, store)
     for product in facts.products.values():
@@ -64,7 +71,7 @@ def test_under_load_every_call_is_finished_or_refused_whole(start_server, facts,
         with grpc.insecure_channel(address, options=options) as channel:
             code = grpc.StatusCode.OK
             while code is grpc.StatusCode.OK:
-                stream, received = channel.unary_stream(f"{V1}/ListSegmentation")(b"", timeout=60), 0
+                stream, received = unary_stream(channel, f"{V1}/ListSegmentation")(b"", timeout=60), 0
                 with suppress(grpc.RpcError):
                     for _ in stream:
                         received += 1
@@ -109,7 +116,7 @@ def _refused_within(address: str, seconds: float) -> bool:
     return False
 
 
-def test_a_taken_port_is_refused(server, facts) -> None:
+def test_a_taken_port_is_refused(server: str, facts: Facts) -> None:
     command = [sys.executable, "-m", "earthsignature_grpc", "--store", str(facts.root), "--listen", server]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert result.returncode == 1
@@ -117,38 +124,38 @@ def test_a_taken_port_is_refused(server, facts) -> None:
     assert "Traceback" not in result.stderr
 
 
-async def test_a_taken_port_raises(server, facts) -> None:
+async def test_a_taken_port_raises(server: str, facts: Facts) -> None:
     with pytest.raises(ServiceUnavailableError, match="choose another address"):
         async with running_server(facts.root, server):
             pass
 
 
-async def test_limits_are_those_given(facts) -> None:
+async def test_limits_are_those_given(facts: Facts) -> None:
     async with (
         running_server(facts.root, "127.0.0.1:0", Limits(request_bytes=100, calls=1)) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        call = channel.unary_stream(f"{V1}/ListProductIds")
+        call = unary_stream(channel, f"{V1}/ListProductIds")
         assert len([answer async for answer in call(b"")]) == 4
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             [answer async for answer in call(b"\x0a\x7f" + b"x" * 127)]
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_too_many_calls_are_refused(facts) -> None:
+async def test_too_many_calls_are_refused(facts: Facts) -> None:
     async with (
         running_server(facts.root, "127.0.0.1:0", Limits(calls=1)) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        watch = unary_stream(channel, "/grpc.health.v1.Health/Watch")(b"")
         await watch.read()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            [answer async for answer in channel.unary_stream(f"{V1}/ListProductIds")(b"")]
+            [answer async for answer in unary_stream(channel, f"{V1}/ListProductIds")(b"")]
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         watch.cancel()
 
 
-async def test_health_answers_for_each_service(facts) -> None:
+async def test_health_answers_for_each_service(facts: Facts) -> None:
     async with (
         running_server(facts.root, "127.0.0.1:0") as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -159,12 +166,12 @@ async def test_health_answers_for_each_service(facts) -> None:
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_many_clients_at_once_get_whole_answers(server) -> None:
+def test_many_clients_at_once_get_whole_answers(server: str) -> None:
     counts: list[int] = []
 
     def read() -> None:
         with grpc.insecure_channel(server, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-            counts.append(len(list(channel.unary_stream(f"{V1}/ListSegmentation")(b"", timeout=30))))
+            counts.append(len(list(unary_stream(channel, f"{V1}/ListSegmentation")(b"", timeout=30))))
 
     threads = [threading.Thread(target=read) for _ in range(24)]
     for thread in threads:
@@ -174,7 +181,7 @@ def test_many_clients_at_once_get_whole_answers(server) -> None:
     assert counts == [4] * 24
 
 
-async def test_large_messages_travel_uncompressed(facts, tmp_path) -> None:
+async def test_large_messages_travel_uncompressed(facts: Facts, tmp_path: Path) -> None:
     store, zeros = tmp_path / "store", bytes(20 << 20)
     shutil.copytree(facts.root, store)
     (store / facts.products[facts.oldest].folder / "land_cover.tif").write_bytes(zeros)
@@ -201,7 +208,7 @@ async def test_large_messages_travel_uncompressed(facts, tmp_path) -> None:
             between,
             grpc.aio.insecure_channel(target, [("grpc.max_receive_message_length", 1 << 30)]) as channel,
         ):
-            answers = [answer async for answer in channel.unary_stream(f"{V1}/ListSegmentation")(b"", timeout=30)]
+            answers = [answer async for answer in unary_stream(channel, f"{V1}/ListSegmentation")(b"", timeout=30)]
     assert len(answers) == 4
     assert max(map(len, answers)) > len(zeros)
     assert travelled > sum(map(len, answers))

@@ -26,6 +26,7 @@ from earthsignature_grpc.client import AsyncEarthSignatureClient, EarthSignature
 from earthsignature_grpc.server.server import running_server
 
 MODEL = ModelVersion("corine-unet", 1)
+Serve = Callable[[Path], AbstractContextManager[str]]
 
 
 @dataclass
@@ -150,7 +151,7 @@ def name_of() -> Callable[..., str]:
 
 
 @pytest.fixture
-def serve() -> Callable[[Path], AbstractContextManager[str]]:
+def serve() -> Serve:
     """Serves a store for the length of a block."""
     return _served
 
@@ -183,7 +184,7 @@ def _with_asyncio(target: str, method: str, *arguments: Any, **options: Any) -> 
 
 
 @pytest.fixture(params=[_with_threads, _with_asyncio], ids=["threads", "asyncio"])
-def ask(request) -> Ask:
+def ask(request: pytest.FixtureRequest) -> Ask:
     """Call a method of one of the two clients; what it streams is collected."""
     return request.param
 

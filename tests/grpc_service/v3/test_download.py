@@ -1,6 +1,9 @@
 """Files in pieces: whole, from the middle, after an interruption, after a new publication."""
 
 import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -8,17 +11,19 @@ import pytest
 
 from earthsignature_assets.errors import DownloadError, NoSuchProductError, QueryError, ServiceAnswerError
 from earthsignature_assets.nomenclature import CODES
-from earthsignature_assets.products.product import Asset
-from earthsignature_grpc.client import Progress
+from earthsignature_assets.products.product import Asset, Product
+from earthsignature_grpc.client import EarthSignatureClient, Progress
 from earthsignature_grpc.client.downloads import Download
 from earthsignature_grpc.client.requests import Call, download_asset
 from earthsignature_grpc.messages.earthsignature.v3 import Asset as AssetMessage
 from earthsignature_grpc.messages.earthsignature.v3 import DownloadAssetRequest, DownloadAssetResponse
 from earthsignature_grpc.v3.download import PIECE_BYTES
+from tests.grpc_service.v3.conftest import Ask, Shelf
+from tests.raw_calls import unary_stream
 
 
 @pytest.fixture
-def product(shelf, name_of):
+def product(shelf: Shelf, name_of: Callable[..., str]) -> Product:
     """A product whose land cover takes several pieces."""
     noise = np.random.default_rng(1).choice(np.array(CODES, np.uint16), (2500, 2500))
     published = shelf.put(name_of(), noise)
@@ -26,13 +31,15 @@ def product(shelf, name_of):
     return published
 
 
-def _responses(client, **fields) -> list[DownloadAssetResponse]:
+def _responses(client: EarthSignatureClient, **fields: Any) -> list[DownloadAssetResponse]:
     request = DownloadAssetRequest(**fields)
     call = Call("/earthsignature.v3.LandCoverService/DownloadAsset", bytes(request), DownloadAssetResponse.parse)
     return list(client._responses(call, 20))
 
 
-def test_a_file_arrives_whole_with_progress(ask, address, shelf, product, tmp_path) -> None:
+def test_a_file_arrives_whole_with_progress(
+    ask: Ask, address: str, shelf: Shelf, product: Product, tmp_path: Path
+) -> None:
     told: list[Progress] = []
     path = ask(
         address, "download", product.product_id, "land_cover", tmp_path / "new" / "classes.tif", on_progress=told.append
@@ -45,12 +52,12 @@ def test_a_file_arrives_whole_with_progress(ask, address, shelf, product, tmp_pa
     assert len(told) >= 4
 
 
-def test_a_file_arrives_in_memory(ask, address, shelf, product) -> None:
+def test_a_file_arrives_in_memory(ask: Ask, address: str, shelf: Shelf, product: Product) -> None:
     assert ask(address, "read", product.product_id, "cloud_mask") == shelf.content(product, Asset.CLOUD_MASK)
     assert ask(address, "read", product.product_id, "item") == shelf.content(product, Asset.ITEM)
 
 
-def test_a_range_is_exactly_that(client, shelf, product) -> None:
+def test_a_range_is_exactly_that(client: EarthSignatureClient, shelf: Shelf, product: Product) -> None:
     content = shelf.content(product, Asset.LAND_COVER)
     digest = product.folder.rpartition("/")[2]
     for offset, length in ((0, 1), (0, PIECE_BYTES), (5, PIECE_BYTES + 7), (PIECE_BYTES, 0), (len(content), 0)):
@@ -64,7 +71,9 @@ def test_a_range_is_exactly_that(client, shelf, product) -> None:
         assert all(len(piece.data) <= PIECE_BYTES for piece in pieces)
 
 
-def test_an_interrupted_file_is_gone_on_with(ask, address, client, shelf, product, tmp_path) -> None:
+def test_an_interrupted_file_is_gone_on_with(
+    ask: Ask, address: str, client: EarthSignatureClient, shelf: Shelf, product: Product, tmp_path: Path
+) -> None:
     path, content = tmp_path / "classes.tif", shelf.content(product, Asset.LAND_COVER)
     with Download(path) as download:
         responses = client._responses(download_asset(product.product_id, None, "land_cover", "", 0), 20)
@@ -81,7 +90,9 @@ def test_an_interrupted_file_is_gone_on_with(ask, address, client, shelf, produc
     assert not part.exists()
 
 
-def test_a_file_that_is_there_is_not_fetched_again(ask, address, shelf, product, tmp_path) -> None:
+def test_a_file_that_is_there_is_not_fetched_again(
+    ask: Ask, address: str, shelf: Shelf, product: Product, tmp_path: Path
+) -> None:
     path = tmp_path / "classes.tif"
     path.write_bytes(shelf.content(product, Asset.LAND_COVER))
     before, told = path.stat().st_mtime_ns, []
@@ -94,7 +105,9 @@ def test_a_file_that_is_there_is_not_fetched_again(ask, address, shelf, product,
     assert path.read_bytes() == shelf.content(product, Asset.LAND_COVER)
 
 
-def test_a_damaged_part_is_found_out_and_removed(ask, address, shelf, product, tmp_path) -> None:
+def test_a_damaged_part_is_found_out_and_removed(
+    ask: Ask, address: str, shelf: Shelf, product: Product, tmp_path: Path
+) -> None:
     path = tmp_path / "classes.tif"
     part = tmp_path / f".classes.tif.{product.folder.rpartition('/')[2]}.part"
     part.write_bytes(b"not what was sent")
@@ -104,7 +117,9 @@ def test_a_damaged_part_is_found_out_and_removed(ask, address, shelf, product, t
     ask(address, "download", product.product_id, "land_cover", path)
 
 
-def test_what_was_begun_before_a_new_publication_begins_anew(ask, address, client, shelf, product, tmp_path) -> None:
+def test_what_was_begun_before_a_new_publication_begins_anew(
+    ask: Ask, address: str, client: EarthSignatureClient, shelf: Shelf, product: Product, tmp_path: Path
+) -> None:
     path = tmp_path / "classes.tif"
     with Download(path) as download:
         responses = client._responses(download_asset(product.product_id, None, "land_cover", "", 0), 20)
@@ -117,12 +132,14 @@ def test_what_was_begun_before_a_new_publication_begins_anew(ask, address, clien
     assert [entry.name for entry in tmp_path.iterdir() if "classes" in entry.name] == ["classes.tif"]
 
 
-def test_a_range_of_a_superseded_content_is_refused(client, address, shelf, product) -> None:
+def test_a_range_of_a_superseded_content_is_refused(
+    client: EarthSignatureClient, address: str, shelf: Shelf, product: Product
+) -> None:
     old = product.folder.rpartition("/")[2]
     shelf.put(product.product_id, np.full((128, 128), 512, np.uint16))
     request = DownloadAssetRequest(product_id=product.product_id, asset="land_cover", digest=old, offset=10)
     with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
-        list(channel.unary_stream("/earthsignature.v3.LandCoverService/DownloadAsset")(bytes(request), timeout=20))
+        list(unary_stream(channel, "/earthsignature.v3.LandCoverService/DownloadAsset")(bytes(request), timeout=20))
     assert caught.value.code() is grpc.StatusCode.ABORTED
     assert "published anew" in caught.value.details()
 
@@ -139,7 +156,9 @@ def test_a_range_of_a_superseded_content_is_refused(client, address, shelf, prod
         ({"asset": "land_cover", "model": "../../x"}, "model"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_by_field(client, product, fields, field) -> None:
+def test_what_cannot_be_sent_is_refused_by_field(
+    client: EarthSignatureClient, product: Product, fields: dict[str, Any], field: str
+) -> None:
     if fields.get("digest"):
         fields = {**fields, "digest": product.folder.rpartition("/")[2]}
     with pytest.raises(QueryError) as caught:
@@ -147,26 +166,28 @@ def test_what_cannot_be_sent_is_refused_by_field(client, product, fields, field)
     assert caught.value.field == field
 
 
-def test_an_unknown_product_is_not_found(ask, address, shelf, product, tmp_path) -> None:
+def test_an_unknown_product_is_not_found(
+    ask: Ask, address: str, shelf: Shelf, product: Product, tmp_path: Path
+) -> None:
     with pytest.raises(NoSuchProductError):
         ask(address, "download", "unknown", "land_cover", tmp_path / "x.tif")
     assert not list(tmp_path.glob("*x.tif*"))
 
 
-def test_a_folder_that_takes_no_file_is_named(ask, address, product, tmp_path) -> None:
+def test_a_folder_that_takes_no_file_is_named(ask: Ask, address: str, product: Product, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(DownloadError, match="file"):
         ask(address, "download", product.product_id, "land_cover", tmp_path / "file" / "x.tif")
 
 
 @pytest.mark.parametrize("digest", ["", "../../x", "a/b"])
-def test_a_digest_never_becomes_a_path(tmp_path, digest) -> None:
+def test_a_digest_never_becomes_a_path(tmp_path: Path, digest: str) -> None:
     head = DownloadAssetResponse(asset=AssetMessage(name="item", size_bytes=1, sha256="0"), digest=digest)
     with Download(tmp_path / "x") as download, pytest.raises(ServiceAnswerError, match="named the content"):
         download.take(bytes(head))
 
 
-def test_data_out_of_place_is_refused(tmp_path) -> None:
+def test_data_out_of_place_is_refused(tmp_path: Path) -> None:
     head = DownloadAssetResponse(asset=AssetMessage(name="item", size_bytes=9, sha256="0"), digest="abc")
     with Download(tmp_path / "x") as download:
         download.take(bytes(head))

@@ -3,7 +3,9 @@
 import asyncio
 import datetime as dt
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from earthsignature_assets.products.rasters.class_areas import PixelBudget
 from earthsignature_grpc.client import EarthSignatureClient, areas_frame
 from earthsignature_grpc.client.requests import summarise_area
 from earthsignature_grpc.v3.summary import area_summaries
+from tests.grpc_service.v3.conftest import Ask, Serve, Shelf
+from tests.raw_calls import unary_stream
 
 
 def _random(seed: int, size: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -42,13 +46,15 @@ def _areas(codes: np.ndarray, counted: np.ndarray) -> dict[int, float]:
 
 
 @pytest.fixture
-def triangle(boxed):
+def triangle(boxed: Callable[..., shapely.Polygon]) -> shapely.Polygon:
     corners = shapely.get_coordinates(boxed("32TQM", 5, 7, 100, 90))
     west, south, east, north = shapely.MultiPoint(corners).bounds
     return shapely.Polygon([(west, south), (east, south + 0.001), (west + 0.004, north)])
 
 
-def test_pixels_of_one_product_are_counted(ask, address, shelf, name_of, triangle) -> None:
+def test_pixels_of_one_product_are_counted(
+    ask: Ask, address: str, shelf: Shelf, name_of: Callable[..., str], triangle: shapely.Polygon
+) -> None:
     codes, cloud = _random(1)
     shelf.put(name_of(), codes, cloud)
     (summary,) = ask(address, "summarise", triangle)
@@ -66,7 +72,9 @@ def test_pixels_of_one_product_are_counted(ask, address, shelf, name_of, triangl
     assert frame["area_m2"].sum() == summary.observed_m2
 
 
-def test_the_newest_clear_observation_counts(client, shelf, name_of, boxed) -> None:
+def test_the_newest_clear_observation_counts(
+    client: EarthSignatureClient, shelf: Shelf, name_of: Callable[..., str], boxed: Callable[..., shapely.Polygon]
+) -> None:
     older, older_cloud = _random(1)
     newer, newer_cloud = _random(2)
     shelf.put(name_of(day=1), older, older_cloud)
@@ -83,7 +91,9 @@ def test_the_newest_clear_observation_counts(client, shelf, name_of, boxed) -> N
     assert (summary.first_sensed_at.day, summary.last_sensed_at.day) == (1, 2)
 
 
-def test_neighbouring_tiles_count_their_common_ground_once(client, shelf, name_of, boxed) -> None:
+def test_neighbouring_tiles_count_their_common_ground_once(
+    client: EarthSignatureClient, shelf: Shelf, name_of: Callable[..., str], boxed: Callable[..., shapely.Polygon]
+) -> None:
     # 32TPM is 100 km west of 32TQM: its columns from 10,000 on are the other's from 0 on.
     codes, _ = _random(3, 200)
     codes[codes == 0] = 311
@@ -96,7 +106,9 @@ def test_neighbouring_tiles_count_their_common_ground_once(client, shelf, name_o
     assert summary.observed_m2 == 100 * 200 * 250
 
 
-def test_two_zones_count_their_common_ground_once(client, shelf, name_of) -> None:
+def test_two_zones_count_their_common_ground_once(
+    client: EarthSignatureClient, shelf: Shelf, name_of: Callable[..., str]
+) -> None:
     border = shapely.Point(12.0, 45.5)  # between zones 32 and 33
     codes = np.full((300, 300), 312, np.uint16)
     for tile in ("32TQR", "33TUL"):
@@ -110,12 +122,14 @@ def test_two_zones_count_their_common_ground_once(client, shelf, name_of) -> Non
     assert summary.observed_m2 < 1.2 * 300 * 300 * 100
 
 
-def test_each_day_month_or_year_has_its_own(ask, address, shelf, name_of, boxed) -> None:
+def test_each_day_month_or_year_has_its_own(
+    ask: Ask, address: str, shelf: Shelf, name_of: Callable[..., str], boxed: Callable[..., shapely.Polygon]
+) -> None:
     for day, code in ((1, 211), (2, 311), (40, 312), (400, 512)):
         shelf.put(name_of(day=day), np.full((64, 64), code, np.uint16))
     area = boxed("32TQM", 0, 0, 64, 64)
 
-    def seen(interval, **filters) -> list[list[int]]:
+    def seen(interval: str, **filters: Any) -> list[list[int]]:
         return [
             [entry.code for entry in summary.classes]
             for summary in ask(address, "summarise", area, interval=interval, **filters)
@@ -130,7 +144,9 @@ def test_each_day_month_or_year_has_its_own(ask, address, shelf, name_of, boxed)
     assert seen("day", model="corine-unet-v2") == []
 
 
-def test_parts_of_an_area_that_overlap_count_once(client, shelf, name_of, boxed) -> None:
+def test_parts_of_an_area_that_overlap_count_once(
+    client: EarthSignatureClient, shelf: Shelf, name_of: Callable[..., str], boxed: Callable[..., shapely.Polygon]
+) -> None:
     shelf.put(name_of(), np.full((64, 64), 312, np.uint16))
     parts = shapely.GeometryCollection([boxed("32TQM", 0, 0, 40, 64), boxed("32TQM", 20, 0, 44, 64)])
     (summary,) = client.summarise(parts)
@@ -138,7 +154,13 @@ def test_parts_of_an_area_that_overlap_count_once(client, shelf, name_of, boxed)
     assert summary.area_m2 == pytest.approx(64 * 64 * 100, rel=0.002)
 
 
-def test_a_large_area_is_walked_block_by_block(client, shelf, name_of, boxed, monkeypatch) -> None:
+def test_a_large_area_is_walked_block_by_block(
+    client: EarthSignatureClient,
+    shelf: Shelf,
+    name_of: Callable[..., str],
+    boxed: Callable[..., shapely.Polygon],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(class_areas, "_BLOCK", 64)
     codes, cloud = _random(5, 300)
     shelf.put(name_of(), codes, cloud, corner=(37, 21))
@@ -152,19 +174,27 @@ def test_a_large_area_is_walked_block_by_block(client, shelf, name_of, boxed, mo
     ("area", "field"),
     [("", "wkt"), ("nonsense", "wkt"), ("POINT (1 1)", "wkt"), ("POLYGON ((0 0, 1 1, 1 0, 0 1, 0 0))", "wkt")],
 )
-def test_what_is_no_area_is_refused(ask, address, shelf, name_of, area, field) -> None:
+def test_what_is_no_area_is_refused(
+    ask: Ask, address: str, shelf: Shelf, name_of: Callable[..., str], area: str, field: str
+) -> None:
     shelf.put(name_of())
     with pytest.raises(QueryError) as caught:
         ask(address, "summarise", area)
     assert caught.value.field == field
 
 
-def test_an_unknown_interval_is_refused(ask, address, boxed) -> None:
+def test_an_unknown_interval_is_refused(ask: Ask, address: str, boxed: Callable[..., shapely.Polygon]) -> None:
     with pytest.raises(QueryError, match="'day', 'month', 'year'"):
         ask(address, "summarise", boxed("32TQM", 0, 0, 10, 10), interval="week")
 
 
-def test_too_much_work_is_refused_before_it_is_done(client, shelf, name_of, boxed, monkeypatch) -> None:
+def test_too_much_work_is_refused_before_it_is_done(
+    client: EarthSignatureClient,
+    shelf: Shelf,
+    name_of: Callable[..., str],
+    boxed: Callable[..., shapely.Polygon],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     shelf.put(name_of(), np.full((300, 300), 312, np.uint16))
     area = boxed("32TQM", 0, 0, 300, 300)
     reads = []
@@ -175,7 +205,13 @@ def test_too_much_work_is_refused_before_it_is_done(client, shelf, name_of, boxe
     assert reads == []
 
 
-def test_reading_stops_where_the_budget_ends(client, shelf, name_of, boxed, monkeypatch) -> None:
+def test_reading_stops_where_the_budget_ends(
+    client: EarthSignatureClient,
+    shelf: Shelf,
+    name_of: Callable[..., str],
+    boxed: Callable[..., shapely.Polygon],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     shelf.put(name_of(), np.full((300, 300), 312, np.uint16))
     monkeypatch.setattr(class_areas, "PixelBudget", lambda pixels=40_000: PixelBudget(pixels))
     corner_to_corner = boxed("32TQM", 0, 0, 20, 20).union(boxed("32TQM", 280, 280, 20, 20))
@@ -183,7 +219,13 @@ def test_reading_stops_where_the_budget_ends(client, shelf, name_of, boxed, monk
         client.summarise(corner_to_corner)
 
 
-def test_a_client_that_leaves_ends_its_count(shelf, name_of, boxed, serve, monkeypatch) -> None:
+def test_a_client_that_leaves_ends_its_count(
+    shelf: Shelf,
+    name_of: Callable[..., str],
+    boxed: Callable[..., shapely.Polygon],
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(class_areas, "_BLOCK", 16)
     counted, count = [], class_areas._count_block
     monkeypatch.setattr(class_areas, "_count_block", lambda *arguments: (counted.append(1), count(*arguments)))
@@ -191,7 +233,7 @@ def test_a_client_that_leaves_ends_its_count(shelf, name_of, boxed, serve, monke
     area = boxed("32TQM", 0, 0, 1000, 1000)
     with serve(shelf.store.root) as address, EarthSignatureClient(address, timeout_s=0.5) as client:
         call = summarise_area(area, None, {})
-        responses = client._channel.unary_stream(call.method)(call.request, timeout=0.5)
+        responses = unary_stream(client._channel, call.method)(call.request, timeout=0.5)
         with pytest.raises(Exception, match="DEADLINE_EXCEEDED"):
             next(responses)
     assert 0 < len(counted) < (1000 // 16) ** 2 / 2
@@ -212,7 +254,9 @@ async def test_more_than_ten_at_once_are_told_to_come_again() -> None:
             await answer(b"")
 
 
-def test_codes_are_those_of_the_nomenclature(client, shelf, name_of, boxed) -> None:
+def test_codes_are_those_of_the_nomenclature(
+    client: EarthSignatureClient, shelf: Shelf, name_of: Callable[..., str], boxed: Callable[..., shapely.Polygon]
+) -> None:
     codes = np.resize(np.array(CODES, np.uint16), (64, 64))
     shelf.put(name_of(), codes)
     (summary,) = client.summarise(boxed("32TQM", -1, -1, 70, 70))

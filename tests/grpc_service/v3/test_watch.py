@@ -3,6 +3,9 @@
 import datetime as dt
 import itertools
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +14,17 @@ from earthsignature_assets.errors import QueryError, ServiceUnavailableError
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_grpc.client import AsyncEarthSignatureClient, EarthSignatureClient, News, RetryPolicy
 from earthsignature_grpc.client.requests import watch_products
+from tests.grpc_service.conftest import StartServer
+from tests.grpc_service.v3.conftest import Serve, Shelf
 
 
 def _products(news: list[News]) -> list[str]:
     return [entry.product.product_id for entry in news if entry.product is not None]
 
 
-def test_another_process_tells_of_what_this_one_publishes(shelf, start_server, name_of) -> None:
+def test_another_process_tells_of_what_this_one_publishes(
+    shelf: Shelf, start_server: StartServer, name_of: Callable[..., str]
+) -> None:
     shelf.put(name_of(day=1))
     with start_server(shelf.store.root) as (address, _), EarthSignatureClient(address) as client:
         news = client.watch()
@@ -29,7 +36,7 @@ def test_another_process_tells_of_what_this_one_publishes(shelf, start_server, n
         assert told.cursor != first.cursor
 
 
-def test_a_cursor_goes_on_where_it_was(shelf, client, name_of) -> None:
+def test_a_cursor_goes_on_where_it_was(shelf: Shelf, client: EarthSignatureClient, name_of: Callable[..., str]) -> None:
     with shelf.catalogue.transaction():
         names = [shelf.put(name_of(tile, day)).product_id for day in (1, 2, 3) for tile in ("32TQM", "33TUG")]
     news = list(itertools.islice(client.watch(from_beginning=True), 7))
@@ -39,7 +46,9 @@ def test_a_cursor_goes_on_where_it_was(shelf, client, name_of) -> None:
         assert _products(rest) == names[position:]
 
 
-def test_a_product_published_anew_is_news_and_the_same_again_is_not(shelf, client, name_of) -> None:
+def test_a_product_published_anew_is_news_and_the_same_again_is_not(
+    shelf: Shelf, client: EarthSignatureClient, name_of: Callable[..., str]
+) -> None:
     shelf.put(name_of(day=1))
     news = client.watch(heartbeat_s=1)
     next(news)
@@ -50,7 +59,9 @@ def test_a_product_published_anew_is_news_and_the_same_again_is_not(shelf, clien
     assert told.product.class_codes == (512,)
 
 
-def test_signs_of_life_carry_the_cursor_past_what_is_filtered_out(shelf, client, name_of) -> None:
+def test_signs_of_life_carry_the_cursor_past_what_is_filtered_out(
+    shelf: Shelf, client: EarthSignatureClient, name_of: Callable[..., str]
+) -> None:
     shelf.put(name_of(day=1))
     news = client.watch(heartbeat_s=1, categories=[512])
     first = next(news)
@@ -72,7 +83,13 @@ def test_signs_of_life_carry_the_cursor_past_what_is_filtered_out(shelf, client,
         ({"area": "POLYGON ((0 0, 1 0, 1 1, 0 0))"}, []),
     ],
 )
-def test_filters_choose_the_news(shelf, client, name_of, filters, expected) -> None:
+def test_filters_choose_the_news(
+    shelf: Shelf,
+    client: EarthSignatureClient,
+    name_of: Callable[..., str],
+    filters: dict[str, Any],
+    expected: list[int],
+) -> None:
     shelf.put(name_of(day=1))
     shelf.put(name_of(day=2))
     shelf.put(name_of(day=3), np.full((64, 64), 512, np.uint16), cloud_percent=50.0)
@@ -92,14 +109,18 @@ def test_filters_choose_the_news(shelf, client, name_of, filters, expected) -> N
         (({"area": "nonsense"}, "", False, 0), "wkt"),
     ],
 )
-def test_what_cannot_be_watched_is_refused_by_field(shelf, client, name_of, arguments, field) -> None:
+def test_what_cannot_be_watched_is_refused_by_field(
+    shelf: Shelf, client: EarthSignatureClient, name_of: Callable[..., str], arguments: tuple[Any, ...], field: str
+) -> None:
     shelf.put(name_of())
     with pytest.raises(QueryError) as caught:
         next(client._responses(watch_products(*arguments), 20))
     assert caught.value.field == field
 
 
-def test_a_cursor_of_another_catalogue_is_refused(shelf, serve, client, name_of, tmp_path) -> None:
+def test_a_cursor_of_another_catalogue_is_refused(
+    shelf: Shelf, serve: Serve, client: EarthSignatureClient, name_of: Callable[..., str], tmp_path: Path
+) -> None:
     for day in (1, 2, 3):
         shelf.put(name_of(day=day))
     cursor = next(client.watch()).cursor
@@ -113,7 +134,9 @@ def test_a_cursor_of_another_catalogue_is_refused(shelf, serve, client, name_of,
         next(stranger.watch(cursor=cursor))
 
 
-def test_a_watch_outlives_a_restart_of_the_service(shelf, start_server, name_of) -> None:
+def test_a_watch_outlives_a_restart_of_the_service(
+    shelf: Shelf, start_server: StartServer, name_of: Callable[..., str]
+) -> None:
     shelf.put(name_of(day=1))
     patient = RetryPolicy(longest_delay_s=2.0)
     with start_server(shelf.store.root) as (address, first), EarthSignatureClient(address, retry=patient) as client:
@@ -127,7 +150,7 @@ def test_a_watch_outlives_a_restart_of_the_service(shelf, start_server, name_of)
             assert next(entry for entry in news if entry.product).product.product_id == name_of(day=2)
 
 
-def test_a_watch_on_asyncio(shelf, address, name_of) -> None:
+def test_a_watch_on_asyncio(shelf: Shelf, address: str, name_of: Callable[..., str]) -> None:
     import asyncio
 
     async def watch() -> list[News]:
@@ -144,7 +167,7 @@ def test_a_watch_on_asyncio(shelf, address, name_of) -> None:
     assert _products(asyncio.run(watch())) == [name_of(day=1), name_of(day=2)]
 
 
-def test_a_service_that_stays_away_is_given_up(shelf, serve, name_of) -> None:
+def test_a_service_that_stays_away_is_given_up(shelf: Shelf, serve: Serve, name_of: Callable[..., str]) -> None:
     shelf.put(name_of(day=1))
     retry = RetryPolicy(attempts=1, first_delay_s=0.01, longest_delay_s=1.5)
     with serve(shelf.store.root) as address:

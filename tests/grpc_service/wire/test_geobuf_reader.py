@@ -11,6 +11,7 @@ from earthsignature_assets.products.polygons.geobuf import encode_feature_collec
 from earthsignature_assets.products.polygons.polygon_layer import PolygonLayer
 from earthsignature_grpc.wire.descriptors import wire_class
 from earthsignature_grpc.wire.geobuf_reader import read_frame
+from tests.grpc_service.conftest import Facts
 
 HOLED = shapely.Polygon([(10, 45), (11, 45), (11, 46), (10, 46)], [[(10.2, 45.2), (10.2, 45.4), (10.4, 45.4)]])
 SPLIT = shapely.MultiPolygon([shapely.box(-3, -2, -1.5, -1), HOLED, shapely.box(20, 45, 20.000001, 45.000001)])
@@ -45,7 +46,7 @@ def test_an_empty_collection_is_an_empty_frame() -> None:
     assert len(read_frame(data.SerializeToString())) == 0
 
 
-def test_a_product_feature_comes_back_with_its_facts(facts) -> None:
+def test_a_product_feature_comes_back_with_its_facts(facts: Facts) -> None:
     product = facts.products[facts.middle]
     frame = read_frame(encode_product_feature(product))
     assert frame.index.tolist() == [facts.middle]
@@ -93,7 +94,7 @@ def test_defaults_heights_numbers_and_other_values_are_read() -> None:
     ],
     ids=["nothing", "no message", "no data", "a point", "a bare geometry", "no such value", "lengths", "half a vertex"],
 )
-def test_what_is_no_polygons_is_an_answer_error(content) -> None:
+def test_what_is_no_polygons_is_an_answer_error(content: bytes) -> None:
     with pytest.raises(ServiceAnswerError):
         read_frame(content)
 

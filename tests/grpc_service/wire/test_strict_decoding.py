@@ -1,6 +1,8 @@
 """Strict decoding: what is accepted means the same to google protobuf, everything else is a QueryError."""
 
 import datetime as dt
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -32,7 +34,7 @@ REQUESTS = st.builds(
 
 @settings(deadline=None, database=None)  # a busy machine is no fault
 @given(REQUESTS)
-def test_what_google_protobuf_writes_is_read(stubs, fields) -> None:
+def test_what_google_protobuf_writes_is_read(stubs: SimpleNamespace, fields: dict[str, Any]) -> None:
     request = _decode(stubs.v1.ListSegmentationRequest(**fields).SerializeToString())
     assert (request.wkt, request.n_results) == (fields.get("wkt"), fields.get("n_results"))
     assert (request.product_ids, request.categories) == (fields["product_ids"], fields["categories"])
@@ -42,7 +44,9 @@ def test_what_google_protobuf_writes_is_read(stubs, fields) -> None:
 
 @settings(deadline=None, database=None)  # a busy machine is no fault
 @given(REQUESTS, st.data())
-def test_a_cut_request_is_refused_or_a_whole_one(stubs, fields, data) -> None:
+def test_a_cut_request_is_refused_or_a_whole_one(
+    stubs: SimpleNamespace, fields: dict[str, Any], data: st.DataObject
+) -> None:
     content = stubs.v1.ListSegmentationRequest(**fields).SerializeToString()
     cut = content[: data.draw(st.integers(0, len(content)))]
     try:
@@ -55,7 +59,7 @@ def test_a_cut_request_is_refused_or_a_whole_one(stubs, fields, data) -> None:
 
 @settings(deadline=None, database=None)  # a busy machine is no fault
 @given(st.binary(max_size=60))
-def test_no_bytes_are_answered_by_another_error(content) -> None:
+def test_no_bytes_are_answered_by_another_error(content: bytes) -> None:
     for name, kind in ((NAME, v1.ListSegmentationRequest), (NAME.replace("v1", "v2"), v2.ListSegmentationRequest)):
         try:
             request = decode_request(content, kind, name)
@@ -86,7 +90,7 @@ def test_numbers_are_read_packed_and_unpacked() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "nanos"), [(253_402_300_800, 0), (-62_135_596_801, 0), (0, -1), (0, 10**9)])
-def test_moments_beyond_the_calendar_are_refused(stubs, seconds, nanos) -> None:
+def test_moments_beyond_the_calendar_are_refused(stubs: SimpleNamespace, seconds: int, nanos: int) -> None:
     stamp = Timestamp(seconds=seconds, nanos=nanos)
     with pytest.raises(QueryError, match="9999-12-31") as caught:
         _decode(stubs.v1.ListSegmentationRequest(end_date=stamp).SerializeToString())
@@ -94,7 +98,7 @@ def test_moments_beyond_the_calendar_are_refused(stubs, seconds, nanos) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 300, 70_000])
-def test_blobs_are_framed_as_google_protobuf_frames_them(stubs, size) -> None:
+def test_blobs_are_framed_as_google_protobuf_frames_them(stubs: SimpleNamespace, size: int) -> None:
     payload = bytes(size)
     if size:
         theirs = stubs.v1.SegmentationResponse(cloud_mask=payload).SerializeToString()
