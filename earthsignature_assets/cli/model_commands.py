@@ -101,17 +101,16 @@ def evaluate_model(desk: "ModelCommands", model: str, name: str, split: str, aga
 @models.command("quantise")
 @click.argument("model")
 @click.option("--version", type=click.IntRange(1), required=True, help="Number of the version in int8.")
-@click.option(
-    "--data",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="Real patches for the ranges: folder of eurosat_ms_geotorchai and s2_hateg_34TFR_20181016.",
-)
+@click.option("--training-set", "name", default="", help="Training set: its name or folder; by default the newest.")
 @click.pass_obj
 @reported
-def quantise_model(desk: "ModelCommands", model: str, version: int, data: Path) -> None:
-    """Write a version in int8: faster on processors, nearly the same classes. Both are measured."""
-    desk.quantise(model, version, data)
+def quantise_model(desk: "ModelCommands", model: str, version: int, name: str) -> None:
+    """Write a version in int8: faster on processors, nearly the same classes.
+
+    Training samples give the ranges; held-out samples give the share of pixels that keep their class. The speeds of
+    both versions are measured.
+    """
+    desk.quantise(model, version, name)
 
 
 @models.command("triton")

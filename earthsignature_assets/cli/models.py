@@ -152,13 +152,13 @@ class ModelCommands:
         self._console.print(Markdown(evaluation_summary(evaluation.figures)))
         self._console.print(f"The whole of it: {folder / PAGE}")
 
-    def quantise(self, text: str, version: int, data: Path) -> None:
-        """Write a version in int8 into the repository, and print its agreement with its source next to its pace.
+    def quantise(self, text: str, version: int, name: str) -> None:
+        """Write an int8 version into the repository, and print its agreement with its source and both speeds.
 
         Raises:
-            InvalidKeyError: no model version.
+            InvalidKeyError: the text is not a model version.
             ModelError: the version is absent, the new one exists, or onnx is not installed.
-            GroundTruthError: the data cannot be read.
+            GroundTruthError: there is no training set, or one of its splits is empty.
         """
         try:
             from earthsignature_assets.training.quantisation import quantise_version
@@ -167,13 +167,14 @@ class ModelCommands:
                 f"{error.name} is not installed: pip install 'earthsignature[quantise]' brings what quantisation needs"
             ) from error
         source = ModelVersion.parse(text)
+        training_set = self._workspace.training_set(name)
         with self._console.status(f"Quantising {source}"):
-            made = quantise_version(self._repository, source, version, data, self._repository.root)
+            made = quantise_version(self._repository, source, version, training_set, self._repository.root)
         table = Table(title=f"{made.model}: {source} in int8, {self._repository.folder(made.model)}")
         for column in ("", "float32", "int8"):
             table.add_column(column, justify="left" if not column else "right")
-        table.add_row("held-out EuroSAT pixels that keep their class", "", f"{made.eurosat_agreement:.2%}")
-        table.add_row("held-out Hațeg pixels that keep their class", "", f"{made.hateg_agreement:.2%}")
+        for split, share in made.agreement.items():
+            table.add_row(f"{split} pixels of {training_set.report['name']} that keep their class", "", f"{share:.2%}")
         table.add_row("processor seconds for 1024² pixels", f"{made.source_cpu_seconds:.2f}", f"{made.cpu_seconds:.2f}")
         self._console.print(table)
         self._console.print(f"Let it take part: [bold]earthsignature models register {made.model}[/]")

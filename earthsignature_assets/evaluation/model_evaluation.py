@@ -24,7 +24,7 @@ from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.graph import Graph, padded
 from earthsignature_assets.models.repository import ModelDescription, ModelRepository
 from earthsignature_assets.sentinel2 import S2_BANDS
-from earthsignature_assets.training.augmentation import as_typical_surface
+from earthsignature_assets.training.augmentation import at_level
 
 _LEVELS = (Scheme.LEVEL_1, Scheme.LEVEL_2, Scheme.LEVEL_3)
 
@@ -87,9 +87,7 @@ def predict(
     graph: Graph, description: ModelDescription, held_out: TrainingSet, number: int
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
     """Codes uint16 and confidence uint8, (height, width), of one sample."""
-    image = held_out.reflectance(number)
-    if description.level == "L2A" and held_out.samples.iloc[number]["level"] == "L1C":
-        image = as_typical_surface(held_out.sample(number))
+    image = at_level(held_out.sample(number), description.level)
     height, width = image.shape[1:]
     index, confidence = graph.run(padded(image, description.stride)[None])
     return description.code_table[index[0, :height, :width]], confidence[0, :height, :width]

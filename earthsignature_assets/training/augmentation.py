@@ -274,6 +274,14 @@ def as_typical_surface(sample: Sample) -> npt.NDArray[np.uint16]:
     return np.where(observed, np.maximum(surface, 1), 0).astype(np.uint16)
 
 
+def at_level(sample: Sample, level: str) -> npt.NDArray[np.uint16]:
+    """Return a sample's reflectance as a model of `level` reads it, (10, height, width) uint16 × 10000.
+
+    A level-1C sample for a level-2A model loses typical path radiance; every other one is returned unchanged.
+    """
+    return as_typical_surface(sample) if level == "L2A" else sample.reflectance
+
+
 def surface_range(samples: Iterable[Sample]) -> InputRange:
     """The range of labelled samples as level-2A shows them: typical path radiance is taken off those of level-1C."""
     surfaces = (("L2A", as_typical_surface(sample)) for sample in samples)
