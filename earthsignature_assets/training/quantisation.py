@@ -79,9 +79,7 @@ def quantise_version(
     if description.bands != S2_BANDS:
         raise GroundTruthError(f"{source} takes {', '.join(description.bands)}, the set has {', '.join(S2_BANDS)}")
     calibration = _evenly(training_set.numbers(Split.TRAIN), _MOST_CALIBRATION_IMAGES)
-    held_out = {
-        split: numbers for split in (Split.VALIDATION, Split.TEST) if (numbers := training_set.numbers(split))
-    }
+    held_out = {split: numbers for split in (Split.VALIDATION, Split.TEST) if (numbers := training_set.numbers(split))}
     if not calibration or not held_out:
         empty = f"{Split.TRAIN}" if not calibration else f"{Split.VALIDATION} or {Split.TEST}"
         raise GroundTruthError(
