@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 HOME_OF_DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui check test test-services bench soak fuzz train proto lock format clean
+.PHONY: help demo ui check docs test test-services bench soak fuzz train proto lock format clean
 
 help:  ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,11 +34,14 @@ demo: $(READY)  ## From a STAC search to an answered gRPC call, on simulated sce
 ui: $(READY)  ## Open the Dagster UI on what the demo made
 	$(BIN)/earthsignature ui --home $(HOME_OF_DEMO)
 
-check: $(READY)  ## Format, lint, types, import contracts (under a minute)
+check: $(READY) docs  ## Format, lint, types, import contracts, docs (under a minute)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)  ## Build the docs into build/site; a broken link fails
+	$(BIN)/zensical build --strict
 
 test: check  ## Check, then the tests on every core (6 minutes on two cores); ROOM=imagery runs tests/imagery alone
 	$(BIN)/pytest -m "not services" -n auto --dist loadfile $(if $(ROOM),tests/$(ROOM))

@@ -13,7 +13,8 @@ import pytest
 from earthsignature_assets.cli.service import service_process
 
 ROOT = Path(__file__).resolve().parents[1]
-GUIDES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+GUIDES = [ROOT / "README.md", *PAGES]
 BLOCKS = [
     pytest.param(kind, code, id=f"{guide.relative_to(ROOT)}-{number}-{kind}")
     for guide in GUIDES
@@ -48,6 +49,29 @@ def test_links_between_the_pages_lead_somewhere() -> None:
     for guide in GUIDES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", guide.read_text()):
             assert (guide.parent / target).exists(), f"{guide.name} links to {target}"
+
+
+def test_the_site_leads_to_every_page() -> None:
+    listed = (ROOT / "mkdocs.yml").read_text() + (ROOT / "docs" / "decisions" / "index.md").read_text()
+    pages = {page.name if page.parent.name == "decisions" else str(page.relative_to(ROOT / "docs")) for page in PAGES}
+    assert sorted(page for page in pages - {"index.md"} if page not in listed) == []
+
+
+def test_no_page_needs_a_script_of_another_host() -> None:
+    assert [page.name for page in PAGES if re.search(r"^```mermaid|<script|<link", page.read_text(), re.M)] == []
+
+
+def test_every_decision_that_is_named_exists() -> None:
+    numbers = {page.name[:4] for page in (ROOT / "docs" / "decisions").glob("0*.md")}
+    known = {page.name for page in (ROOT / "docs" / "decisions").glob("0*.md")}
+    named: dict[str, list[str]] = {}
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for path in tracked.split("\0"):
+        if path.endswith((".md", ".py", ".proto", ".toml", ".yaml", ".yml")) and "/messages/" not in path:
+            for number, rest in re.findall(r"decisions?[/ \[]+(0\d{3})(-[\w-]+\.md)?", (ROOT / path).read_text()):
+                if number not in numbers or (rest and number + rest not in known):
+                    named.setdefault(path, []).append(number + rest)
+    assert named == {}
 
 
 def test_the_tests_that_the_pages_name_exist() -> None:
