@@ -1,1 +1,1 @@
-"""The gRPC service of EarthSignature: serves published products to every client ever written, and calls them."""
+"""The gRPC service of EarthSignature, for clients old and new, and its Python clients."""

@@ -1,4 +1,4 @@
-"""`python -m earthsignature_grpc --store DIR --listen 127.0.0.1:50051`: the service in a process of its own."""
+"""`python -m earthsignature_grpc --store DIR --listen 127.0.0.1:50051`: the service as a separate process."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ from earthsignature_grpc.server.options import serving_options
     envvar="EARTHSIGNATURE_CATALOGUE",
     show_envvar=True,
     default="",
-    help="postgresql://… or a SQLite file; by default the one in a store that is a folder.",
+    help="postgresql://… or a SQLite file; by default the one in the store's folder.",
 )
 @serving_options
 def main(store: str, catalogue: str, listen: str, limits: Limits, security: Security, public_url: str) -> None:

@@ -1,4 +1,4 @@
-"""Version 1 of the API: requests to queries, products to rasters and names."""
+"""Version 1 of the API: decodes requests into queries, and renders products as rasters and names."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ _CLOUD_MASK_FIELD = 3
 
 
 def segmentation_request(content: bytes) -> tuple[ProductQuery, Rendering]:
-    """What a `ListSegmentationRequest` asks for, and how its products are sent.
+    """Decode a `ListSegmentationRequest` into its query and the rendering of its products.
 
     Raises:
-        QueryError: the bytes are malformed or a field cannot be answered as asked.
+        QueryError: the bytes are malformed or a field is invalid.
     """
     request = decode_request(content, ListSegmentationRequest, "snapearth.api.v1.ListSegmentationRequest")
     query = product_query(
@@ -41,10 +41,10 @@ def segmentation_request(content: bytes) -> tuple[ProductQuery, Rendering]:
 
 
 def product_ids_query(content: bytes) -> ProductQuery:
-    """The query of a `ListProductIdsRequest`.
+    """Decode a `ListProductIdsRequest` into its query.
 
     Raises:
-        QueryError: the bytes are malformed or a field cannot be answered as asked.
+        QueryError: the bytes are malformed or a field is invalid.
     """
     request = decode_request(content, ListProductIdsRequest, "snapearth.api.v1.ListProductIdsRequest")
     return product_query(
@@ -57,14 +57,14 @@ def product_ids_query(content: bytes) -> ProductQuery:
 
 
 def render_segmentation(reader: ProductReader, product: Product, selection: RasterSelection = WHOLE_RASTER) -> bytes:
-    """A `SegmentationResponse`: the stored rasters byte for byte, or the part that is wanted; around them the facts."""
-    # Two heads, so that fields stand in the order of their numbers, as every encoder writes them.
+    """Render a `SegmentationResponse`: the stored rasters byte for byte or a selection, with the product's facts."""
+    # Encoded in two parts, so that fields are in the order of their numbers, as every encoder writes them.
     before = encode(SEGMENTATION_RESPONSE, wkt=format_footprint(product.footprint))
     after = encode(SEGMENTATION_RESPONSE, **segmentation_facts(reader, product))
     land_cover = reader.read(product, Asset.LAND_COVER)
     cloud_mask = reader.read(product, Asset.CLOUD_MASK) if selection.cloud_mask else b""
     if not selection.is_whole:
-        # Here, because it brings GDAL, which most servers of whole products never need in their memory.
+        # Imported here because it loads GDAL, which a server of whole products never needs.
         from earthsignature_grpc.reading.raster_parts import select_cloud_mask, select_land_cover
 
         land_cover = select_land_cover(land_cover, selection)
@@ -76,7 +76,7 @@ def render_segmentation(reader: ProductReader, product: Product, selection: Rast
 
 
 def segmentation_facts(reader: ProductReader, product: Product) -> dict[str, object]:
-    """What a `SegmentationResponse` says behind its rasters, by field name."""
+    """Return the fields of a `SegmentationResponse` that follow its rasters."""
     day = _timestamp(acquisition_day(product))
     return {
         "product_id": product.product_id,
@@ -91,7 +91,7 @@ def segmentation_facts(reader: ProductReader, product: Product) -> dict[str, obj
 
 
 def render_product_ids(_: ProductReader, products: Sequence[Product]) -> list[bytes]:
-    """A `ProductId` of each product: their footprints are written together, which takes half the time."""
+    """Render a `ProductId` for each product; formatting their footprints together takes half the time."""
     footprints = format_footprints([product.footprint for product in products])
     return [_product_id(product, wkt) for product, wkt in zip(products, footprints, strict=True)]
 
@@ -109,7 +109,7 @@ def _product_id(product: Product, wkt: str) -> bytes:
 
 
 def acquisition_day(product: Product) -> dt.datetime:
-    """Midnight UTC of the acquisition day: what the service has published as both dates since 2022."""
+    """Return midnight UTC of the acquisition day, which the service has published as both dates since 2022."""
     return product.sensed_at.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 

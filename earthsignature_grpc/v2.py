@@ -1,4 +1,4 @@
-"""Version 2 of the API: requests to queries, products to polygons in Geobuf."""
+"""Version 2 of the API: decodes requests into queries, and renders products as Geobuf."""
 
 from functools import partial
 
@@ -15,10 +15,10 @@ _DATA_FIELD = 1
 
 
 def segmentation_request(content: bytes) -> tuple[ProductQuery, Rendering]:
-    """What a `ListSegmentationRequest` asks for, and how its products are sent.
+    """Decode a `ListSegmentationRequest` into its query and the rendering of its products.
 
     Raises:
-        QueryError: the bytes are malformed or a field cannot be answered as asked.
+        QueryError: the bytes are malformed or a field is invalid.
     """
     request = decode_request(content, ListSegmentationRequest, "snapearth.api.v2.ListSegmentationRequest")
     query = product_query(
@@ -37,10 +37,10 @@ def segmentation_request(content: bytes) -> tuple[ProductQuery, Rendering]:
 
 
 def product_ids_query(content: bytes) -> ProductQuery:
-    """The query of a `ListProductIdsRequest`.
+    """Decode a `ListProductIdsRequest` into its query.
 
     Raises:
-        QueryError: the bytes are malformed or a field cannot be answered as asked.
+        QueryError: the bytes are malformed or a field is invalid.
     """
     request = decode_request(content, ListProductIdsRequest, "snapearth.api.v2.ListProductIdsRequest")
     return product_query(
@@ -53,11 +53,11 @@ def product_ids_query(content: bytes) -> ProductQuery:
 
 
 def render_polygons(reader: ProductReader, product: Product, selection: PolygonSelection = ALL_POLYGONS) -> bytes:
-    """A `SegmentationResponse` around the stored FeatureCollection, byte for byte, or around what is wanted of it."""
+    """Render a `SegmentationResponse` around the stored FeatureCollection, byte for byte, or a selection of it."""
     if selection.is_whole:
         content = reader.read(product, Asset.GEOBUF)
     else:
-        # Here, because it brings pyarrow and numba, which most servers of whole products never need in their memory.
+        # Imported here because it loads pyarrow and numba, which a server of whole products never needs.
         from earthsignature_grpc.reading.polygon_parts import select_polygons
 
         content = select_polygons(reader.read(product, Asset.POLYGONS), product.scene.tile, selection)
@@ -66,5 +66,5 @@ def render_polygons(reader: ProductReader, product: Product, selection: PolygonS
 
 
 def render_product_feature(_: ProductReader, product: Product) -> bytes:
-    """A `SegmentationResponse` around one Feature: the footprint, and what is known as JSON values."""
+    """Render a `SegmentationResponse` around one Feature: the footprint, and the product's facts as JSON values."""
     return b"".join(length_delimited(_DATA_FIELD, encode_product_feature(product)))

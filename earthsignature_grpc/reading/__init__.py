@@ -1,1 +1,1 @@
-"""Reading: queries, areas, products, and parts of rasters and polygons."""
+"""Reading of products: queries, areas, and parts of rasters and polygons."""

@@ -1,6 +1,6 @@
-"""The area of a request: WKT in EPSG:4326, checked before and after it is parsed.
+"""The area of a request: WKT in EPSG:4326, checked before and after parsing.
 
-The checks before parsing bound the time that a hostile text can take; the parser itself is linear.
+The checks before parsing bound the time that a hostile text can take; the parser itself runs in linear time.
 """
 
 import re
@@ -15,20 +15,20 @@ from earthsignature_assets.errors import QueryError
 
 MAX_WKT_BYTES = 1 << 19
 MAX_VERTICES = 10_000
-# MULTIPOLYGON within two levels of GEOMETRYCOLLECTION takes five; the parser recurses, so the depth is bounded.
+# A MULTIPOLYGON within two levels of GEOMETRYCOLLECTION nests five deep. The parser recurses, so the depth is bounded.
 MAX_DEPTH = 16
 _FEW, _SAMPLE = 500, 32
-_MOST_OVER_EACH_OTHER = 0.1  # of the edges of coasts and countries, one in a thousand or fewer
+_MOST_OVER_EACH_OTHER = 0.1  # at most one in a thousand for the edges of coasts and countries
 _FIELD = "wkt"
 _POLYGON = "POLYGON "
 _BRACKETS = re.compile(r"[()]")
 
 
 def parse_area(wkt: str) -> BaseGeometry:
-    """Read an area: POLYGON, MULTIPOLYGON, or a GEOMETRYCOLLECTION of these. Heights are dropped.
+    """Parse an area: POLYGON, MULTIPOLYGON, or a GEOMETRYCOLLECTION of these. Heights are dropped.
 
-    Parts may overlap each other. Each part must be a valid polygon: repairing one takes minutes for a few hundred
-    random vertices (measured with GEOS 3.14), so it is left to the caller.
+    Parts may overlap each other. Each part must be a valid polygon: repairing one with a few hundred random vertices
+    takes minutes (measured with GEOS 3.14), so repair is left to the caller.
 
     Returns:
         A Polygon, MultiPolygon or GeometryCollection of polygons, 2-D, EPSG:4326.
@@ -39,12 +39,12 @@ def parse_area(wkt: str) -> BaseGeometry:
     """
     _check_text(wkt)
     try:
-        with np.errstate(all="ignore"):  # coordinates that overflow are found below
+        with np.errstate(all="ignore"):  # overflowing coordinates are refused below
             geometry = shapely.from_wkt(wkt)
     except (shapely.errors.GEOSException, ValueError, NotImplementedError) as error:
         raise QueryError(
             _FIELD,
-            f"is not WKT ({_shortened(str(error))}); give for example POLYGON ((14 46, 15 46, 15 47, 14 47, 14 46))",
+            f"is not WKT ({_shortened(str(error))}); give, for example, POLYGON ((14 46, 15 46, 15 47, 14 47, 14 46))",
         ) from error
     found = [part for part in _parts(geometry) if not part.is_empty]
     _refuse_heap(shapely.bounds(found), "parts")
@@ -54,7 +54,7 @@ def parse_area(wkt: str) -> BaseGeometry:
     if len(parts) == 1:
         return parts[0]
     together = shapely.MultiPolygon(parts)
-    # Parts that overlap make no valid MultiPolygon, but a collection of them is read as their union.
+    # Overlapping parts are not a valid MultiPolygon, but GEOS treats a collection of them as their union.
     return together if together.is_valid else shapely.GeometryCollection(parts)
 
 
@@ -62,7 +62,7 @@ def _check_text(wkt: str) -> None:
     if len(wkt) > MAX_WKT_BYTES:
         raise QueryError(_FIELD, f"is {len(wkt)} characters long, {MAX_WKT_BYTES} are allowed; simplify the area")
     if "\0" in wkt:
-        raise QueryError(_FIELD, "holds a NUL character, at which the parser would stop; send plain text")
+        raise QueryError(_FIELD, "holds a NUL character, where the parser would stop; send plain text")
     vertices = wkt.count(",") + 1
     if vertices > MAX_VERTICES:
         raise QueryError(_FIELD, f"has about {vertices} vertices, {MAX_VERTICES} are allowed; simplify the area")
@@ -85,7 +85,7 @@ def _parts(geometry: BaseGeometry) -> Iterator[BaseGeometry]:
 
 def _checked(part: BaseGeometry) -> shapely.Polygon:
     if not isinstance(part, shapely.Polygon):
-        raise QueryError(_FIELD, f"holds a {part.geom_type}, which has no area; give polygons, or buffer it into one")
+        raise QueryError(_FIELD, f"holds a {part.geom_type}, which has no area; give polygons, or buffer it")
     coordinates = shapely.get_coordinates(part)
     if not np.isfinite(coordinates).all():
         raise QueryError(_FIELD, "holds a coordinate that is not finite; give longitude and latitude in degrees")
@@ -103,7 +103,7 @@ def _checked(part: BaseGeometry) -> shapely.Polygon:
     if not part.is_valid:
         raise QueryError(
             _FIELD,
-            f"is no valid polygon ({_shortened(shapely.is_valid_reason(part))}); repair it, for example with "
+            f"is not a valid polygon ({_shortened(shapely.is_valid_reason(part))}); repair it, for example with "
             "shapely.make_valid",
         )
     if part.area == 0:
@@ -112,11 +112,11 @@ def _checked(part: BaseGeometry) -> shapely.Polygon:
 
 
 def _refuse_heap(boxes: npt.NDArray[np.float64], what: str) -> None:
-    """Refuse edges or parts that lie over each other in heaps: to check those takes time with their number squared.
+    """Refuse edges or parts that pile up on each other: checking these takes time quadratic in their number.
 
     Args:
         boxes: west, south, east, north of each, (n, 4); a sample of them is compared with all.
-        what: what they are.
+        what: `edges` or `parts`, for the message.
     """
     if len(boxes) < _FEW:
         return
@@ -126,8 +126,8 @@ def _refuse_heap(boxes: npt.NDArray[np.float64], what: str) -> None:
     if over_each_other > _MOST_OVER_EACH_OTHER:
         raise QueryError(
             _FIELD,
-            f"has {len(boxes)} {what}, of which any one lies across {over_each_other:.0%} of all; simplify the area, "
-            "for example with shapely.union_all and simplify",
+            f"has {len(boxes)} {what}, each of which overlaps {over_each_other:.0%} of the others on average; simplify "
+            "the area, for example with shapely.union_all and simplify",
         )
 
 
@@ -136,11 +136,11 @@ def _shortened(text: str) -> str:
 
 
 def format_footprint(footprint: BaseGeometry) -> str:
-    """Write a footprint as the service has published it since 2022: MULTIPOLYGON, sixteen decimals."""
+    """Format a footprint as the service has published it since 2022: MULTIPOLYGON, sixteen decimals."""
     return format_footprints([footprint])[0]
 
 
 def format_footprints(footprints: Sequence[BaseGeometry]) -> list[str]:
-    """Write many footprints as `format_footprint` does, in half the time of one after the other."""
+    """Format many footprints like `format_footprint`, in half the time of one by one."""
     texts: list[str] = shapely.to_wkt(footprints, rounding_precision=16, trim=False, output_dimension=2).tolist()
     return [f"MULTIPOLYGON ({text.removeprefix(_POLYGON)})" if text.startswith(_POLYGON) else text for text in texts]

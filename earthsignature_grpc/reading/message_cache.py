@@ -1,4 +1,4 @@
-"""Ready messages of products that were asked for lately: whoever asks next gets them without a read or a copy."""
+"""A cache of recently sent messages: a repeated request needs no read and no copy."""
 
 import threading
 from collections import OrderedDict
@@ -8,10 +8,10 @@ _LARGEST_PART = 8
 
 
 class MessageCache:
-    """Keeps the messages that were used last, up to a number of bytes; threads may share it.
+    """The most recently used messages, up to a number of bytes; safe in threads.
 
-    A product's folder never changes once it is published, so what was made of it stays right: entries are keyed by it
-    and leave only to make room.
+    A product's folder never changes after publication, so a message made from it stays valid: keys name the folder,
+    and entries leave only to make room.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -21,7 +21,7 @@ class MessageCache:
         self._guard = threading.Lock()
 
     def get(self, key: Hashable) -> bytes | None:
-        """The message under a key, if it is still there."""
+        """Return the message under a key, or None if it is gone."""
         with self._guard:
             message = self._messages.get(key)
             if message is not None:
@@ -29,7 +29,7 @@ class MessageCache:
             return message
 
     def keep(self, key: Hashable, message: bytes) -> None:
-        """Keep a message. One that would take the place of most others is not kept."""
+        """Keep a message, unless it would displace too many others."""
         if len(message) > self._most_bytes // _LARGEST_PART:
             return
         with self._guard:

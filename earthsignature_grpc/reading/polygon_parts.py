@@ -1,4 +1,4 @@
-"""Some of a product's polygons, as Geobuf."""
+"""Selections of a product's polygons, as Geobuf."""
 
 import tempfile
 from pathlib import Path
@@ -15,7 +15,7 @@ from earthsignature_grpc.reading.selections import PolygonSelection
 
 
 def select_polygons(geoparquet: bytes, tile: str, selection: PolygonSelection) -> bytes:
-    """The geobuf of the polygons that are wanted, out of a product's GeoParquet; ids count within it.
+    """Encode the selected polygons of a product's GeoParquet as Geobuf; ids count from 0 within the selection.
 
     Raises:
         ProductError: the stored file cannot be read.
@@ -34,7 +34,7 @@ def select_polygons(geoparquet: bytes, tile: str, selection: PolygonSelection) -
 
 
 def _simplified(layer: PolygonLayer, tile: str, tolerance_m: float) -> PolygonLayer:
-    """All borders simplified at once, so that neighbours still share theirs."""
+    """Simplify all borders together, so that neighbours still share theirs."""
     epsg = tile_grid(tile).epsg
     there, back = Transformer.from_crs(4326, epsg, always_xy=True), Transformer.from_crs(epsg, 4326, always_xy=True)
     metres = shapely.transform(layer.geometries(), lambda xy: np.column_stack(there.transform(xy[:, 0], xy[:, 1])))

@@ -1,4 +1,4 @@
-"""What the handlers read: published products and their files, off the event loop, one step ahead of the client."""
+"""Published products and their files, read off the event loop and one step ahead of the client."""
 
 import asyncio
 import threading
@@ -17,52 +17,52 @@ from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_grpc.reading.message_cache import MessageCache
 
 READING_THREADS = 8
-"""Reads that run at once for all clients together; more wait their turn."""
+"""Concurrent reads of all clients together; further ones queue."""
 
 HEAVY_THREADS = 2
-"""Rasters that are cropped and polygons that are simplified at once, for all clients together."""
+"""Concurrent crops of rasters and simplifications of polygons, of all clients together."""
 
 _FIRST_PORTION = 8
 _PRODUCTS_AT_ONCE = 64
 
 
 class ProductReader:
-    """Reads one product store for every call of a server; its methods block, so they run in threads.
+    """The product store as a server reads it; methods block, so they run in threads.
 
-    The catalogue is opened at the first query, not before: the service may start before anything is published, and
-    answers that the store is unavailable until something is.
+    The catalogue opens with the first query, so that the service can start before anything is published; until then
+    it answers that the store is unavailable.
     """
 
     def __init__(self, store: ProductStore | Path, public_url: str = "") -> None:
-        """Name the store; `public_url` is where others read the same files over HTTP, or empty."""
+        """Name the store; `public_url` is the HTTP address of its files, or empty."""
         self.public_url = public_url.rstrip("/")
         self.store = store if isinstance(store, ProductStore) else ProductStore(store)
         self._catalogue: Catalogue | None = None
         self._guard = threading.Lock()
 
     def search(self, query: ProductQuery) -> Iterator[Product]:
-        """Products that match, newest acquisition first.
+        """Find the products that match, newest acquisition first.
 
         Raises:
-            StoreUnavailableError: the catalogue is not there or cannot be read.
+            StoreUnavailableError: the catalogue is absent or cannot be read.
         """
         return self.catalogue().search(query)
 
     def read(self, product: Product, asset: Asset) -> bytes:
-        """The bytes of a product's file.
+        """Read a file of a product.
 
         Raises:
-            ProductError: the file is gone.
-            StoreUnavailableError: the disk does not give it.
+            ProductError: the file is missing.
+            StoreUnavailableError: the file cannot be read.
         """
         return self.store.read(product, asset)
 
     def url(self, product: Product, asset: Asset) -> str:
-        """Where others read a product's file; empty if nowhere."""
+        """Return the public URL of a product's file; empty if there is none."""
         return f"{self.public_url}/{product.folder}/{asset.value}" if self.public_url else ""
 
     def newest(self, product: Product) -> Product | None:
-        """The same product as the catalogue names it now; None if it is there no longer."""
+        """Look up the same product in the catalogue again; None if it has been removed."""
         return self.catalogue().find(product.product_id, product.model)
 
     def close(self) -> None:
@@ -73,10 +73,10 @@ class ProductReader:
                 self._catalogue = None
 
     def catalogue(self) -> Catalogue:
-        """The catalogue, opened at the first question.
+        """Return the catalogue, opening it on first use.
 
         Raises:
-            StoreUnavailableError: it is not there or cannot be read.
+            StoreUnavailableError: the catalogue is absent or cannot be read.
         """
         with self._guard:
             if self._catalogue is None:
@@ -86,22 +86,22 @@ class ProductReader:
 
 Renderer: TypeAlias = Callable[[ProductReader, Product], bytes]
 PortionRenderer: TypeAlias = Callable[[ProductReader, Sequence[Product]], list[bytes]]
-"""From several products to a message of each, in order."""
+"""Renderer of several products: one message each, in order."""
 
 
 def one_by_one(renderer: Renderer) -> PortionRenderer:
-    """Renders each product of a portion by itself."""
+    """Make a portion renderer that renders each product separately."""
     return lambda reader, products: [_render(reader, product, renderer) for product in products]
 
 
 async def rendered(
     reader: ProductReader, threads: ThreadPoolExecutor, query: ProductQuery, renderer: PortionRenderer, at_once: int
 ) -> AsyncGenerator[bytes, None]:
-    """One message for each product that matches, in order.
+    """Yield one message for each matching product, in order.
 
-    Portions of `at_once` messages are made in a thread, the first one smaller so that the client soon has something;
-    the next portion is made while one is being sent, and no
-    further one before that, so a slow client holds two portions in memory and no thread.
+    A thread renders portions of `at_once` messages; the first portion is smaller, so that the client gets an answer
+    soon. The next portion is rendered while one is being sent, but no further ahead, so a slow client holds two
+    portions in memory and no thread.
     """
     loop = asyncio.get_running_loop()
     found = await loop.run_in_executor(threads, reader.search, query)
@@ -117,19 +117,19 @@ async def rendered(
             for message in messages:
                 yield message
     finally:
-        # A client that leaves cancels here; a read under way runs out, and its outcome is nobody's.
+        # A client that leaves cancels here. A read under way finishes, and its result is discarded.
         upcoming.add_done_callback(lambda future: future.cancelled() or future.exception())
         upcoming.cancel()
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """How a product becomes a message.
+    """The way from a product to a message.
 
     Attributes:
-        render: makes it; it blocks.
-        what: names what is made, beside the product: the same product and `what` give the same message.
-        heavy: whether it takes long and much memory; few of these run at once.
+        render: renders the message; it blocks.
+        what: cache key of the rendering: the same product and `what` give the same message.
+        heavy: whether rendering takes long and much memory; few of these run at once.
     """
 
     render: Renderer
@@ -139,7 +139,7 @@ class Rendering:
 
 @dataclass(frozen=True)
 class RenderPools:
-    """Where messages are made: threads for what is quick, a few for what is not, and what was made lately."""
+    """Threads for quick renderings, a few threads for heavy ones, and the cache of recent messages."""
 
     threads: ThreadPoolExecutor
     heavy_threads: ThreadPoolExecutor
@@ -152,15 +152,15 @@ async def assembled(
     request: bytes,
     to_request: Callable[[bytes], tuple[ProductQuery, Rendering]],
 ) -> AsyncGenerator[bytes, None]:
-    """One message for each product that a request asks for, in order: for messages that hold files.
+    """Yield one message for each product of a request, in order; for messages that hold files.
 
-    What was made lately goes out as it is. One message is made ahead of the one that is being sent, so a slow client
-    holds two messages and no thread.
+    Cached messages are sent as they are. One message is rendered ahead of the one being sent, so a slow client holds
+    two messages and no thread.
     """
     loop = asyncio.get_running_loop()
 
     def begin() -> tuple[Rendering, Iterator[Product], list[Product]]:
-        # Reading the request, the search and the first rows in one hop to a thread: on a busy machine each waits for
+        # Decode the request, search and fetch the first rows in one hop to a thread: on a busy machine each hop waits
         # its turn.
         query, rendering = to_request(request)
         found = reader.search(query)
@@ -193,7 +193,7 @@ async def assembled(
         for message in upcoming:
             yield message if isinstance(message, bytes) else await message
     finally:
-        # A client that leaves cancels here; a read under way runs out, and its outcome is nobody's.
+        # A client that leaves cancels here. A read under way finishes, and its result is discarded.
         for message in upcoming:
             if not isinstance(message, bytes):
                 message.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -204,7 +204,7 @@ def _render(reader: ProductReader, product: Product, renderer: Renderer) -> byte
     try:
         return renderer(reader, product)
     except ProductError:
-        # Published anew since the search, and the older files swept: the client is owed the newer ones.
+        # The product was republished since the search and its older files were swept: send the newer ones.
         newest = reader.newest(product)
         if newest is None or newest.folder == product.folder:
             raise

@@ -1,4 +1,4 @@
-"""From the fields of a request to a query of the catalogue; each refusal names the field and the remedy."""
+"""Request fields as catalogue queries; each refusal names the field and the remedy."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from earthsignature_assets.products.catalogue.catalogue import ProductQuery
 from earthsignature_grpc.reading.areas import parse_area
 
 MAX_RESULTS = 500
-"""How many products one ListSegmentation sends at most, and by default."""
+"""Products that one ListSegmentation sends, at most and by default."""
 
 _DAY_WITHOUT_ITS_FIRST_INSTANT = dt.timedelta(days=1) - dt.timedelta(microseconds=1)
 
@@ -26,14 +26,14 @@ def product_query(
     limit: int | None = None,
     max_cloud_percent: float | None = None,
 ) -> ProductQuery:
-    """Make the query of a request whose values are as they came.
+    """Build the query from the raw fields of a request.
 
-    Unset, empty and absent mean the same for `wkt`, `model` and `product_ids`. An `end_date` at midnight UTC takes
-    in that whole day: answers carry the acquisition day as midnight, and who sends such a date back must find the
+    Unset, empty and absent mean the same for `wkt`, `model` and `product_ids`. An `end_date` at midnight UTC includes
+    that whole day: answers give the acquisition day as midnight, and a client that sends this date back must find the
     product again.
 
     Raises:
-        QueryError: a field cannot be answered as asked.
+        QueryError: a field is invalid.
     """
     if start_date is not None and end_date is not None and start_date > end_date:
         raise QueryError("start_date", f"{start_date.isoformat()} is after end_date {end_date.isoformat()}; swap them")
@@ -53,10 +53,10 @@ def product_query(
 
 
 def parse_model(text: str) -> ModelVersion:
-    """Read the model version that a request chooses.
+    """Parse the model version of a request.
 
     Raises:
-        QueryError: the text is no model version.
+        QueryError: the text is not a model version.
     """
     try:
         return ModelVersion.parse(text)
@@ -65,7 +65,7 @@ def parse_model(text: str) -> ModelVersion:
 
 
 def parse_result_limit(n_results: int | None) -> int:
-    """How many products to send: 500 for 0 or unset, never more than 500.
+    """Parse the number of products to send: 500 for 0 or unset, never more than 500.
 
     Raises:
         QueryError: the number is negative.
@@ -76,10 +76,10 @@ def parse_result_limit(n_results: int | None) -> int:
 
 
 def parse_class_names(categories: Iterable[str]) -> frozenset[int]:
-    """CORINE codes of categories that are codes or names, in any case (version 1).
+    """Parse categories given as codes or names, in any case, into CORINE codes (version 1).
 
     Raises:
-        QueryError: a category is none of the 44.
+        QueryError: a category is not one of the 44.
     """
     try:
         return frozenset(parse_class(category).code for category in categories)
@@ -88,10 +88,10 @@ def parse_class_names(categories: Iterable[str]) -> frozenset[int]:
 
 
 def parse_class_codes(categories: Iterable[int], field: str = "categories") -> frozenset[int]:
-    """CORINE codes of categories that are codes (version 2).
+    """Check categories given as CORINE codes (version 2).
 
     Raises:
-        QueryError: a category is none of the 44.
+        QueryError: a category is not one of the 44.
     """
     try:
         return frozenset(class_of(category).code for category in categories)

@@ -1,4 +1,4 @@
-"""Parts of a product's rasters, as GeoTIFFs on the same grid with the same classes, names and colours."""
+"""Crops and coarser versions of a product's rasters, as GeoTIFFs with the same classes, names and colours."""
 
 import math
 import tempfile
@@ -29,7 +29,7 @@ _NEST_M = 20.0  # land cover and cloud mask are cropped to the same corners
 
 
 def select_land_cover(content: bytes, selection: RasterSelection) -> bytes:
-    """The part of a land-cover GeoTIFF that is wanted, as a GeoTIFF with the same classes, names and colours.
+    """Cut the selection out of a land-cover GeoTIFF, as a GeoTIFF with the same classes, names and colours.
 
     Raises:
         ProductError: the stored file cannot be read.
@@ -56,7 +56,7 @@ def select_land_cover(content: bytes, selection: RasterSelection) -> bytes:
 
 
 def select_cloud_mask(content: bytes, selection: RasterSelection) -> bytes:
-    """The part of a cloud mask that lies under the land cover which `select_land_cover` makes, at 20 m.
+    """Cut the cloud mask to the land cover of `select_land_cover`, at 20 m.
 
     Raises:
         ProductError: the stored file cannot be read.
@@ -77,7 +77,7 @@ def select_cloud_mask(content: bytes, selection: RasterSelection) -> bytes:
 
 
 def _window(raster: DatasetReader, area: BaseGeometry | None) -> Window:
-    """The pixels around an area, from and to whole steps of 20 m, at least one step inside the raster."""
+    """Find the pixels around an area, in whole steps of 20 m, with at least one step inside the raster."""
     if area is None:
         return Window(0, 0, raster.width, raster.height)
     left, top = raster.bounds.left, raster.bounds.top
@@ -96,7 +96,7 @@ def _window(raster: DatasetReader, area: BaseGeometry | None) -> Window:
 
 
 def _grid(raster: DatasetReader, window: Window, resolution_m: float) -> PixelGrid:
-    """The grid over a window, on whole pixels of that size from the raster's corner."""
+    """Lay a grid over a window, in whole pixels of this resolution from the raster's corner."""
     left, _, _, top = raster.bounds
     size = raster.res[0]
 
@@ -110,18 +110,18 @@ def _grid(raster: DatasetReader, window: Window, resolution_m: float) -> PixelGr
 
 
 def _outside(area: BaseGeometry | None, grid: PixelGrid) -> Any:
-    """Which pixels an area does not touch, (height, width) bool."""
+    """Mark the pixels that an area does not touch, (height, width) bool."""
     if area is None:
         return np.zeros(grid.shape, bool)
     return geometry_mask([_projected(area, grid.epsg)], grid.shape, grid.transform, all_touched=True)
 
 
 def _projected(area: BaseGeometry, epsg: int) -> BaseGeometry:
-    """An area of EPSG:4326 in the metres of a UTM zone; its parts beyond the zone's neighbourhood are cut off."""
+    """Project an area from EPSG:4326 to the metres of a UTM zone; parts far from the zone are cut off."""
     project = Transformer.from_crs(4326, epsg, always_xy=True)
     middle = (epsg % 100) * 6 - 183
-    # The projection ends somewhere: what is asked is at most around a tile, which is at most 3 degrees off the middle
-    # at the equator, and wider towards the poles.
+    # The projection is only valid near the zone. That is enough around a tile, which lies at most 3 degrees off the
+    # central meridian at the equator, and further towards the poles.
     near = shapely.make_valid(shapely.clip_by_rect(area, middle - 40, -84, middle + 40, 84))
     dense = shapely.segmentize(near, 0.05)
     return shapely.transform(dense, lambda xy: np.column_stack(project.transform(xy[:, 0], xy[:, 1])))

@@ -1,4 +1,4 @@
-"""Which parts of a product a request wants: a raster cropped and coarser, polygons chosen and simplified."""
+"""Selections of a product: rasters cropped and coarsened, polygons filtered and simplified."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from shapely.geometry.base import BaseGeometry
 from earthsignature_assets.errors import QueryError
 
 RESOLUTIONS_M = (10, 20, 30, 60, 90, 100, 180, 300, 600)
-"""Pixel sizes that can be asked for: each divides a tile of 109.8 km, but for 100, whose last pixels are partial."""
+"""Pixel sizes on offer: each divides a tile of 109.8 km except 100, whose last pixels are partial."""
 
 MAX_TOLERANCE_M = 1_000.0
 MAX_MIN_AREA_M2 = 1e10
@@ -16,13 +16,13 @@ MAX_MIN_AREA_M2 = 1e10
 
 @dataclass(frozen=True)
 class RasterSelection:
-    """What of a product's rasters is wanted.
+    """A selection of a product's rasters.
 
     Attributes:
-        area_wkb: an area in EPSG:4326, WKB: pixels that it does not touch are 0, and the raster ends around it. Empty
-            for the whole.
-        resolution_m: pixel size of the land cover; coarser pixels have the most frequent class of those they cover.
-        cloud_mask: whether the cloud mask comes too; it stays at 20 m.
+        area_wkb: WKB of the area to crop to, in EPSG:4326; pixels that it does not touch are 0. Empty for the whole
+            raster.
+        resolution_m: pixel size of the land cover; a coarser pixel gets the most frequent class of those it covers.
+        cloud_mask: whether to include the cloud mask, always at 20 m.
     """
 
     area_wkb: bytes = b""
@@ -31,12 +31,12 @@ class RasterSelection:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the stored land cover is what is wanted."""
+        """Whether the stored land cover needs no change."""
         return not self.area_wkb and self.resolution_m == RESOLUTIONS_M[0]
 
     @property
     def area(self) -> BaseGeometry | None:
-        """The area, if there is one."""
+        """The area to crop to, if any."""
         return shapely.from_wkb(self.area_wkb) if self.area_wkb else None
 
 
@@ -46,7 +46,7 @@ WHOLE_RASTER = RasterSelection()
 def raster_selection(
     area: BaseGeometry | None, crop: bool | None, resolution_m: int | None, without_cloud_mask: bool | None
 ) -> RasterSelection:
-    """The selection that the fields of a request make.
+    """Build the selection from the fields of a request.
 
     Raises:
         QueryError: there is nothing to crop to, or the resolution is not offered.
@@ -64,11 +64,11 @@ def raster_selection(
 
 @dataclass(frozen=True)
 class PolygonSelection:
-    """Which of a product's polygons are wanted, and how exact.
+    """A selection of a product's polygons, and their simplification.
 
     Attributes:
-        min_area_m2: polygons below are left out.
-        tolerance_m: corners of borders whose triangle is at most this squared are left out; 0 keeps all.
+        min_area_m2: smaller polygons are left out.
+        tolerance_m: border corners whose triangle is at most this value squared, in m², are left out; 0 keeps all.
         class_codes: CORINE level-3 codes of the polygons; empty for all.
     """
 
@@ -84,7 +84,7 @@ class PolygonSelection:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the stored polygons are what is wanted."""
+        """Whether the stored polygons need no change."""
         return self == PolygonSelection()
 
 

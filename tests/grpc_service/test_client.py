@@ -178,7 +178,7 @@ def test_names_and_limits_choose_products(ask: Ask, server: str, facts: Facts) -
 
 
 def test_a_refused_field_is_a_query_error(ask: Ask, server: str) -> None:
-    with pytest.raises(QueryError, match="give for example POLYGON") as caught:
+    with pytest.raises(QueryError, match="give, for example, POLYGON") as caught:
         ask(server, "product_ids", area="nonsense")
     assert caught.value.field == "wkt"
     with pytest.raises(QueryError, match="no time zone"):

@@ -52,8 +52,8 @@ def _violation(error: grpc.RpcError) -> BadRequest.FieldViolation:
 @pytest.mark.parametrize(
     ("fields", "field", "remedy"),
     [
-        ({"wkt": "POLYGON ((0 0, 1"}, "wkt", "give for example POLYGON"),
-        ({"wkt": "nonsense"}, "wkt", "give for example POLYGON"),
+        ({"wkt": "POLYGON ((0 0, 1"}, "wkt", "give, for example, POLYGON"),
+        ({"wkt": "nonsense"}, "wkt", "give, for example, POLYGON"),
         ({"wkt": "POLYGON ((0 0, 1 0, nan 1, 0 0))"}, "wkt", "not finite"),
         ({"wkt": "POLYGON ((0 0, 181 0, 1 1, 0 0))"}, "wkt", "longitude ±180"),
         ({"wkt": "POLYGON EMPTY"}, "wkt", "leave wkt out"),

@@ -64,10 +64,10 @@ def test_parts_that_overlap_are_their_union() -> None:
 @pytest.mark.parametrize(
     ("wkt", "remedy"),
     [
-        ("", "give for example POLYGON"),
-        ("POLYGON ((0 0, 1 0, 1 1))", "give for example POLYGON"),
-        ("SRID=4326;POLYGON ((0 0, 1 0, 1 1, 0 0))", "give for example POLYGON"),
-        ("CURVEPOLYGON (CIRCULARSTRING (0 0, 4 0, 4 4, 0 4, 0 0))", "give for example POLYGON"),
+        ("", "give, for example, POLYGON"),
+        ("POLYGON ((0 0, 1 0, 1 1))", "give, for example, POLYGON"),
+        ("SRID=4326;POLYGON ((0 0, 1 0, 1 1, 0 0))", "give, for example, POLYGON"),
+        ("CURVEPOLYGON (CIRCULARSTRING (0 0, 4 0, 4 4, 0 4, 0 0))", "give, for example, POLYGON"),
         (f"POLYGON {SQUARE}\0 and more", "plain text"),
         ("GEOMETRYCOLLECTION EMPTY", "leave wkt out"),
         ("MULTIPOLYGON (EMPTY)", "leave wkt out"),
