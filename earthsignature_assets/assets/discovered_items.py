@@ -34,15 +34,19 @@ def discovered_items(
     with step_faults(context), provider_slot(context, workspace.patches_root):
         day = day_of(context.partition_key)
         engine.refuse_level(imagery.provider.level, f"provider {imagery.provider.name}")
-        items = imagery.discover(day)
+        discovered = imagery.discover(day)
+        items = discovered.items
         added = workspace.days.add_items(day, items)
-        context.log.info("%s: %d items found, %d of them new, %d told anew", day, len(items), added.new, added.updated)
+        context.log.info("%s: %d items found, %d of them new, %d updated", day, len(items), added.new, added.updated)
+        if discovered.disobeys:
+            context.log.warning("%s also listed %s: dropped", imagery.provider.name, discovered.dropped_text)
     platforms = Counter(str(item["properties"].get("platform", "unknown")) for item in items)
     return dg.MaterializeResult(
         metadata={
             "items": len(items),
             "new_items": added.new,
             "updated_items": added.updated,
+            "dropped_items": discovered.dropped_text or "none",
             "known_items": len(workspace.days.items(day)),
             "tiles": len({str(item["properties"].get("grid:code")) for item in items}),
             "platforms": ", ".join(f"{name} {count}" for name, count in sorted(platforms.items())) or "none",

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import dagster as dg
 
@@ -12,6 +12,9 @@ from earthsignature_assets.imagery.providers.provider import Provider
 from earthsignature_assets.imagery.providers.provider_file import provider_named
 from earthsignature_assets.imagery.scenes.area import EUROPE, AreaOfInterest
 from earthsignature_assets.resources.settings import Settings
+
+if TYPE_CHECKING:
+    from earthsignature_assets.imagery.days.discovery import DiscoveredDay
 
 
 class ImagerySource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -54,8 +57,8 @@ class ImagerySource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """When a scene is clear enough."""
         return CloudPolicy(self.max_cloud_percent, self.min_clear_percent, mask_set_named(self.masks))
 
-    def discover(self, day: dt.date) -> list[dict[str, Any]]:
-        """Every item of a day over the area; see `discover_day`."""
+    def discover(self, day: dt.date) -> "DiscoveredDay":
+        """Find every item of a day over the area; see `discover_day`."""
         from earthsignature_assets.imagery.days.discovery import (
             discover_day,  # the STAC client, which no other run needs
         )

@@ -1,157 +1,92 @@
-"""Which Sentinel-2 items a STAC API publishes for a day over an area of interest.
-
-Timeouts, tries and paging are those of `remote`.
-"""
+"""Find the Sentinel-2 items that a provider publishes for a day over an area of interest, and check each."""
 
 import datetime as dt
-import json
-import os
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from pystac_client import Client
-from pystac_client.exceptions import APIError
-from pystac_client.stac_api_io import StacApiIO
-from requests.exceptions import ChunkedEncodingError
-
-from earthsignature_assets.errors import (
-    CredentialError,
-    NoSuchSceneError,
-    ProviderAnswerError,
-    ProviderUnavailableError,
-)
-from earthsignature_assets.imagery.providers import remote_policy
+from earthsignature_assets.errors import NoSuchSceneError
+from earthsignature_assets.imagery.providers.item_search import search_items
 from earthsignature_assets.imagery.providers.provider import Provider
-from earthsignature_assets.imagery.scenes.area import AreaOfInterest, Box
+from earthsignature_assets.imagery.scenes.area import AreaOfInterest
 from earthsignature_assets.keys import parse_tile
 
-_PAGE_ITEMS = 100
-AnswerT = TypeVar("AnswerT")
+_OUTSIDE = "outside the area"
 
 
-def discover_day(provider: Provider, day: dt.date, area: AreaOfInterest) -> list[dict[str, Any]]:
-    """Return every item of a UTC day over the area, each id once, in the order of their ids.
+@dataclass(frozen=True)
+class DiscoveredDay:
+    """Items of one day.
+
+    Attributes:
+        items: the items as JSON objects, each id once, in the order of their ids.
+        dropped: how many items the provider listed that are not of the question, by the reason.
+    """
+
+    items: list[dict[str, Any]]
+    dropped: Mapping[str, int]
+
+    @property
+    def dropped_text(self) -> str:
+        """The dropped items in words, such as `3 of another day`; empty where there are none."""
+        return ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
+
+    @property
+    def disobeys(self) -> bool:
+        """Whether the provider listed items of another day or collection than the search asked for."""
+        return bool(set(self.dropped) - {_OUTSIDE})
+
+
+def discover_day(provider: Provider, day: dt.date, area: AreaOfInterest) -> DiscoveredDay:
+    """Find every item of a UTC day over the area; drop what the provider lists beyond that.
+
+    An item that does not state its day, collection, tile or footprint is kept: what it lacks is reported where it is
+    read. Some items outside the area are expected, because a search asks for its bounding boxes.
 
     Raises:
-        ProviderUnavailableError: the API does not answer, or not in time.
-        ProviderAnswerError: the API refuses the search, answers with what is no STAC, or pages without end.
-        CredentialError: the search needs a credential that is not in the environment, or is not accepted.
+        ConfigurationError: the provider's address has no scheme.
+        ProviderUnavailableError: the API does not answer, not in time, or leaves items out.
+        ProviderAnswerError: the API refuses the search, does not answer with STAC, or pages without end.
+        CredentialError: the search needs a credential that is not in the environment, or the API refuses it.
     """
-    found = {str(item["id"]): item for box in area.boxes for item in _search(provider, day, box) if area.holds(item)}
-    return [found[item_id] for item_id in sorted(found)]
+    found: dict[str, dict[str, Any]] = {}
+    dropped: dict[str, str] = {}
+    for box in area.boxes:
+        for item in search_items(provider, day, box):
+            if reason := _deviation(item, provider, day) or ("" if area.holds(item) else _OUTSIDE):
+                dropped[str(item["id"])] = reason
+            else:
+                found[str(item["id"])] = item
+    return DiscoveredDay([found[item_id] for item_id in sorted(found)], Counter(dropped.values()))
 
 
 def discover_tile(provider: Provider, day: dt.date, tile: str) -> list[dict[str, Any]]:
-    """Return the items of one tile on one UTC day.
+    """Find the items of one tile on one UTC day.
 
     Raises:
-        InvalidKeyError: the text names no tile.
+        InvalidKeyError: the text is not a tile.
         NoSuchSceneError: the provider has no item of that tile on that day.
-        ProviderUnavailableError: the API does not answer, or not in time.
-        ProviderAnswerError: the API refuses the search, or answers with what is no STAC.
-        CredentialError: the search needs a credential that is not in the environment, or is not accepted.
+        EarthSignatureError: the search failed; see `discover_day`.
     """
-    items = discover_day(provider, day, AreaOfInterest.of_tiles(tile))
-    if not items:
+    discovered = discover_day(provider, day, AreaOfInterest.of_tiles(tile))
+    if not discovered.items:
+        listed = f" (it listed {discovered.dropped_text})" if discovered.dropped else ""
         raise NoSuchSceneError(
-            f"{provider.name} ({provider.collection}) has no item of tile {parse_tile(tile)} on {day}: Sentinel-2 "
-            "passes every two to five days, try a neighbouring date"
+            f"{provider.name} ({provider.collection}) has no item of tile {parse_tile(tile)} on {day}{listed}: "
+            "Sentinel-2 passes every two to five days, try a neighbouring date"
         )
-    return items
+    return discovered.items
 
 
-def _search(provider: Provider, day: dt.date, box: Box) -> Iterator[dict[str, Any]]:
-    """Every item of a day in a box, each id once."""
-    start = dt.datetime.combine(day, dt.time(), dt.UTC)
-    end = start + dt.timedelta(days=1) - dt.timedelta(milliseconds=1)
+def _deviation(item: Mapping[str, Any], provider: Provider, day: dt.date) -> str:
+    """Say in which fact an item is not of the question; empty where it is, or where it does not state the fact."""
+    collection = item.get("collection")
+    if collection is not None and collection != provider.collection:
+        return "of another collection"
     try:
-        stac_io = StacApiIO(
-            headers=_headers(provider), timeout=remote_policy.POLICY.timeout_s, max_retries=remote_policy.POLICY.retry()
-        )
-        # Without a timeout of its own, opening takes the one of `stac_io` away.
-        client = _whole(
-            provider.api_url,
-            lambda: Client.open(provider.api_url, stac_io=stac_io, timeout=remote_policy.POLICY.timeout_s),
-        )
-        search = client.search(
-            collections=[provider.collection], datetime=(start, end), bbox=box, limit=_PAGE_ITEMS, method="POST"
-        )
-        known: set[str] = set()
-        for page in _pages(stac_io, search.url, search.get_parameters(), f"{provider.api_url}, {day}"):
-            new = {str(item["id"]): item for item in page["features"]}
-            yield from (item for item_id, item in new.items() if item_id not in known)
-            known.update(new)
-            if len(known) > remote_policy.POLICY.max_items:
-                raise ProviderAnswerError(f"{provider.api_url} does not stop paging ({len(known)} items for {day})")
-    except APIError as error:
-        status = getattr(error, "status_code", None)
-        if status is None or status in remote_policy.BUSY or status >= 500:
-            raise ProviderUnavailableError(f"{provider.api_url} does not answer: {error}") from error
-        if status in (401, 403):
-            header = provider.search_header
-            remedy = f"check {header.variable}" if header else "give the provider a search_header"
-            raise CredentialError(f"{provider.api_url} refuses the search ({status}): {remedy}") from error
-        raise ProviderAnswerError(f"{provider.api_url} refuses the search ({status}): {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ProviderAnswerError(f"{provider.api_url} answered what is no STAC: {error!r}") from error
-
-
-def _headers(provider: Provider) -> dict[str, str]:
-    header = provider.search_header
-    if header is None:
-        return {}
-    if not (value := os.environ.get(header.variable, "")):
-        raise CredentialError(f"provider {provider.name} needs a credential: set {header.variable} in the environment")
-    return {header.name: value}
-
-
-def _pages(stac_io: StacApiIO, url: str, parameters: dict[str, Any], what: str) -> Iterator[dict[str, Any]]:
-    """Walk through the pages of a search, empty ones too, until none follows.
-
-    pystac-client's own walk takes an empty page for the last one and never ends where pages lead in a circle.
-    """
-    request: tuple[str, str, dict[str, Any]] = ("POST", url, parameters)
-    asked = set()
-    while True:
-        asked.add(json.dumps(request, sort_keys=True))
-        page = _page(stac_io, *request)
-        if not isinstance(page.get("features"), list):
-            raise ProviderAnswerError(f"{what}: a search was answered without features: {str(page)[:200]}")
-        yield page
-        link = next((link for link in page.get("links") or [] if link["rel"] == "next"), None)
-        if link is None:
-            return
-        body = link.get("body") or {}
-        if link.get("merge"):
-            body = parameters | body
-        request = (str(link.get("method", "GET")).upper(), link["href"], body)
-        if json.dumps(request, sort_keys=True) in asked:
-            raise ProviderAnswerError(f"{what}: paging leads back to a page that was read before ({link['href']})")
-
-
-def _page(stac_io: StacApiIO, method: str, url: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    page = _whole(url, lambda: json.loads(stac_io.request(url, method=method, parameters=parameters)))
-    if not isinstance(page, dict):
-        raise ProviderAnswerError(f"{url} answered with a {type(page).__name__}, expected a feature collection")
-    return page
-
-
-def _whole(url: str, ask: Callable[[], AnswerT]) -> AnswerT:
-    """Ask; again where the answer ends too early: the session's own tries end with the headers."""
-    pauses = remote_policy.POLICY.pauses_s()
-    while True:
-        try:
-            return ask()
-        except (APIError, json.JSONDecodeError) as error:
-            if not _ends_too_early(error):
-                raise
-            if (pause_s := next(pauses, None)) is None:
-                raise ProviderUnavailableError(f"{url} answers, but what it says ends too early: {error}") from error
-        time.sleep(pause_s)
-
-
-def _ends_too_early(error: APIError | json.JSONDecodeError) -> bool:
-    if isinstance(error, APIError):
-        return isinstance(error.__context__, ChunkedEncodingError)
-    return error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string")
+        sensed_at = dt.datetime.fromisoformat(str((item.get("properties") or {}).get("datetime")))
+    except ValueError:
+        return ""
+    utc = sensed_at.astimezone(dt.UTC) if sensed_at.tzinfo else sensed_at
+    return "" if utc.date() == day else "of another day"

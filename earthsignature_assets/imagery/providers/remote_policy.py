@@ -6,7 +6,7 @@
     tried again       429, 500, 502, 503, 504; connections refused, reset or cut; JSON that ends too early; a band that
                       cannot be decoded, for its answer may have been cut
     pause             0.5 s, doubled each time; what `Retry-After` asks for (searches and tokens), at most 60 s
-    paging            items of a known id are passed over; a page that was asked for before ends the search
+    paging            a known item counts once; a page that was read before, or five in a row without news, end it
     then              `ProviderUnavailableError`, which the step tries again later; every other refusal is terminal
 
 GDAL opens the bands and knows no `Retry-After`: its pauses are the doubled ones.

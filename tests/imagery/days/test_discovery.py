@@ -51,7 +51,7 @@ def ids(items: list[dict[str, object]]) -> list[str]:
 
 
 def test_a_day_over_named_tiles(api: str, c1: Provider) -> None:
-    found = discover_day(c1.at(api), DAYS[0], AreaOfInterest.of_tiles("32TQM", "T33TUG"))
+    found = discover_day(c1.at(api), DAYS[0], AreaOfInterest.of_tiles("32TQM", "T33TUG")).items
     assert ids(found) == ["T32TQM", "T33TUG"]
     assert {item["properties"]["datetime"][:10] for item in found} == {"2026-05-01"}
     assert ids(discover_tile(c1.at(api), DAYS[1], "33TUG")) == ["T33TUG"]
@@ -59,12 +59,12 @@ def test_a_day_over_named_tiles(api: str, c1: Provider) -> None:
 
 def test_a_day_over_a_polygon(api: str, c1: Provider) -> None:
     everywhere = AreaOfInterest.of_wkt("POLYGON ((10 40, 14 40, 14 45, 10 45, 10 40))")
-    assert ids(discover_day(c1.at(api), DAYS[0], everywhere)) == ["T32TQM", "T33TUG"]
+    assert ids(discover_day(c1.at(api), DAYS[0], everywhere).items) == ["T32TQM", "T33TUG"]
     # The triangle's box holds both scenes, the triangle itself only the eastern one.
     triangle = AreaOfInterest.of_wkt("POLYGON ((11.3 42.2, 12.9 42.2, 12.9 42.6, 11.3 42.2))")
-    assert ids(discover_day(c1.at(api), DAYS[0], triangle)) == ["T33TUG"]
+    assert ids(discover_day(c1.at(api), DAYS[0], triangle).items) == ["T33TUG"]
     ocean = AreaOfInterest.of_wkt("POLYGON ((-30 40, -29 40, -29 41, -30 41, -30 40))")
-    assert discover_day(c1.at(api), DAYS[0], ocean) == []
+    assert discover_day(c1.at(api), DAYS[0], ocean).items == []
 
 
 def test_a_date_without_items_says_so(api: str, c1: Provider) -> None:
@@ -83,11 +83,11 @@ def test_real_items_of_a_day_are_found_and_told_apart(real_data: Path) -> None:
     paths += sorted((real_data / "stac_items_e84_v1_europe").glob("*.json"))
     with serve_stac(paths) as root:
         provider, day = PROVIDERS["earth-search-l2a"].at(root), dt.date(2023, 8, 15)
-        both = discover_day(provider, day, AreaOfInterest.of_wkt(box(15.7, 45.99, 15.72, 46.02).wkt))
+        both = discover_day(provider, day, AreaOfInterest.of_wkt(box(15.7, 45.99, 15.72, 46.02).wkt)).items
         assert [item["id"] for item in both] == ["S2A_33TWL_20230815_0_L2A", "S2A_33TWM_20230815_0_L2A"]
-        one = discover_day(provider, day, AreaOfInterest.of_tiles("33TWL"))
+        one = discover_day(provider, day, AreaOfInterest.of_tiles("33TWL")).items
         assert [item["id"] for item in one] == ["S2A_33TWL_20230815_0_L2A"]
-        assert discover_day(provider, dt.date(2023, 8, 14), AreaOfInterest.of_tiles("33TWL")) == []
+        assert discover_day(provider, dt.date(2023, 8, 14), AreaOfInterest.of_tiles("33TWL")).items == []
     scenes = group_scenes(scene_item(item, provider, S2_BANDS) for item in both)
     assert [str(scene.key) for scene in scenes] == ["2023-08-15_R079_T33TWL", "2023-08-15_R079_T33TWM"]
     assert len({scene.parts[0].datatake for scene in scenes}) == 1
@@ -183,7 +183,7 @@ pauseless = pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("status", [500, 502, 503, 504, RESET, CUT])
 def test_a_search_that_fails_in_passing_is_sent_again(c1: Provider, status: int) -> None:
     with server([(status, {}), (status, {}), (200, EMPTY)]) as (root, requests):
-        assert discover_day(c1.at(root), DAYS[0], AREA) == []
+        assert discover_day(c1.at(root), DAYS[0], AREA).items == []
     assert len(requests) == 3
     assert requests[0].body == requests[2].body
 
@@ -204,7 +204,7 @@ def test_a_busy_api_is_left_alone_for_as_long_as_it_asks(
     pauses: list[float] = []
     monkeypatch.setattr(urllib3.util.retry, "time", SimpleNamespace(time=time.time, sleep=pauses.append))
     with server([(BUSY, {}), (200, EMPTY)], retry_after=retry_after) as (root, requests):
-        assert discover_day(c1.at(root), DAYS[0], AREA) == []
+        assert discover_day(c1.at(root), DAYS[0], AREA).items == []
     (pause,) = pauses
     assert least_s <= pause <= most_s
     assert requests[0].body == requests[1].body
@@ -214,7 +214,7 @@ def test_a_busy_api_is_left_alone_for_as_long_as_it_asks(
 @pytest.mark.parametrize("status", [500, 503, RESET, CUT])
 def test_a_landing_page_that_fails_in_passing_is_asked_for_again(c1: Provider, status: int) -> None:
     with server([(200, EMPTY)], landing=[status, status]) as (root, requests):
-        assert discover_day(c1.at(root), DAYS[0], AREA) == []
+        assert discover_day(c1.at(root), DAYS[0], AREA).items == []
     assert len(requests) == 1
 
 
@@ -247,7 +247,7 @@ def test_a_server_that_says_nothing_is_given_up_in_time(c1: Provider, monkeypatc
 @pytest.mark.parametrize("cut", [b'{"type": "FeatureColl', b'{"features": [', b'{"features": [{"id": "a"'])
 def test_json_that_ends_too_early_is_asked_for_again(c1: Provider, cut: bytes) -> None:
     with server([(200, cut), (200, EMPTY)]) as (root, requests):
-        assert discover_day(c1.at(root), DAYS[0], AREA) == []
+        assert discover_day(c1.at(root), DAYS[0], AREA).items == []
     assert len(requests) == 2
     with server([(200, cut)]) as (root, requests), pytest.raises(ProviderUnavailableError, match="too early"):
         discover_day(c1.at(root), DAYS[0], AREA)
@@ -284,7 +284,7 @@ def test_pages_that_repeat_items_and_pages_without_any_are_walked_through(c1: Pr
             (200, page(root, "", "4")),
             (200, page(root, "d")),
         ]
-        assert [item["id"] for item in discover_day(c1.at(root), DAYS[0], AREA)] == list("abcd")
+        assert [item["id"] for item in discover_day(c1.at(root), DAYS[0], AREA).items] == list("abcd")
     assert [request.body.get("token") for request in requests] == [None, "2", "3", "4"]
     assert {request.body["collections"][0] for request in requests} == {c1.collection}
 
@@ -316,7 +316,7 @@ def test_a_search_that_needs_a_credential_carries_it(c1: Provider, monkeypatch: 
         with pytest.raises(CredentialError, match="MIRROR_TOKEN"):
             discover_day(provider.at(root), DAYS[0], AREA)
         monkeypatch.setenv("MIRROR_TOKEN", "Bearer abc")
-        assert discover_day(provider.at(root), DAYS[0], AREA) == []
+        assert discover_day(provider.at(root), DAYS[0], AREA).items == []
     assert [request.authorization for request in requests] == ["Bearer abc"]
     with server([(401, {})]) as (root, _), pytest.raises(CredentialError, match="MIRROR_TOKEN"):
         discover_day(provider.at(root), DAYS[0], AREA)
@@ -333,5 +333,5 @@ def test_a_tile_is_found_however_its_zone_is_written(c1: Provider) -> None:
     short = page("", "a")
     short["features"][0]["properties"]["grid:code"] = "MGRS-7HFE"
     with server([(200, short)]) as (root, _):
-        found = discover_day(c1.at(root), DAYS[0], AreaOfInterest.of_tiles("07HFE"))
+        found = discover_day(c1.at(root), DAYS[0], AreaOfInterest.of_tiles("07HFE")).items
     assert [item["id"] for item in found] == ["a"]
