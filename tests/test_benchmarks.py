@@ -3,25 +3,24 @@
 import importlib
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from benchmarks import __main__ as command
-from benchmarks import atmosphere_parts, heavy_unet
+from benchmarks import heavy_unet
 from benchmarks.measure import Result, measure, result_of
 from benchmarks.registry import ROWS
 from benchmarks.results import read_results, write_results
 from benchmarks.row import BenchmarkError, Options, Row, Target
 from benchmarks.worker import contender_of
-from earthsignature_assets.training.augmentation import AS_VERSION_1
 
 _FAKE_ROOM = """
 from contextlib import contextmanager
 from benchmarks.row import Row, Target
+from recipes.corine_unet.atmospheres import AS_VERSION_1
 
 @contextmanager
 def ours(options):
@@ -185,22 +184,3 @@ def test_too_much_memory_misses_a_target() -> None:
 def test_the_heavy_network_has_a_halo_that_keeps_it_exact() -> None:
     assert heavy_unet._reach() <= heavy_unet.HALO
     assert heavy_unet.HALO % heavy_unet.STRIDE == heavy_unet.CORE % heavy_unet.STRIDE == 0
-
-
-def test_the_parts_of_the_atmosphere_are_told_apart_by_sixteen_trials() -> None:
-    found = [asdict(trial) for trial in atmosphere_parts.trials()]
-    levels = 2.0 * np.array([[*trial["narrow"], trial["fold"]] for trial in found]) - 1
-    np.testing.assert_array_equal(levels.T @ levels, 16 * np.eye(6))
-    noise = np.random.default_rng(0).normal(0, 0.001, 16)
-    for trial, error in zip(found, noise, strict=True):
-        trial["patches"] = 0.7 + 0.04 * trial["narrow"][3] - 0.02 * trial["narrow"][0] + error
-    effects = atmosphere_parts.effects(found, "patches")
-    assert effects["offset"][0] == pytest.approx(4, abs=0.2)
-    assert effects["gain"][0] == pytest.approx(-2, abs=0.2)
-    assert all(abs(effects[part][0]) < 0.2 for part in ("band gain", "path radiance", "noise"))
-    assert all(0 < error < 0.2 for _, error in effects.values())
-
-
-def test_a_narrow_part_is_a_third_as_wide_and_the_others_as_version_1_s() -> None:
-    trial = atmosphere_parts.Trial((False, False, True, False, False), 0, 1)
-    assert trial.atmosphere == replace(AS_VERSION_1, path_radiance=AS_VERSION_1.path_radiance / 3)

@@ -12,7 +12,6 @@ from shapely.geometry.base import BaseGeometry
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.ground_truth.label_scheme import Statement
 
-VOID = 0
 _STRIP = 512
 
 

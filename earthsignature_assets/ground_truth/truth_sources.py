@@ -24,7 +24,8 @@ from rasterio.vrt import WarpedVRT
 from earthsignature_assets.errors import GroundTruthError
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.ground_truth.label_scheme import LabelScheme, Statement, label_text
-from earthsignature_assets.ground_truth.truth_raster import VOID, Remark, TruthRaster, burn, remarked
+from earthsignature_assets.ground_truth.samples import VOID
+from earthsignature_assets.ground_truth.truth_raster import Remark, TruthRaster, burn, remarked
 
 _POLYGONAL = ("Polygon", "MultiPolygon")
 

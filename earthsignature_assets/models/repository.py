@@ -30,9 +30,6 @@ from earthsignature_assets.models.input_range import InputRange
 from earthsignature_assets.nomenclature import class_of
 from earthsignature_assets.system.atomic import whole_folder, write_whole
 
-FROM_DYNAMIC_WORLD = "U-Net from Dynamic World"
-"""What the architecture is called that begins from Dynamic World's weights, whose notice its card repeats."""
-
 
 @dataclass(frozen=True)
 class PredictedClass:

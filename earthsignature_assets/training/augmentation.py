@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earthsignature_assets.errors import GroundTruthError
-from earthsignature_assets.ground_truth.samples import CLASS_CODES, VOID, Sample, allowed_classes
+from earthsignature_assets.ground_truth.samples import VOID, Sample, allowed_classes
 from earthsignature_assets.models.input_range import InputRange, input_range
 
 Reflectance = npt.NDArray[np.float32]
@@ -65,13 +65,6 @@ class Atmosphere:
     uncorrected: float = 0.25
 
 
-AS_VERSION_1 = Atmosphere(0.14, 0.06, 0.25, 25.0, 8.0, 0.015, 0.0)
-"""What version 1 was trained with, and how wide the other atmospheres are that every version is judged under."""
-
-STILL = Atmosphere(0, 0, 0, 0, 0, 0, 0)
-"""No variation at all: what the ablation trains without."""
-
-
 @dataclass(frozen=True, eq=False)
 class Tile:
     """One training tile of `side` × `side` pixels.
@@ -98,22 +91,22 @@ class TileMaker:
     def __init__(
         self,
         samples: Sequence[Sample],
+        classes: Sequence[int],
         side: int,
         generator: np.random.Generator,
         atmosphere: Atmosphere = Atmosphere(),
         season: float = 0.0,
-        classes: Sequence[int] = CLASS_CODES,
         covers: int = 0,
     ) -> None:
         """Take the samples.
 
         Args:
             samples: labelled samples of any size.
+            classes: the codes that the bits of a tile's `allowed` stand for, at most 64.
             side: height and width of a tile in pixels.
             generator: the only source of chance.
             atmosphere: how far the reflectance of a tile varies.
             season: the share of samples that are shown in another season.
-            classes: the codes that the bits of a tile's `allowed` stand for, 64 at most.
             covers: how many covers the teacher tells; 0 leaves them out.
 
         Raises:
@@ -288,12 +281,6 @@ def surface_range(samples: Iterable[Sample]) -> InputRange:
     return InputRange.from_json(input_range(surfaces)["L2A"])
 
 
-def as_typical_top(reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
-    """Return surface reflectance with typical path radiance, (10, height, width) uint16: about level-1C."""
-    hazy = reflectance + PATH_RADIANCE[:, None, None].astype(np.uint16)
-    return np.where(reflectance.max(axis=0) > 0, hazy, np.uint16(0))
-
-
 def under_another_atmosphere(
     reflectance: Reflectance, generator: np.random.Generator, atmosphere: Atmosphere = Atmosphere()
 ) -> Reflectance:
@@ -307,21 +294,6 @@ def under_another_atmosphere(
         reflectance * gain.astype(np.float32)[:, None, None] + haze.astype(np.float32)[:, None, None] + noise
     )
     return shifted
-
-
-def under_one_deviation(image: npt.NDArray[np.uint16], seed: int) -> npt.NDArray[np.uint16]:
-    """Return an image, (10, height, width) uint16, under an atmosphere one standard deviation away, for judging.
-
-    Gain, offset and path radiance of each band lie as far to either side as `AS_VERSION_1` draws them, whatever a
-    version was trained with.
-    """
-    generator, drawn = np.random.default_rng(seed), AS_VERSION_1
-    signs = generator.choice([-1.0, 1.0], 12)
-    gain = np.exp(signs[0] * drawn.gain + generator.choice([-1.0, 1.0], 10) * drawn.band_gain)
-    offset = signs[1] * drawn.path_radiance * PATH_RADIANCE + signs[2:] * drawn.offset
-    shifted: npt.NDArray[np.uint16]
-    shifted = np.clip(image * gain[:, None, None] + offset[:, None, None], 1, 65535).astype(np.uint16)
-    return np.where(image.max(axis=0) > 0, shifted, np.uint16(0))
 
 
 def in_another_season(reflectance: Reflectance, generator: np.random.Generator) -> Reflectance:

@@ -14,7 +14,6 @@ import onnx
 import torch
 
 from earthsignature_assets.errors import ModelError
-from earthsignature_assets.ground_truth.samples import CLASSES
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.input_range import InputRange
@@ -33,7 +32,7 @@ def export(
     network: SegmentationNetwork,
     model: ModelVersion,
     folder: Path,
-    classes: tuple[PredictedClass, ...] = CLASSES,
+    classes: tuple[PredictedClass, ...],
     *,
     training_range: InputRange | None = None,
     training_set: str = "",

@@ -19,7 +19,7 @@ from rich.progress import Progress
 from torch import nn
 
 from earthsignature_assets.errors import TrainingError
-from earthsignature_assets.ground_truth.samples import CLASS_CODES, VOID, Sample
+from earthsignature_assets.ground_truth.samples import VOID, Sample
 from earthsignature_assets.models.graph import padded
 from earthsignature_assets.training.augmentation import Atmosphere, TileMaker, as_typical_surface
 from earthsignature_assets.training.checkpoint import Checkpoint
@@ -81,7 +81,7 @@ def train(
     progress: Progress,
     title: str,
     *,
-    classes: Sequence[int] = CLASS_CODES,
+    classes: Sequence[int],
     validation: Sequence[Sample] = (),
     checkpoint: Path | None = None,
     report: Callable[[int, int], None] | None = None,
@@ -110,7 +110,7 @@ def train(
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     generator = _generator(recipe, _STATISTICS_STEP)
-    maker = TileMaker(samples, recipe.side, generator, recipe.atmosphere, recipe.season, classes, architecture.covers)
+    maker = TileMaker(samples, classes, recipe.side, generator, recipe.atmosphere, recipe.season, architecture.covers)
     # Channels last: the CPU's convolutions are a fifth faster.
     network = architecture.network(*_statistics(maker)).to(recipe.device, memory_format=torch.channels_last)
     average = deepcopy(network)
@@ -248,9 +248,7 @@ def _statistics(maker: TileMaker, tiles: int = 64) -> tuple[list[float], list[fl
     return [float(value) for value in logarithms.mean(axis=1)], [float(value) for value in logarithms.std(axis=1)]
 
 
-def validation_accuracy(
-    network: SegmentationNetwork, samples: Sequence[Sample], classes: Sequence[int] = CLASS_CODES
-) -> float:
+def validation_accuracy(network: SegmentationNetwork, samples: Sequence[Sample], classes: Sequence[int]) -> float:
     """Mean over samples of the share of labelled pixels that get their code; NaN where no sample has one."""
     table = np.array([VOID, *classes], np.uint16)
     shares = []

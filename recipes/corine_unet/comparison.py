@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from earthsignature_assets.evaluation.block_counts import BlockCounts
 from earthsignature_assets.evaluation.paired_test import PairedTest, paired_test
-from earthsignature_assets.ground_truth.samples import CLASS_CODES, LabelledScene
+from recipes.corine_unet.data import CLASS_CODES, LabelledScene
 from recipes.corine_unet.label_groups import group_table
 
 GROUPS, _GROUP_OF = group_table(CLASS_CODES)

@@ -13,25 +13,23 @@ import numpy.typing as npt
 
 from earthsignature_assets.evaluation.block_counts import BlockCounts
 from earthsignature_assets.evaluation.confusion import majority
-from earthsignature_assets.ground_truth.samples import (
+from earthsignature_assets.ground_truth.samples import VOID, Sample
+from earthsignature_assets.models.input_range import InputRange
+from earthsignature_assets.training.augmentation import as_typical_surface, surface_range
+from earthsignature_assets.training.network import Architecture, NetworkArchitecture, SegmentationNetwork
+from earthsignature_assets.training.optimisation import Recipe, predict_any
+from recipes.corine_unet.atmospheres import as_typical_top
+from recipes.corine_unet.comparison import polygon_counts, summed
+from recipes.corine_unet.data import (
     CLASS_CODES,
     CLASSES,
     EUROSAT_CODES,
-    VOID,
     LabelledScene,
-    Sample,
-    polygon_folds,
     polygon_samples,
     read_eurosat,
     read_hateg,
-    spatial_folds,
-    split_polygons,
 )
-from earthsignature_assets.models.input_range import InputRange
-from earthsignature_assets.training.augmentation import as_typical_surface, as_typical_top, surface_range
-from earthsignature_assets.training.network import Architecture, NetworkArchitecture, SegmentationNetwork
-from earthsignature_assets.training.optimisation import Recipe, predict_any
-from recipes.corine_unet.comparison import polygon_counts, summed
+from recipes.corine_unet.folds import polygon_folds, spatial_folds, split_polygons
 from recipes.corine_unet.label_groups import judge_patches
 from recipes.corine_unet.pretrained import PretrainedArchitecture
 from recipes.corine_unet.teacher import COVERS, DynamicWorld, refine, supplement

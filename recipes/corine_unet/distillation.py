@@ -14,8 +14,9 @@ import torch
 
 from earthsignature_assets.ground_truth.samples import Sample
 from earthsignature_assets.models.graph import padded
-from earthsignature_assets.training.augmentation import as_typical_surface, as_typical_top, under_one_deviation
+from earthsignature_assets.training.augmentation import as_typical_surface
 from earthsignature_assets.training.network import SegmentationNetwork
+from recipes.corine_unet.atmospheres import as_typical_top, under_one_deviation
 
 _ATMOSPHERES = range(1000, 1006)  # none of those that versions are judged under
 

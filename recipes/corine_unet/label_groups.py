@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from earthsignature_assets.evaluation.confusion import Confusion, confusion, majority
-from earthsignature_assets.ground_truth.samples import VOID, LabelledScene, Sample
+from earthsignature_assets.ground_truth.samples import VOID, Sample
+from recipes.corine_unet.data import LabelledScene
 
 HATEG_GROUPS = {
     "112": "artificial",

@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from earthsignature_assets.ground_truth.samples import LabelledScene, Sample
+from earthsignature_assets.ground_truth.samples import Sample
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.repository import ModelDescription
 from earthsignature_assets.pictures import Panel, land_cover, overview, png, side_by_side, true_colour
-from earthsignature_assets.training.augmentation import (
-    PATH_RADIANCE,
-    as_typical_surface,
-    as_typical_top,
-    under_one_deviation,
-)
+from earthsignature_assets.training.augmentation import PATH_RADIANCE, as_typical_surface
+from recipes.corine_unet.atmospheres import as_typical_top, under_one_deviation
+from recipes.corine_unet.data import LabelledScene
 from recipes.corine_unet.label_groups import group_table, judge_polygons
 from recipes.corine_unet.shipped_card import card
 

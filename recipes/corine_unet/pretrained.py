@@ -26,10 +26,10 @@ from onnx import numpy_helper
 from torch import nn
 
 from earthsignature_assets.errors import ModelError
-from earthsignature_assets.models.repository import FROM_DYNAMIC_WORLD
 from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.training.augmentation import PATH_RADIANCE
 from earthsignature_assets.training.network import NetworkArchitecture, SegmentationNetwork
+from recipes.corine_unet.shipped_card import FROM_DYNAMIC_WORLD
 from recipes.corine_unet.teacher import BANDS, COVERS, NORMALISATION
 
 _FINE, _WIDTHS, _SIDE = 64, (96, 144, 144), 48

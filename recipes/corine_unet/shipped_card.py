@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from earthsignature_assets.models.repository import FROM_DYNAMIC_WORLD, ModelDescription
+from earthsignature_assets.models.repository import ModelDescription
 from earthsignature_assets.nomenclature import class_of
+
+FROM_DYNAMIC_WORLD = "U-Net from Dynamic World"
+"""What the architecture is called that begins from Dynamic World's weights, whose notice its card repeats."""
 
 
 def card(description: ModelDescription, evaluation: Mapping[str, Any]) -> str:

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import onnxruntime
 
 from earthsignature_assets.errors import ModelError
-from earthsignature_assets.ground_truth.samples import EUROSAT_CODES, VOID, Sample, class_set
+from earthsignature_assets.ground_truth.samples import VOID, Sample, class_set
 from earthsignature_assets.sentinel2 import S2_BANDS
+from recipes.corine_unet.data import CLASS_CODES, EUROSAT_CODES
 
 COVERS = ("water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_scrub", "built", "bare", "snow_and_ice")
 """Dynamic World's cover types in the order of its output."""
@@ -63,13 +64,13 @@ _FOUND_IN = {
 _SURE = 0.65
 
 _MAY_BE = {
-    "water": class_set(512),
-    "trees": class_set(222, 313),
-    "grass": class_set(231, 321),
-    "crops": class_set(211, 222),
-    "shrub_and_scrub": class_set(222, 321),
-    "built": class_set(112, 121),
-    "bare": class_set(121, 211, 321),
+    "water": class_set(512, among=CLASS_CODES),
+    "trees": class_set(222, 313, among=CLASS_CODES),
+    "grass": class_set(231, 321, among=CLASS_CODES),
+    "crops": class_set(211, 222, among=CLASS_CODES),
+    "shrub_and_scrub": class_set(222, 321, among=CLASS_CODES),
+    "built": class_set(112, 121, among=CLASS_CODES),
+    "bare": class_set(121, 211, 321, among=CLASS_CODES),
 }
 """The classes that a cover leaves open; the others, wetland and snow, are none of our classes."""
 
@@ -145,7 +146,7 @@ def supplement(sample: Sample, covers: npt.NDArray[np.float32]) -> Sample:
     """
     cover, sure = covers.argmax(axis=0), covers.max(axis=0) >= _RATHER_SURE
     weak = np.zeros(cover.shape, np.uint64)
-    own = class_set(EUROSAT_CODES[sample.label]) if sample.label in _MIXED else 0
+    own = class_set(EUROSAT_CODES[sample.label], among=CLASS_CODES) if sample.label in _MIXED else 0
     for name, classes in _MAY_BE.items():
         weak[(cover == COVERS.index(name)) & sure] = classes if name == "water" else classes | own
     return replace(sample, weak=np.where(sample.codes == VOID, weak, np.uint64(0)))

@@ -27,6 +27,7 @@ from earthsignature_assets.training.network import Architecture
 from earthsignature_assets.training.onnx_export import export
 from earthsignature_assets.training.optimisation import Recipe
 from recipes.corine_unet.cross_validation import Fold, Plan, TrainingData, folds_of, judge_folds
+from recipes.corine_unet.data import CLASSES
 from recipes.corine_unet.measurement import describe_version
 from recipes.corine_unet.pretrained import PretrainedArchitecture
 from recipes.corine_unet.training_pool import Training, train_distilled
@@ -87,7 +88,7 @@ def train_version(
     # Staged in the same file system, then moved: the repository never holds half a version.
     with TemporaryDirectory(prefix=".staged-", dir=repository) as staged:
         folder = ModelRepository(Path(staged)).folder(model)
-        description = export(trained.network, model, folder, training_range=data.reflectance_range())
+        description = export(trained.network, model, folder, CLASSES, training_range=data.reflectance_range())
         describe_version(folder, description, data.scene, data.held_out, data.patches, figures, plan.recipe.threads)
         draw_curves({**curves, "all of it": trained.curve}, folder / "learning_curves.png", f"Training of {model}")
         evaluation: dict[str, Any] = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))

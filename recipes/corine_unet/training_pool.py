@@ -26,6 +26,7 @@ from earthsignature_assets.ground_truth.samples import Sample
 from earthsignature_assets.training.learning_curve import LearningCurve
 from earthsignature_assets.training.network import NetworkArchitecture, SegmentationNetwork
 from earthsignature_assets.training.optimisation import Recipe, train
+from recipes.corine_unet.data import CLASS_CODES
 from recipes.corine_unet.distillation import soft_labels
 
 
@@ -112,6 +113,7 @@ def _run(training: Training, progress: Progress) -> Trained:
         training.architecture,
         progress,
         training.title,
+        classes=CLASS_CODES,
         validation=training.validation,
         checkpoint=training.checkpoint,
     )

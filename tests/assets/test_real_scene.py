@@ -15,7 +15,6 @@ from shapely.geometry import mapping
 
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.cli.service import service_process
-from earthsignature_assets.ground_truth.samples import read_hateg, split_polygons
 from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.imagery.providers.provider import PROVIDERS
 from earthsignature_assets.keys import ModelVersion, SceneKey
@@ -26,6 +25,8 @@ from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import serve_files, serve_stac
 from earthsignature_grpc.client import EarthSignatureClient, PolygonProduct, RasterProduct
+from recipes.corine_unet.data import read_hateg
+from recipes.corine_unet.folds import split_polygons
 from recipes.corine_unet.label_groups import judge_polygons
 
 DAY = dt.date(2018, 10, 16)

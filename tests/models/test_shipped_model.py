@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earthsignature_assets.ground_truth.samples import CLASSES, read_hateg, split_polygons
 from earthsignature_assets.keys import DEFAULT_MODEL, ModelVersion
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.repository import ModelDescription, shipped_repository
 from earthsignature_assets.models.triton_repository import triton_configuration
 from earthsignature_assets.sentinel2 import S2_BANDS
-from earthsignature_assets.training.augmentation import PATH_RADIANCE, under_one_deviation
+from earthsignature_assets.training.augmentation import PATH_RADIANCE
+from recipes.corine_unet.atmospheres import under_one_deviation
+from recipes.corine_unet.data import CLASSES, read_hateg
+from recipes.corine_unet.folds import split_polygons
 from recipes.corine_unet.label_groups import HATEG_GROUPS, judge_polygons
 from recipes.corine_unet.measurement import codes_of_scene
 from recipes.corine_unet.shipped_card import card

@@ -11,13 +11,13 @@ pytest.importorskip("onnx", reason="onnx is absent (the extra `train`)")
 import torch
 
 from earthsignature_assets.errors import ModelError
-from earthsignature_assets.ground_truth.samples import CLASSES
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.graph import Graph
-from earthsignature_assets.models.repository import ModelRepository
+from earthsignature_assets.models.repository import ModelRepository, PredictedClass
 from earthsignature_assets.training.network import Architecture, UNet, measured_reach, predict
 from earthsignature_assets.training.onnx_export import check_parity, export
 
+CLASSES = tuple(PredictedClass(code, 3, "") for code in (112, 121, 211, 222, 231, 313, 321, 512))
 TINY = Architecture(classes=len(CLASSES), width=4, depth=2)
 
 
@@ -33,7 +33,7 @@ def test_the_exported_graph_says_what_the_network_says(tmp_path: Path, shape: tu
     torch.manual_seed(3)
     network = UNet(TINY, [5.0] * 10, [1.0] * 10).eval()
     repository, model = ModelRepository(tmp_path), ModelVersion("tiny", 3)
-    description = export(network, model, repository.folder(model))
+    description = export(network, model, repository.folder(model), CLASSES)
     assert repository.describe(model) == description
     assert (description.receptive_field, description.architecture) == (TINY.receptive_field, "U-Net")
     assert repository.graph(model).stat().st_size < 200_000
@@ -46,7 +46,7 @@ def test_the_exported_graph_says_what_the_network_says(tmp_path: Path, shape: tu
 def test_a_graph_that_says_something_else_is_refused(tmp_path: Path) -> None:
     torch.manual_seed(3)
     network, model = UNet(TINY, [5.0] * 10, [1.0] * 10).eval(), ModelVersion("tiny", 3)
-    export(network, model, tmp_path / "3")
+    export(network, model, tmp_path / "3", CLASSES)
     with torch.no_grad():
         network.head.bias += torch.linspace(0, 5, TINY.classes)
     with pytest.raises(ModelError, match="tiny-v3: ONNX Runtime and PyTorch disagree"):

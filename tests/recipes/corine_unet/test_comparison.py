@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from earthsignature_assets.ground_truth.samples import LabelledScene
 from recipes.corine_unet.comparison import GROUPS, patch_counts, polygon_counts, summed, told
+from recipes.corine_unet.data import LabelledScene
 
 
 def scene(polygons: int = 12) -> LabelledScene:

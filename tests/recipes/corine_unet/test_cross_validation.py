@@ -7,10 +7,11 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is absent (the extra `train`)")
 
-from earthsignature_assets.ground_truth.samples import LabelledScene, Sample
+from earthsignature_assets.ground_truth.samples import Sample
 from earthsignature_assets.training.network import Architecture
 from earthsignature_assets.training.optimisation import Recipe
 from recipes.corine_unet.cross_validation import Plan, TrainingData, folds_of, judge_folds, patch_answer
+from recipes.corine_unet.data import LabelledScene
 from recipes.corine_unet.training_pool import train_all
 from tests.training.test_optimisation import QUIET
 

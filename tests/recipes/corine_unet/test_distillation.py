@@ -14,7 +14,7 @@ from earthsignature_assets.training.network import UNet, predict
 from earthsignature_assets.training.optimisation import train
 from recipes.corine_unet import distillation
 from recipes.corine_unet.distillation import class_probabilities, soft_labels
-from tests.training.test_optimisation import QUIET, RECIPE, TINY, samples
+from tests.training.test_optimisation import CODES, QUIET, RECIPE, TINY, samples
 
 
 def _network(seed: int) -> UNet:
@@ -74,5 +74,5 @@ def test_a_pixel_without_a_label_gets_the_class_that_teachers_tell() -> None:
     # The unlabelled part is as bright as nothing else: only soft labels say what it is.
     water.reflectance[:, :, 8:] = 900
     taught = [replace(forest, soft_labels=np.zeros_like(told)), replace(water.with_codes(half), soft_labels=told)]
-    network, _ = train(taught, replace(RECIPE, epochs=60, batch=4), TINY, QUIET, "test")
+    network, _ = train(taught, replace(RECIPE, epochs=60, batch=4), TINY, QUIET, "test", classes=CODES)
     assert (predict(network, water.reflectance[None])[0, :, 16:] == 8).mean() > 0.9

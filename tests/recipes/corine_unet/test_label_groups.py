@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from earthsignature_assets.ground_truth.samples import LabelledScene, Sample
+from earthsignature_assets.ground_truth.samples import Sample
+from recipes.corine_unet.data import LabelledScene
 from recipes.corine_unet.label_groups import judge_patches, judge_polygons
 
 

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from earthsignature_assets.ground_truth.samples import LabelledScene, Sample
+from earthsignature_assets.ground_truth.samples import Sample
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.repository import ModelDescription, shipped_repository
 from earthsignature_assets.nomenclature import class_of
 from earthsignature_assets.training.augmentation import as_typical_surface
+from recipes.corine_unet.data import LabelledScene
 from recipes.corine_unet.measurement import (
     codes_of_scene,
     judge_scene,

@@ -21,9 +21,10 @@ from earthsignature_assets.training.network import measured_reach, predict
 from earthsignature_assets.training.onnx_export import export
 from earthsignature_assets.training.optimisation import Recipe, train
 from recipes.corine_unet import pretrained
+from recipes.corine_unet.data import CLASSES
 from recipes.corine_unet.pretrained import PretrainedArchitecture
 from recipes.corine_unet.teacher import COVERS, DynamicWorld
-from tests.training.test_optimisation import QUIET, samples
+from tests.training.test_optimisation import CODES, QUIET, samples
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_the_exported_graph_says_what_the_network_says(architecture: PretrainedA
         network.head.deep.weight *= 5
         network.head.fine.weight.normal_(0, 0.1)
     repository, model = ModelRepository(tmp_path), ModelVersion("tiny", 3)
-    description = export(network, model, repository.folder(model))
+    description = export(network, model, repository.folder(model), CLASSES)
     assert (description.stride, description.halo, description.core) == (2, 22, 448)
     assert description.architecture == "U-Net from Dynamic World"
     image = np.stack([scene(1), scene(2)])
@@ -84,7 +85,7 @@ def test_training_moves_every_layer_and_a_kill_changes_nothing(
 ) -> None:
     recipe = Recipe(epochs=2, side=32, batch=2, learning_rate=1e-3)
     first = architecture.network()
-    whole, _ = train(samples(), recipe, architecture, QUIET, "whole")
+    whole, _ = train(samples(), recipe, architecture, QUIET, "whole", classes=CODES)
     for name, parameter in whole.named_parameters():
         assert not torch.equal(parameter, dict(first.named_parameters())[name]), name
 
@@ -93,12 +94,14 @@ def test_training_moves_every_layer_and_a_kill_changes_nothing(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(samples(), recipe, architecture, QUIET, "killed", checkpoint=tmp_path / "it.pt", report=stop)
+        train(
+            samples(), recipe, architecture, QUIET, "killed", classes=CODES, checkpoint=tmp_path / "it.pt", report=stop
+        )
     # The data folder may have moved in between.
     moved = tmp_path / "elsewhere.onnx"
     moved.write_bytes(architecture.graph.read_bytes())
     elsewhere = replace(architecture, graph=moved)
-    resumed, _ = train(samples(), recipe, elsewhere, QUIET, "resumed", checkpoint=tmp_path / "it.pt")
+    resumed, _ = train(samples(), recipe, elsewhere, QUIET, "resumed", classes=CODES, checkpoint=tmp_path / "it.pt")
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 

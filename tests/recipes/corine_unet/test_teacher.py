@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from earthsignature_assets.errors import ModelError
-from earthsignature_assets.ground_truth.samples import EUROSAT_CODES, Sample, class_set, read_eurosat
+from earthsignature_assets.ground_truth.samples import Sample, class_set
+from recipes.corine_unet.data import CLASS_CODES, EUROSAT_CODES, read_eurosat
 from recipes.corine_unet.teacher import COVERS, DynamicWorld, refine, supplement
 
 
@@ -57,7 +58,7 @@ def test_the_teacher_leaves_classes_open_where_it_is_rather_sure(label: str, exp
     covers = _covers(("water", 0.9), ("built", 0.5), ("trees", 0.8))
     weak = supplement(blank, covers).weak
     assert weak is not None
-    assert weak[0].tolist() == [class_set(*codes) for codes in expected]
+    assert weak[0].tolist() == [class_set(*codes, among=CLASS_CODES) for codes in expected]
     assert supplement(patch, covers).weak[0].tolist() == [
         0 if code else w for code, w in zip(patch.codes[0], weak[0], strict=True)
     ]

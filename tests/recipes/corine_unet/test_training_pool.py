@@ -20,7 +20,7 @@ from earthsignature_assets.errors import TrainingError
 from earthsignature_assets.training.optimisation import train
 from recipes.corine_unet import training_pool
 from recipes.corine_unet.training_pool import Training, train_all, train_distilled
-from tests.training.test_optimisation import QUIET, RECIPE, TINY, assert_same, samples
+from tests.training.test_optimisation import CODES, QUIET, RECIPE, TINY, assert_same, samples
 from tests.waiting import within
 
 
@@ -61,7 +61,7 @@ def test_any_number_of_processes_gives_the_same_networks_in_their_order_and_show
 
 def test_without_teachers_it_is_the_training_itself() -> None:
     (trained,) = train_distilled(_trainings()[:1], 0, 1, QUIET)
-    other, _ = train(samples(), _trainings()[0].recipe, TINY, QUIET, "test")
+    other, _ = train(samples(), _trainings()[0].recipe, TINY, QUIET, "test", classes=CODES)
     assert_same(trained.network, other)
 
 

@@ -1,7 +1,7 @@
 """What each part of `Atmosphere` costs and gives: sixteen short trainings, each part drawn wide in half of them.
 
-    python -m benchmarks.atmosphere_parts train --data DIR --to parts.json
-    python -m benchmarks.atmosphere_parts effects --parts parts.json
+    python -m recipes.corine_unet.experiments.atmosphere_parts train --data DIR --to parts.json
+    python -m recipes.corine_unet.experiments.atmosphere_parts effects --parts parts.json
 
 A fractional factorial design of resolution V (Box, Hunter & Hunter 2005, *Statistics for Experimenters*, ch. 6): the
 effect of a part is the mean of the eight trainings that draw it narrowly minus that of the eight that draw it widely,
@@ -23,14 +23,11 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from earthsignature_assets.ground_truth.samples import CLASS_CODES, spatial_folds, split_polygons
-from earthsignature_assets.training.augmentation import (
-    AS_VERSION_1,
-    Atmosphere,
-    as_typical_surface,
-    under_one_deviation,
-)
+from earthsignature_assets.training.augmentation import Atmosphere, as_typical_surface
+from recipes.corine_unet.atmospheres import AS_VERSION_1, under_one_deviation
 from recipes.corine_unet.comparison import polygon_counts
+from recipes.corine_unet.data import CLASS_CODES
+from recipes.corine_unet.folds import spatial_folds, split_polygons
 
 if TYPE_CHECKING:
     from recipes.corine_unet.cross_validation import TrainingData
@@ -112,7 +109,7 @@ def run_trial(known: "TrainingData", trial: Trial, epochs: int, threads: int, pr
     seen = [patch for patch, fold in zip(known.patches, fold_of, strict=True) if fold != trial.fold]
     kept_out = [patch for patch, fold in zip(known.patches, fold_of, strict=True) if fold == trial.fold]
     recipe = Recipe(epochs=epochs, seed=trial.seed, threads=threads, atmosphere=trial.atmosphere)
-    network, _ = train(seen, recipe, Architecture(), progress, f"trial {trial.seed}")
+    network, _ = train(seen, recipe, Architecture(), progress, f"trial {trial.seed}", classes=CLASS_CODES)
     table = np.array([0, *CLASS_CODES], np.uint16)
     polygons, _ = split_polygons(known.scene.labels)
 

@@ -1,7 +1,7 @@
-"""What each part of the recipe of corine-unet adds: the folds trained once a variant, on the same places and seeds.
+"""Ablation of the recipe of corine-unet: the folds trained once a variant, on the same places and seeds.
 
-    python -m benchmarks.ablation train --data DIR --to ablation.json [--variant NAME …] [--seed N]
-    python -m benchmarks.ablation compare --data DIR --ablation ablation.json … --repository DIR --to comparison.json
+    python -m recipes.corine_unet.experiments.ablation train --data DIR --to FILE [--variant NAME …] [--seed N]
+    python -m recipes.corine_unet.experiments.ablation compare --data DIR --ablation FILE … --repository DIR --to FILE
 
 Every variant is judged on patches of regions and on polygons of the Hațeg scene that its training did not see; with
 `--no-polygons` on all polygons, of which it sees nothing: another region, season and level than all it has learnt from.
@@ -25,19 +25,17 @@ import rasterio
 from rich.console import Console
 
 from earthsignature_assets.evaluation.block_counts import BlockCounts
-from earthsignature_assets.ground_truth.samples import Sample, read_eurosat, read_hateg, split_polygons
+from earthsignature_assets.ground_truth.samples import Sample
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.graph import Graph
 from earthsignature_assets.models.repository import ModelRepository, shipped_repository
 from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, simulate_scene
-from earthsignature_assets.training.augmentation import (
-    AS_VERSION_1,
-    STILL,
-    Atmosphere,
-    under_one_deviation,
-)
+from earthsignature_assets.training.augmentation import Atmosphere
+from recipes.corine_unet.atmospheres import AS_VERSION_1, STILL, under_one_deviation
 from recipes.corine_unet.comparison import patch_counts, polygon_counts, summed, told
+from recipes.corine_unet.data import read_eurosat, read_hateg
+from recipes.corine_unet.folds import split_polygons
 
 if TYPE_CHECKING:
     from recipes.corine_unet.cross_validation import Plan, TrainingData
