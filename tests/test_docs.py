@@ -74,6 +74,13 @@ def test_every_decision_that_is_named_exists() -> None:
     assert named == {}
 
 
+def test_the_modules_that_the_pages_name_exist() -> None:
+    folders = [ROOT / folder for folder in (".", "earthsignature_assets", "earthsignature_grpc")]
+    named = {(page.name, path) for page in GUIDES for path in re.findall(r"`([\w/]+\.py)\b", page.read_text())}
+    assert len(named) > 40
+    assert sorted(pair for pair in named if not any((folder / pair[1]).exists() for folder in folders)) == []
+
+
 def test_the_tests_that_the_pages_name_exist() -> None:
     named = {match for guide in GUIDES for match in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", guide.read_text())}
     assert len(named) > 30

@@ -2,7 +2,7 @@
 
 Pure-Python decoders accept truncated messages and fields of the wrong wire type, so the server would answer a
 different question. Each request therefore first passes google protobuf's parser, which refuses broken bytes, and a
-check of the fields that this parser set aside (see docs/decisions/0003).
+check of the fields that this parser set aside (see docs/decisions/0002).
 """
 
 from typing import Any, TypeVar
