@@ -177,8 +177,8 @@ def _run_cost(options: Options, scenes: int = 1) -> Iterator[Callable[[], float]
     from earthsignature_assets.cli.chain import Chain, open_instance
     from earthsignature_assets.keys import ModelVersion, SceneKey
     from earthsignature_assets.partitions import scene_model_key
-    from earthsignature_assets.resources.settings import Settings
     from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
+    from earthsignature_assets.system.settings import Settings
 
     home = _chain_home(options, scenes)
     shutil.rmtree(home, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The Dagster code location: only wires."""
+"""The Dagster code location: assets, jobs, automation and resources put together."""
 
 import dagster as dg
 
@@ -23,12 +23,12 @@ from earthsignature_assets.resources.cartography import Cartography
 from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
+from earthsignature_assets.system.settings import Settings
 
 
 def definitions(settings: Settings) -> dg.Definitions:
-    """The code location of a deployment."""
+    """Assemble the code location of a deployment."""
     return dg.Definitions(
         assets=[
             discovered_items,
@@ -49,15 +49,11 @@ def definitions(settings: Settings) -> dg.Definitions:
             "workspace": Workspace.of(settings),
             "imagery": ImagerySource.of(settings),
             "engine": InferenceEngine.of(settings),
-            "cartography": Cartography(
-                min_area_ha=settings.min_area_ha, tolerance_m=settings.tolerance_m, codec_name=settings.codec
-            ),
-            "discovery_window": DiscoveryWindow(
-                look_back_days=settings.look_back_days, window_days=settings.window_days
-            ),
+            "cartography": Cartography.of(settings),
+            "discovery_window": DiscoveryWindow.of(settings),
         },
         executor=dg.in_process_executor,
     )
 
 
-defs = definitions(Settings.from_environment())
+defs = definitions(Settings.load())

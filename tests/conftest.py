@@ -28,9 +28,9 @@ import pytest
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.products.product import Product
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, serve_files, serve_stac, simulate_scene
+from earthsignature_assets.system.settings import Settings
 
 REAL_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 DAY = dt.date(2026, 5, 1)

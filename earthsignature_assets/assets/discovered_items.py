@@ -33,7 +33,7 @@ def discovered_items(
     """Every Sentinel-2 item of the day over the area of interest, as stac-geoparquet."""
     with step_faults(context), provider_slot(context, workspace.patches_root):
         day = day_of(context.partition_key)
-        engine.refuse_level(imagery.provider.level, f"provider {imagery.provider.name}")
+        engine.check_level(imagery.provider.level, f"provider {imagery.provider.name}")
         discovered = imagery.discover(day)
         items = discovered.items
         added = workspace.days.add_items(day, items)

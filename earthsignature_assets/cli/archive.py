@@ -1,72 +1,84 @@
-"""`earthsignature verify`, `sweep` and `catalogue …`: the care of the published products."""
+"""The commands that keep the archive of published products: verify, sweep, catalogue."""
 
 import datetime as dt
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from earthsignature_assets.cli.options import MOST_LINES, deployment_options, store_of
+from earthsignature_assets.cli.progress import progress_bar
 from earthsignature_assets.errors import ProductError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_assets.system.settings import Settings
 
-_MOST_LINES = 50
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from earthsignature_assets.products.product import Product
+
+# A command imports what it needs when it runs: `--help` answers at once.
 
 
-def verify_store(store: ProductStore, console: Console) -> None:
-    """Re-check every file of every product, name what is damaged, and say how to mend it.
+@click.command()
+@deployment_options
+def verify(settings: Settings) -> None:
+    """Check every checksum and class code of every product again; name the damaged files."""
+    from earthsignature_assets.products.store.verification import verify as verify_products
 
-    Raises:
-        ProductError: something is damaged.
-        StoreUnavailableError: the store cannot be reached.
-    """
-    from earthsignature_assets.products.store.verification import verify
-
+    console, store = Console(), store_of(settings)
     damaged = checked = 0
-    with store.open_catalogue(read_only=True) as catalogue, _progress(console) as progress:
+    with store.open_catalogue(read_only=True) as catalogue, progress_bar(console, "Verifying") as progress:
         total = sum(1 for _ in catalogue.folders())
-        task = progress.add_task("Verifying", total=total)
-        for product, damages in verify(store.storage, catalogue):
+        for product, damages in verify_products(store.storage, catalogue):
             for damage in damages:
                 console.print(f"{store.address(product, damage.asset)} {damage.fault}", soft_wrap=True, highlight=False)
             damaged += bool(damages)
             checked += 1
-            progress.advance(task)
+            progress(checked, total)
     if damaged:
         raise ProductError(
-            f"{damaged} of {checked} products are damaged: restore their files, or materialise their partition "
-            "`land_cover_product` again, which mends them"
+            f"{damaged} of {checked} products are damaged: restore their files, or materialise `land_cover_product` of "
+            "their partitions again, which repairs them"
         )
-    console.print(f"{checked} products: every file is as it was published, every code is one of the 44")
+    console.print(f"{checked} products: every file is as published, every code is one of the 44")
 
 
-def sweep_store(store: ProductStore, older_than: dt.timedelta, console: Console) -> None:
-    """Remove what dead publishers left and what was superseded.
-
-    Raises:
-        StoreUnavailableError: the store cannot be reached or written.
-    """
-    with console.status("Looking for what no reader can need"):
-        removed = store.sweep(older_than)
-    _list(console, removed)
+@click.command()
+@click.option(
+    "--older-than", "hours", type=click.FloatRange(0), default=24.0, show_default=True, help="Hours of grace."
+)
+@deployment_options
+def sweep(settings: Settings, hours: float) -> None:
+    """Remove superseded content and the remains of interrupted publications."""
+    console, store = Console(), store_of(settings)
+    with console.status("Looking for folders that no reader needs"):
+        removed = store.sweep(dt.timedelta(hours=hours))
+    _print_lines(console, removed)
     console.print(f"{len(removed)} folders removed")
 
 
-def rebuild_catalogue(store: ProductStore, console: Console) -> None:
-    """Make the catalogue say what the store holds.
+@click.group()
+def catalogue() -> None:
+    """The catalogue of the published products: rebuild it, export it."""
 
-    Raises:
-        ProductError: a folder's item could not be used; the others are in the catalogue.
-        StoreUnavailableError: the store or the catalogue cannot be reached.
-    """
+
+@catalogue.command("rebuild")
+@deployment_options
+def rebuild_catalogue(settings: Settings) -> None:
+    """Make the catalogue match the store, from the items of the products alone."""
     from earthsignature_assets.products.store.rebuild import rebuild
 
+    console, store = Console(), store_of(settings)
     with store.open_catalogue() as catalogue:
-        with _progress(console) as progress:
-            task = progress.add_task("Reading items", total=None)
-            report = rebuild(store.storage, catalogue, lambda _: progress.advance(task))
+        with progress_bar(console, "Reading items") as progress:
+            read = count(1)
+            report = rebuild(store.storage, catalogue, lambda _: progress(next(read), None))
         promotions = catalogue.promotions()
-    _list(console, [f"{folder}: {reason}" for folder, reason in report.damaged])
+    _print_lines(console, [f"{folder}: {reason}" for folder, reason in report.damaged])
     console.print(
         f"{report.products} products in the store: {len(report.recorded)} recorded, "
         f"{len(report.forgotten)} rows without files removed"
@@ -79,35 +91,74 @@ def rebuild_catalogue(store: ProductStore, console: Console) -> None:
         raise ProductError(f"{len(report.damaged)} folders could not be used: restore them, or let `sweep` remove them")
 
 
-def export_catalogue(store: ProductStore, folder: Path, model: ModelVersion | None, console: Console) -> None:
-    """Write the archive as a static STAC catalogue with stac-geoparquet.
-
-    Raises:
-        ProductError: the folder holds something else, or a product's item is lost.
-        StoreUnavailableError: the store cannot be read, or the folder not be written.
-    """
+@catalogue.command("export")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--model", help="Model version; by default the current one of each scene.")
+@deployment_options
+def export_catalogue(settings: Settings, folder: Path, model: str | None) -> None:
+    """Write a static STAC catalogue, with stac-geoparquet, into FOLDER."""
     from earthsignature_assets.products.static_catalogue import export_stac
 
-    with store.open_catalogue(read_only=True) as catalogue, _progress(console) as progress:
-        task = progress.add_task("Exporting", total=catalogue.count(model))
-        written = export_stac(store, catalogue, folder, model, lambda _: progress.advance(task))
+    console, store, version = Console(), store_of(settings), ModelVersion.parse(model) if model else None
+    with store.open_catalogue(read_only=True) as catalogue, progress_bar(console, "Exporting") as progress:
+        total, done = catalogue.count(version), count(1)
+        written = export_stac(store, catalogue, folder, version, lambda _: progress(next(done), total))
     console.print(f"{written} items in [bold]{folder / 'catalog.json'}[/]")
 
 
-def _list(console: Console, lines: list[str]) -> None:
-    for line in lines[:_MOST_LINES]:
-        console.print(line, soft_wrap=True, highlight=False)
-    if len(lines) > _MOST_LINES:
-        console.print(f"… and {len(lines) - _MOST_LINES} more")
+@catalogue.command("tell-dagster")
+@deployment_options
+def tell_dagster(settings: Settings) -> None:
+    """Report the working window's products to a new Dagster database, so that they are not made again.
 
+    Products that Dagster knows are left as they are. Retired model versions stay out.
+    """
+    from earthsignature_assets.assets.land_cover_product import land_cover_product
+    from earthsignature_assets.cli.chain import open_instance
+    from earthsignature_assets.partitions import model_versions, scene_model_key, scenes
+    from earthsignature_assets.resources.workspace import Workspace
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
+    console, workspace = Console(), Workspace.of(settings)
+    first = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=settings.window_days)
+    retired = set(workspace.retired_models.all())
+    with workspace.store.open_catalogue(read_only=True) as catalogue:
+        products = [
+            product
+            for product in catalogue.all_products()
+            if product.scene.day >= first and product.model not in retired
+        ]
+    with open_instance(settings.home) as instance:
+        known = instance.get_materialized_partitions(land_cover_product.key)
+        keyed = {str(scene_model_key(product.scene, product.model)): product for product in products}
+        new = {key: product for key, product in keyed.items() if key not in known}
+        instance.add_dynamic_partitions(str(scenes.name), sorted({str(one.scene) for one in products}))
+        instance.add_dynamic_partitions(str(model_versions.name), sorted({str(one.model) for one in products}))
+        with console.status(f"Reporting {len(new)} products to Dagster"):
+            for key, product in new.items():
+                instance.report_runless_asset_event(_materialisation(land_cover_product.key, key, product))
+    console.print(
+        f"{len(keyed)} products since {first}: {len(new)} reported to Dagster, {len(keyed) - len(new)} known to it"
     )
+
+
+def _materialisation(asset: "dg.AssetKey", key: str, product: "Product") -> "dg.AssetMaterialization":
+    import dagster as dg
+
+    return dg.AssetMaterialization(
+        asset,
+        partition=key,
+        description="reported from the catalogue",
+        metadata={
+            "product": product.product_id,
+            "folder": product.folder,
+            "published_at": product.published_at.isoformat(),
+        },
+        tags={"dagster/partition/scene": str(product.scene), "dagster/partition/model_version": str(product.model)},
+    )
+
+
+def _print_lines(console: Console, lines: Sequence[str]) -> None:
+    for line in lines[:MOST_LINES]:
+        console.print(line, soft_wrap=True, highlight=False)
+    if len(lines) > MOST_LINES:
+        console.print(f"… and {len(lines) - MOST_LINES} more")

@@ -20,8 +20,8 @@ from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import day_of, model_versions, scene_model_key, scenes
 from earthsignature_assets.products.draft import Draft
 from earthsignature_assets.products.product import Product
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
+from earthsignature_assets.system.settings import Settings
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

@@ -21,10 +21,10 @@ from earthsignature_assets.keys import DEFAULT_MODEL, SceneKey, relative_orbit_o
 from earthsignature_assets.nomenclature import CODES, class_of
 from earthsignature_assets.pictures import Panel, land_cover, png, side_by_side, true_colour
 from earthsignature_assets.products.product import Product
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, serve_files, serve_stac, simulate_scene
+from earthsignature_assets.system.settings import Settings
 from earthsignature_grpc.client import EarthSignatureClient, PolygonProduct, ProductName, RasterProduct
 
 DAYS = (dt.date(2026, 5, 1), dt.date(2026, 5, 3))

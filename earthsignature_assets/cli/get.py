@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from earthsignature_assets.cli.progress import download_bar
 from earthsignature_assets.errors import (
     CredentialError,
     DownloadError,
@@ -48,7 +48,7 @@ def fetch_products(
         EarthSignatureError: the service refuses a filter or does not answer, or the folder takes no file.
     """
     found = failed = 0
-    with _progress(console) as show:
+    with download_bar(console) as show:
         for product in client.products(**filters, page_size=min(limit, 100) if limit else 0):
             found += 1
             try:
@@ -69,7 +69,7 @@ def fetch_products(
 
 
 def _fetch(
-    client: EarthSignatureClient, product: PublishedProduct, form: str, folder: Path, show: "Callable[[Received], None]"
+    client: EarthSignatureClient, product: PublishedProduct, form: str, folder: Path, show: Callable[[Received], None]
 ) -> Iterator[str]:
     if form == "ids":
         yield f"{product.product_id}  {product.model}  {product.sensed_at.date()}  {product.footprint.wkt}"
@@ -139,20 +139,3 @@ def _written_whole(path: Path) -> Iterator[tuple[Path, Path]]:
 
 def _described(path: Path) -> str:
     return f"{path}  {path.stat().st_size / 1e6:.1f} MB"
-
-
-@contextmanager
-def _progress(console: Console) -> "Iterator[Callable[[Received], None]]":
-    """A bar for the file that is on its way, where somebody sees it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = bars.add_task("", total=None)
-
-        def show(received: Received) -> None:
-            if not received.received_bytes:
-                bars.reset(bar)
-            bars.update(
-                bar, description=received.file_name, completed=received.received_bytes, total=received.total_bytes
-            )
-
-        yield show

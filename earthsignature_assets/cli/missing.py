@@ -15,7 +15,7 @@ from earthsignature_assets.cli.chain import Chain, RunFailedError, open_instance
 from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import model_versions, scene_model_key, scenes
-from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.system.settings import Settings
 
 _MOST_LINES = 50
 

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 
 from earthsignature_assets.assets.progress import watched
-from earthsignature_assets.cli.bar import bar
 from earthsignature_assets.cli.chain import Chain, open_instance
+from earthsignature_assets.cli.progress import progress_bar
 from earthsignature_assets.errors import ItemError, NoSuchSceneError
 from earthsignature_assets.imagery.days.discovery import discover_tile
 from earthsignature_assets.imagery.providers.provider import Provider
@@ -17,9 +17,9 @@ from earthsignature_assets.keys import ModelVersion, parse_tile
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.sentinel2 import S2_BANDS
+from earthsignature_assets.system.settings import Settings
 
 
 def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, console: Console) -> None:
@@ -49,11 +49,11 @@ def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, c
             raise NoSuchSceneError(f"nothing to segment of {parse_tile(tile)} on {day}: {reasons}")
         for scene in accepted:
             began = time.monotonic()
-            with bar(console, f"Fetching and splitting {scene}") as watcher, watched(watcher):
+            with progress_bar(console, f"Fetching and splitting {scene}") as watcher, watched(watcher):
                 chain.fetch(scene)
             fetched = time.monotonic()
             console.print(f"Fetched and split {scene} [dim]{fetched - began:.1f} s[/]")
-            with bar(console, f"Segmenting {scene} by {model} and publishing") as watcher, watched(watcher):
+            with progress_bar(console, f"Segmenting {scene} by {model} and publishing") as watcher, watched(watcher):
                 product = chain.segment(scene, model)
             console.print(f"Segmented by {model} and published [dim]{time.monotonic() - fetched:.1f} s[/]")
             console.print(f"Published [bold]{Workspace.of(settings).store.address(product, Asset.ITEM)}[/]")

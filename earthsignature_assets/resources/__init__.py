@@ -1,1 +1,1 @@
-"""What a deployment configures."""
+"""The Dagster resources: the settings of a deployment, turned into objects."""

@@ -1,22 +1,30 @@
-"""How products are drawn: the minimum mapping unit, the tolerance of simplification, the codec of rasters."""
+"""The look of the products: minimum mapping unit, tolerance of simplification, codec of the rasters."""
+
+from typing import Self
 
 import dagster as dg
 
-from earthsignature_assets.errors import InvalidKeyError
+from earthsignature_assets.errors import ConfigurationError
 from earthsignature_assets.products.polygons.generalisation import Generalisation
 from earthsignature_assets.products.rasters.cog import Codec
+from earthsignature_assets.system.settings import Settings
 
 
 class Cartography(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """What a deployment chooses of the look of its products; a change makes new products, not other old ones."""
+    """The look of new products; a change leaves published products as they are."""
 
-    min_area_ha: float = 0.25
-    tolerance_m: float = 10.0
-    codec_name: str = Codec.DEFLATE.value
+    min_area_ha: float = Settings.min_area_ha
+    tolerance_m: float = Settings.tolerance_m
+    codec_name: str = Settings.codec
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the cartography of a deployment."""
+        return cls(min_area_ha=settings.min_area_ha, tolerance_m=settings.tolerance_m, codec_name=settings.codec)
 
     @property
     def generalisation(self) -> Generalisation:
-        """How much detail polygons leave out.
+        """The detail that polygons leave out.
 
         Raises:
             ProductError: a number is negative.
@@ -25,14 +33,12 @@ class Cartography(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def codec(self) -> Codec:
-        """How the pixels are compressed.
+        """The compression of the pixels.
 
         Raises:
-            InvalidKeyError: the name is none of the codecs.
+            ConfigurationError: the name is not a codec.
         """
         try:
             return Codec(self.codec_name.strip().lower())
         except ValueError:
-            raise InvalidKeyError(
-                f"EARTHSIGNATURE_CODEC={self.codec_name!r} is no codec: give {' or '.join(Codec)}"
-            ) from None
+            raise ConfigurationError(f"codec {self.codec_name!r} is not known: give {' or '.join(Codec)}") from None

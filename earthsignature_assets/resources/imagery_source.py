@@ -1,4 +1,4 @@
-"""Where the imagery comes from, and which of it counts."""
+"""The source of the imagery: provider, area of interest and cloud thresholds."""
 
 import datetime as dt
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Self
 import dagster as dg
 
 from earthsignature_assets.imagery.days.scene_verdicts import CloudPolicy
-from earthsignature_assets.imagery.masks.scene_classification import DEFAULT_MASKS, mask_set_named
+from earthsignature_assets.imagery.masks.scene_classification import mask_set_named
 from earthsignature_assets.imagery.providers.provider import Provider
 from earthsignature_assets.imagery.providers.provider_file import provider_named
-from earthsignature_assets.imagery.scenes.area import EUROPE, AreaOfInterest
-from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.imagery.scenes.area import AreaOfInterest
+from earthsignature_assets.system.settings import Settings
 
 if TYPE_CHECKING:
     from earthsignature_assets.imagery.days.discovery import DiscoveredDay
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 class ImagerySource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """One provider, an area of interest and the cloud thresholds."""
 
-    provider_name: str
-    provider_file: str = ""
-    stac_api: str = ""
-    area_of_interest: str = EUROPE
-    max_cloud_percent: float = 60.0
-    min_clear_percent: float = 5.0
-    masks: str = DEFAULT_MASKS.name
+    provider_name: str = Settings.provider
+    provider_file: str = Settings.provider_file
+    stac_api: str = Settings.stac_api
+    area_of_interest: str = Settings.area
+    max_cloud_percent: float = Settings.max_cloud_percent
+    min_clear_percent: float = Settings.min_clear_percent
+    masks: str = Settings.masks
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The imagery of a deployment."""
+        """Return the imagery source of a deployment."""
         return cls(
             provider_name=settings.provider,
             provider_file=settings.provider_file,
@@ -43,24 +43,23 @@ class ImagerySource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def provider(self) -> Provider:
-        """The provider, at its own address or at another."""
+        """The provider, at its own address or at the configured one."""
         path = Path(self.provider_file).expanduser() if self.provider_file else None
         return provider_named(self.provider_name, path).at(self.stac_api)
 
     @property
     def area(self) -> AreaOfInterest:
-        """What discovery looks at."""
+        """The area of discovery."""
         return AreaOfInterest.parse(self.area_of_interest)
 
     @property
     def policy(self) -> CloudPolicy:
-        """When a scene is clear enough."""
+        """The thresholds that a scene must meet."""
         return CloudPolicy(self.max_cloud_percent, self.min_clear_percent, mask_set_named(self.masks))
 
     def discover(self, day: dt.date) -> "DiscoveredDay":
-        """Find every item of a day over the area; see `discover_day`."""
-        from earthsignature_assets.imagery.days.discovery import (
-            discover_day,  # the STAC client, which no other run needs
-        )
+        """Return every item of a day over the area; see `discover_day`."""
+        # Imports the STAC client, which no other run needs.
+        from earthsignature_assets.imagery.days.discovery import discover_day
 
         return discover_day(self.provider, day, self.area)

@@ -1,4 +1,4 @@
-"""Which engine runs the models, and where they are."""
+"""The inference engine and the model repository."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,27 +12,27 @@ from earthsignature_assets.inference.embedded import EmbeddedEngine
 from earthsignature_assets.inference.engine import Engine
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import ModelRepository, shipped_repository
-from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.system.settings import Settings
 
 
 class InferenceEngine(dg.ConfigurableResource):  # type: ignore[type-arg]
     """An engine over a model repository: Triton where its endpoints are given, else the embedded one.
 
     Attributes:
-        models: the deployment's own repository; it stands alone.
+        models: the deployment's own repository, which replaces the others.
         registered: without `models`, the folder of registered versions, in front of the package's own repository.
         triton: endpoints, separated by commas.
         threads: threads of the embedded engine.
     """
 
-    models: str = ""
+    models: str = Settings.models
     registered: str = ""
-    triton: str = ""
-    threads: int = 2
+    triton: str = Settings.triton
+    threads: int = Settings.threads
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The engine of a deployment."""
+        """Return the engine of a deployment."""
         return cls(
             models=settings.models,
             registered=str(settings.home / "models"),
@@ -48,11 +48,15 @@ class InferenceEngine(dg.ConfigurableResource):  # type: ignore[type-arg]
         shipped = shipped_repository()
         return ModelRepository(Path(self.registered), shipped.root) if self.registered else shipped
 
-    def refuse_level(self, level: str, whose: str) -> None:
-        """Refuse imagery of a processing level that no model of the repository reads.
+    def check_level(self, level: str, whose: str) -> None:
+        """Check that a model of the repository reads a processing level.
+
+        Args:
+            level: the processing level, L1C or L2A.
+            whose: the source of the imagery, for the message.
 
         Raises:
-            ModelError: no model version asks for that level.
+            ModelError: no model version reads that level.
         """
         repository = self.repository
         levels = {repository.describe(model).level for model in repository.versions()}
@@ -72,7 +76,7 @@ class InferenceEngine(dg.ConfigurableResource):  # type: ignore[type-arg]
             EngineUnavailableError: no Triton endpoint answers.
         """
         if self.triton:
-            # Triton's client takes a fifth of a second to import: the embedded engine does without.
+            # Triton's client takes a fifth of a second to import, and the embedded engine does not need it.
             from earthsignature_assets.inference.triton_engine import TritonEngine, parse_endpoints
 
             if endpoints := parse_endpoints(self.triton):

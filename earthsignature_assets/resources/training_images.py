@@ -1,4 +1,4 @@
-"""The images of a training set's recipe, opened: files, scenes whose patches are in the home, STAC items."""
+"""The images that a training-set recipe names: files, scenes with patches in the home, STAC items."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from earthsignature_assets.sentinel2 import S2_BANDS
 
 @dataclass(frozen=True, eq=False)
 class PatchImage:
-    """A scene's patches as an image to cut chips from; cloud and shadow hide the ground."""
+    """A scene's patches as an image to cut chips from."""
 
     store: PatchStore
     name: str
@@ -38,19 +38,20 @@ class PatchImage:
         return self.store.grid
 
     def read(self, rows: slice, columns: slice) -> npt.NDArray[np.uint16]:
-        """Reflectance × 10000 of a window: (10, rows, columns) uint16, 0 = no data."""
+        """Read the reflectance × 10000 of a window: (10, rows, columns) uint16, 0 = no data."""
         return self.store.reflectance(rows, columns)
 
     def hidden(self) -> npt.NDArray[np.bool_]:
-        """No data, cloud and shadow: (height, width) bool."""
+        """Return the pixels without data or under cloud or shadow: (height, width) bool."""
         return self.store.no_data() | self.store.unreliable()
 
 
 def open_images(recipe: TrainingSetRecipe, workspace: Workspace, imagery: ImagerySource) -> list[Image]:
-    """Open every image of a recipe; the patches of a STAC item that are not there yet are fetched.
+    """Open every image of a recipe, and fetch the missing patches of its STAC items.
 
     Raises:
-        GroundTruthError: an item cannot be read, two images are one, or a scene is of another level than it says.
+        GroundTruthError: an item cannot be read, an image is named twice, or a scene has another level than the
+            recipe gives.
         BandError: a scene has no patches, or a band is damaged.
         ItemError: an item lacks what the chain needs.
         ProviderUnavailableError: a band's server does not answer.
@@ -76,7 +77,9 @@ def _open(entry: ImageEntry, workspace: Workspace, imagery: ImagerySource) -> Im
     assert key is not None  # noqa: S101 - the recipe names a scene or an item
     store = PatchStore(workspace.patches(key))
     if store.level != entry.level:
-        raise GroundTruthError(f"the patches of {key} are {store.level}, the recipe says {entry.level}")
+        raise GroundTruthError(
+            f"the patches of {key} have level {store.level}, the recipe gives {entry.level}: correct the recipe"
+        )
     provenance = {"scene": str(key), "sensed_at": f"{key.day}T00:00:00Z", "licence": entry.licence}
     if item is not None:
         provenance |= {"href": item.href or entry.item, "sensed_at": item.sensed_at.isoformat().replace("+00:00", "Z")}

@@ -1,13 +1,13 @@
-"""Where the chain keeps what it makes: one home folder, and the paths in it.
+"""The home folder of a deployment and the paths in it.
 
-<home>/items, verdicts/<provider>/          what is known of each day
+<home>/items, verdicts/<provider>/          items and verdicts of each day
 <home>/patches/<scene>.zarr                 transient
 <home>/segmentations/<model>/<scene>.zarr   transient
 <home>/drafts/<model>/<scene>/              products before their publication
 <home>/models/                              registered model versions, in the layout of Triton
 <home>/training_sets/<name>/                labelled samples, split by space
-<home>/evaluations/<model>/                 how good a version is on held-out samples
-<home>/retired_models.json                  which versions take no part in new runs
+<home>/evaluations/<model>/                 figures of a version on held-out samples
+<home>/retired_models.json                  versions that take no part in new runs
 <home>/store/                               the published products and their catalogue, unless they are elsewhere
 """
 
@@ -19,12 +19,11 @@ import dagster as dg
 from earthsignature_assets.errors import GroundTruthError
 from earthsignature_assets.imagery.days.day_archive import DayArchive
 from earthsignature_assets.imagery.patches.patch_retention import RetentionPolicy
-from earthsignature_assets.imagery.providers.provider import DEFAULT_PROVIDER
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import ModelRepository
 from earthsignature_assets.models.retirement import RetiredModels
 from earthsignature_assets.products.store.product_store import ProductStore
-from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.system.settings import Settings
 
 if TYPE_CHECKING:
     from earthsignature_assets.ground_truth.training_set import TrainingSet
@@ -34,15 +33,15 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The folders of one deployment."""
 
     home: str
-    store_location: str = ""
-    catalogue_location: str = ""
-    provider_name: str = DEFAULT_PROVIDER
-    patch_days: float = 7.0
-    patch_budget_gb: float = 200.0
+    store_location: str = Settings.store
+    catalogue_location: str = Settings.catalogue
+    provider_name: str = Settings.provider
+    patch_days: float = Settings.patch_days
+    patch_budget_gb: float = Settings.patch_budget_gb
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The folders of a deployment with these settings."""
+        """Return the folders of a deployment."""
         return cls(
             home=str(settings.home),
             store_location=settings.store,
@@ -54,15 +53,15 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def days(self) -> DayArchive:
-        """What is known of each day from the deployment's provider."""
+        """The items and verdicts of each day from the deployment's provider."""
         return DayArchive(Path(self.home), self.provider_name)
 
     @property
     def store(self) -> ProductStore:
-        """The published products.
+        """The store of the published products.
 
         Raises:
-            InvalidKeyError: the store's or the catalogue's location is of no kind that there is.
+            InvalidKeyError: the location of the store or of the catalogue has an unknown form.
         """
         return ProductStore(self.store_location or Path(self.home) / "store", self.catalogue_location)
 
@@ -73,34 +72,34 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def retention(self) -> RetentionPolicy:
-        """How long patches stay, and how much of the disk they may take."""
+        """The limits of age and size for patches."""
         return RetentionPolicy(self.patch_days, self.patch_budget_gb)
 
     @property
     def patches_root(self) -> Path:
-        """Where the patches of all scenes are."""
+        """Folder of the patches of all scenes."""
         return Path(self.home) / "patches"
 
     @property
     def segmentations_root(self) -> Path:
-        """Where the segmentations are, a folder for each model version."""
+        """Folder of the segmentations, with a folder for each model version."""
         return Path(self.home) / "segmentations"
 
     @property
     def drafts_root(self) -> Path:
-        """Where products are prepared, a folder for each model version."""
+        """Folder of products before their publication, with a folder for each model version."""
         return Path(self.home) / "drafts"
 
     @property
     def training_sets_root(self) -> Path:
-        """Where the training sets are, a folder for each."""
+        """Folder of the training sets."""
         return Path(self.home) / "training_sets"
 
     def training_set(self, name: str = "") -> "TrainingSet":
-        """A training set by its name or folder; the newest one of the home where the name is empty.
+        """Open a training set by its name or folder; the newest one of the home if the name is empty.
 
         Raises:
-            GroundTruthError: there is none.
+            GroundTruthError: there is no training set.
         """
         from earthsignature_assets.ground_truth.training_set import SAMPLES, TrainingSet
 
@@ -113,7 +112,7 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         return TrainingSet(found[-1].parent)
 
     def promoted_model(self, repository: ModelRepository) -> ModelVersion | None:
-        """The version that was promoted last; None where none was, or where the repository has it no more."""
+        """Return the version that was promoted last; None if none was or the repository no longer has it."""
         if not self.store.has_catalogue():
             return None
         with self.store.open_catalogue(read_only=True) as catalogue:
@@ -123,17 +122,17 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def evaluations_root(self) -> Path:
-        """Where the evaluations are, a folder for each model version."""
+        """Folder of the evaluations, with a folder for each model version."""
         return Path(self.home) / "evaluations"
 
     def patches(self, scene: SceneKey) -> Path:
-        """Where a scene's patches are."""
+        """Return the folder of a scene's patches."""
         return self.patches_root / f"{scene}.zarr"
 
     def segmentation(self, scene: SceneKey, model: ModelVersion) -> Path:
-        """Where a scene's segmentation by a model version is."""
+        """Return the folder of a scene's segmentation by a model version."""
         return self.segmentations_root / str(model) / f"{scene}.zarr"
 
     def draft(self, scene: SceneKey, model: ModelVersion) -> Path:
-        """Where a product is prepared."""
+        """Return the folder of a product before its publication."""
         return self.drafts_root / str(model) / str(scene)

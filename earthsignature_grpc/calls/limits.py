@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from earthsignature_assets.system.settings import Settings
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -25,16 +27,16 @@ class Limits:
         grace_s: time for calls under way to finish once the server begins to stop.
     """
 
-    request_bytes: int = 4 << 20
-    product_bytes: int = 128 << 20
+    request_bytes: int = Settings.max_request_mib << 20
+    product_bytes: int = Settings.max_product_mib << 20
     response_bytes: int = 1 << 30
-    calls: int = 256
-    calls_of_client: int = 128
-    calls_per_s: float = 200.0
+    calls: int = Settings.calls
+    calls_of_client: int = Settings.calls_of_client
+    calls_per_s: float = Settings.calls_per_second
     burst_s: float = 10.0
     request_s: float = 60.0
     stall_s: float = 300.0
     silent_s: float = 60.0
     answer_s: float = 20.0
-    cache_bytes: int = 64 << 20
+    cache_bytes: int = Settings.cache_mib << 20
     grace_s: float = 30.0

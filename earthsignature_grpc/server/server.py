@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from earthsignature_assets.errors import ServiceUnavailableError
 from earthsignature_assets.products.store.product_store import ProductStore
+from earthsignature_assets.system.settings import Settings
 from earthsignature_grpc.access.authorisation import Authorisation
 from earthsignature_grpc.access.security import Security
 from earthsignature_grpc.access.tls import RenewingCredentials
@@ -24,7 +25,6 @@ from earthsignature_grpc.calls.limits import Limits
 from earthsignature_grpc.creation.creator import ProductCreator
 from earthsignature_grpc.reading.message_cache import MessageCache
 from earthsignature_grpc.reading.product_reader import HEAVY_THREADS, READING_THREADS, ProductReader, RenderPools
-from earthsignature_grpc.server.options import DEFAULT_LISTEN
 from earthsignature_grpc.server.reflection import add_reflection
 from earthsignature_grpc.server.services import Backend, service_handlers
 from earthsignature_grpc.wire.descriptors import SERVICES
@@ -53,7 +53,7 @@ _FAREWELL_S = 0.3
 @asynccontextmanager
 async def running_server(
     store: ProductStore | Path,
-    listen: str = DEFAULT_LISTEN,
+    listen: str = Settings.listen,
     limits: Limits | None = None,
     security: Security | None = None,
     public_url: str = "",
@@ -120,7 +120,7 @@ def _listening(server: grpc.aio.Server, listen: str, security: Security) -> int:
 
 async def serve(
     store: ProductStore | Path,
-    listen: str = DEFAULT_LISTEN,
+    listen: str = Settings.listen,
     limits: Limits | None = None,
     security: Security | None = None,
     public_url: str = "",

@@ -17,8 +17,9 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
+from earthsignature_assets.cli.progress import progress_bars
 from earthsignature_assets.errors import EarthSignatureError
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import ModelRepository
@@ -114,18 +115,6 @@ def _final_training(data: TrainingData, plan: Plan, folds: list[Fold], title: st
         architecture=plan.architecture,
         validation=validation,
         checkpoint=checkpoints / "final.pt",
-    )
-
-
-def progress_bars(console: Console) -> Progress:
-    """The bars that show a training: title and loss, steps, time gone and time to go."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
     )
 
 

@@ -25,9 +25,9 @@ from earthsignature_assets.imagery.providers import remote_policy
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.partitions import scene_model_key
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, serve_files, serve_stac, simulate_scene
+from earthsignature_assets.system.settings import Settings
 
 SCENE = SceneKey(dt.date(2026, 5, 1), 22, "32TQM")
 MODEL = ModelVersion("corine-unet", 1)

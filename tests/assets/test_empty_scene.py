@@ -13,9 +13,9 @@ from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.imagery.patches.patch_store import PatchStore, create_patch_store
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.products.product import Asset, Product
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
+from earthsignature_assets.system.settings import Settings
 from earthsignature_grpc.client import EarthSignatureClient
 
 SCENE = SceneKey(dt.date(2026, 5, 1), 22, "32TQM")

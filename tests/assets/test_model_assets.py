@@ -14,7 +14,7 @@ from earthsignature_assets.definitions import definitions
 from earthsignature_assets.ground_truth.training_set import TrainingSet
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.partitions import model_versions
-from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.system.settings import Settings
 
 CLEAR = SceneKey.parse("2026-05-01_R022_T32TQM")
 MODEL = "corine-unet-v1"

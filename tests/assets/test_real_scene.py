@@ -20,10 +20,10 @@ from earthsignature_assets.imagery.providers.provider import PROVIDERS
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import shipped_repository
 from earthsignature_assets.pictures import Panel, land_cover, png, side_by_side, true_colour
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import serve_files, serve_stac
+from earthsignature_assets.system.settings import Settings
 from earthsignature_grpc.client import EarthSignatureClient, PolygonProduct, RasterProduct
 from recipes.corine_unet.data import read_hateg
 from recipes.corine_unet.folds import split_polygons

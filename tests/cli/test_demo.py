@@ -7,7 +7,7 @@ from rich.console import Console
 from earthsignature_assets.cli.demo import run_demo
 from earthsignature_assets.products.catalogue.catalogue import ProductQuery
 from earthsignature_assets.products.store.product_store import ProductStore
-from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.system.settings import Settings
 
 
 def test_the_demo_goes_from_search_to_picture(tmp_path: Path) -> None:

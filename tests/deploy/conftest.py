@@ -11,7 +11,7 @@ from dagster._daemon.cli import create_dagster_daemon_cli
 from dagster_webserver.cli import dagster_webserver
 
 from earthsignature_assets.cli.main import main
-from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.system.settings import Settings
 
 PROGRAMS: dict[str, click.Command] = {
     "celery": celery,

@@ -1,6 +1,6 @@
 import pytest
 
-from earthsignature_assets.errors import InvalidKeyError, ProductError
+from earthsignature_assets.errors import ConfigurationError, ProductError
 from earthsignature_assets.products.polygons.generalisation import Generalisation
 from earthsignature_assets.products.rasters.cog import Codec
 from earthsignature_assets.resources.cartography import Cartography
@@ -16,7 +16,7 @@ def test_hectares_become_square_metres() -> None:
 
 
 def test_bad_choices_are_named() -> None:
-    with pytest.raises(InvalidKeyError, match="'lzw' is no codec: give deflate or zstd"):
+    with pytest.raises(ConfigurationError, match="codec 'lzw' is not known: give deflate or zstd"):
         _ = Cartography(codec_name="lzw").codec
     with pytest.raises(ProductError, match="min_area_m2"):
         _ = Cartography(min_area_ha=-1).generalisation

@@ -8,7 +8,7 @@ from earthsignature_assets.errors import EngineUnavailableError, InvalidKeyError
 from earthsignature_assets.inference.embedded import EmbeddedEngine
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.resources.inference_engine import InferenceEngine
-from earthsignature_assets.resources.settings import Settings
+from earthsignature_assets.system.settings import Settings
 
 MODEL = ModelVersion("corine-unet", 1)
 
@@ -27,9 +27,7 @@ def test_without_a_setting_the_engine_is_embedded(tmp_path: Path) -> None:
 def test_a_setting_alone_chooses_triton(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    settings = Settings.from_environment(
-        {"EARTHSIGNATURE_HOME": str(tmp_path), "EARTHSIGNATURE_TRITON": f"127.0.0.1:{port}"}
-    )
+    settings = Settings(home=tmp_path, triton=f"127.0.0.1:{port}")
     with pytest.raises(EngineUnavailableError, match=f"127.0.0.1:{port}"), engine_of(settings).open(MODEL):
         pass
 

@@ -14,8 +14,8 @@ from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.products.product import Asset
 from earthsignature_assets.products.store.product_store import ProductStore
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
+from earthsignature_assets.system.settings import Settings
 from earthsignature_grpc.client import EarthSignatureClient
 
 pytestmark = pytest.mark.services

@@ -9,8 +9,8 @@ import pytest
 
 from earthsignature_assets.cli.chain import Chain
 from earthsignature_assets.keys import ModelVersion, SceneKey
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
+from earthsignature_assets.system.settings import Settings
 
 pytestmark = pytest.mark.services
 

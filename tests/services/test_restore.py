@@ -20,8 +20,8 @@ from earthsignature_assets.products.catalogue.catalogue import Promotion
 from earthsignature_assets.products.product import Product
 from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_assets.resources.discovery_window import DiscoveryWindow
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
+from earthsignature_assets.system.settings import Settings
 
 pytestmark = pytest.mark.services
 

@@ -32,9 +32,9 @@ from earthsignature_assets.inference.triton_engine import TritonEngine
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.models.repository import ModelRepository, shipped_repository
 from earthsignature_assets.models.triton_repository import TritonTarget, write_triton_repository
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
+from earthsignature_assets.system.settings import Settings
 
 pytestmark = pytest.mark.services
 

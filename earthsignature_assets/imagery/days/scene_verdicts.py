@@ -18,6 +18,7 @@ from earthsignature_assets.imagery.providers.provider import Provider
 from earthsignature_assets.imagery.scenes.duplicates import group_scenes
 from earthsignature_assets.imagery.scenes.scene import Scene, scene_item
 from earthsignature_assets.keys import SceneKey
+from earthsignature_assets.system.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class CloudPolicy:
         masks: which classes hide the ground.
     """
 
-    max_cloud_percent: float = 60.0
-    min_clear_percent: float = 5.0
+    max_cloud_percent: float = Settings.max_cloud_percent
+    min_clear_percent: float = Settings.min_clear_percent
     masks: MaskSet = DEFAULT_MASKS
 
 

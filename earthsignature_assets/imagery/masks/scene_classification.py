@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earthsignature_assets.errors import ConfigurationError
+from earthsignature_assets.system.settings import Settings
 
 OUTSIDE_VALUE = 0
 DEFECTIVE_VALUE = 1
@@ -83,7 +84,7 @@ def mask_set_named(name: str) -> MaskSet:
         raise ConfigurationError(f"no mask set is called {name!r}: choose one of {', '.join(MASK_SETS)}") from None
 
 
-DEFAULT_MASKS = MASK_SETS["clouds"]
+DEFAULT_MASKS = MASK_SETS[Settings.masks]
 _NEWEST_BASELINE = (99, 99)
 
 

@@ -152,5 +152,3 @@ PROVIDERS: Mapping[str, Provider] = {
     )
 }
 """The providers that come with the package. Collection 1 is the preferred one: it is processed consistently."""
-
-DEFAULT_PROVIDER = "earth-search"

@@ -26,6 +26,7 @@ from earthsignature_assets.products.polygons.boundaries import (
 from earthsignature_assets.products.polygons.polygon_layer import PolygonLayer
 from earthsignature_assets.products.polygons.regions import label_regions, mean_by_region, sieve_regions
 from earthsignature_assets.products.polygons.simplification import simplify_arcs
+from earthsignature_assets.system.settings import Settings
 
 _AREA_TOLERANCE = 0.01
 
@@ -46,8 +47,8 @@ class Generalisation:
         ProductError: one of them is negative or no number.
     """
 
-    min_area_m2: float = 2_500.0
-    tolerance_m: float = 10.0
+    min_area_m2: float = 10_000 * Settings.min_area_ha
+    tolerance_m: float = Settings.tolerance_m
 
     def __post_init__(self) -> None:
         for name in ("min_area_m2", "tolerance_m"):

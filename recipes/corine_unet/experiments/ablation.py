@@ -128,8 +128,8 @@ def train_variants(
     processes: int,
 ) -> None:
     """Train the folds once a variant, and write the figures of each; variants that the file has are kept."""
+    from earthsignature_assets.cli.progress import progress_bars
     from recipes.corine_unet.cross_validation import Plan, TrainingData
-    from recipes.corine_unet.train import progress_bars
 
     known = TrainingData.read(data)
     plan = replace(Plan.pretrained(data, epochs), folds=folds, processes=processes)

@@ -82,8 +82,8 @@ def main() -> None:
 @click.option("--threads", type=click.IntRange(1), default=2)
 def train_trials(data: Path, to: Path, epochs: int, threads: int) -> None:
     """Train the sixteen and write the figures of each; those that the file has are kept."""
+    from earthsignature_assets.cli.progress import progress_bars
     from recipes.corine_unet.cross_validation import TrainingData
-    from recipes.corine_unet.train import progress_bars
 
     known = TrainingData.read(data, threads)
     found: list[dict[str, Any]] = json.loads(to.read_text(encoding="utf-8")) if to.exists() else []

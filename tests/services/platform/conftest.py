@@ -23,8 +23,8 @@ import yaml
 
 from earthsignature_assets.cli.chain import dagster_home
 from earthsignature_assets.keys import SceneKey
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
+from earthsignature_assets.system.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKSPACE = str(ROOT / "workspace.yaml")

@@ -15,8 +15,8 @@ from earthsignature_assets.cli.chain import open_instance
 from earthsignature_assets.definitions import definitions
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.resources.discovery_window import DiscoveryWindow
-from earthsignature_assets.resources.settings import Settings
 from earthsignature_assets.simulator import SceneRecipe, serve_files, serve_stac, simulate_scene
+from earthsignature_assets.system.settings import Settings
 
 pytestmark = pytest.mark.services
 

@@ -1,4 +1,4 @@
-"""A Dagster database that was lost: a new one learns from the catalogue what need not be made again."""
+"""A new Dagster database gets the published products from the catalogue, so that they are not made again."""
 
 import shutil
 from pathlib import Path
@@ -15,17 +15,17 @@ from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 WHOLE_ARCHIVE = {"EARTHSIGNATURE_WINDOW_DAYS": "100000"}
 
 
-def tell(home: Path, environment: dict[str, str] = WHOLE_ARCHIVE) -> Result:
+def report(home: Path, environment: dict[str, str] = WHOLE_ARCHIVE) -> Result:
     return CliRunner().invoke(
         main, ["catalogue", "tell-dagster", "--home", str(home)], env={"COLUMNS": "150"} | environment
     )
 
 
-def test_what_the_catalogue_has_is_materialised_again_without_a_run(deployment: Any, tmp_path: Path) -> None:
+def test_products_of_the_catalogue_are_materialised_without_a_run(deployment: Any, tmp_path: Path) -> None:
     shutil.copytree(deployment.settings.home / "store", tmp_path / "store")
-    done = tell(tmp_path)
+    done = report(tmp_path)
     assert done.exit_code == 0, done.output
-    assert "Dagster was told of 1 " in done.output
+    assert ": 1 reported to Dagster, 0 known to it" in done.output
     product = deployment.product
     with open_instance(tmp_path) as instance:
         assert instance.get_dynamic_partitions("scene") == [str(product.scene)]
@@ -38,17 +38,17 @@ def test_what_the_catalogue_has_is_materialised_again_without_a_run(deployment: 
         context = dg.build_sensor_context(instance=instance, resources={"discovery_window": DiscoveryWindow()})
         (skipped,) = accepted_scenes(context)  # type: ignore[misc]
         assert isinstance(skipped, dg.SkipReason)
-    assert "told of 0 and knew the others" in tell(tmp_path).output
+    assert "0 reported to Dagster, 1 known to it" in report(tmp_path).output
 
 
-def test_what_is_past_the_working_window_stays_in_the_archive_alone(deployment: Any, tmp_path: Path) -> None:
+def test_products_past_the_working_window_stay_in_the_archive_alone(deployment: Any, tmp_path: Path) -> None:
     shutil.copytree(deployment.settings.home / "store", tmp_path / "store")
-    assert "0 products since" in tell(tmp_path, {"EARTHSIGNATURE_WINDOW_DAYS": "0"}).output
+    assert "0 products since" in report(tmp_path, {"EARTHSIGNATURE_WINDOW_DAYS": "0"}).output
     with open_instance(tmp_path) as instance:
         assert instance.get_dynamic_partitions("scene") == []
 
 
-def test_an_archive_that_is_not_there_is_named(tmp_path: Path) -> None:
-    done = tell(tmp_path)
+def test_a_missing_archive_is_named(tmp_path: Path) -> None:
+    done = report(tmp_path)
     assert done.exit_code == 1
     assert "does not exist" in done.output
