@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from earthsignature_assets.cli.service import service_process
+from earthsignature_assets.system.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -100,3 +101,10 @@ def test_every_place_that_a_page_names_exists() -> None:
     for file, name in answers:
         source = (ROOT / file).read_text()
         assert re.search(rf"^(?:async def|def|class) {name}\b|^{name}\b", source, re.M), f"{file}::{name} is not there"
+
+
+def test_the_page_of_settings_lists_each_one_as_it_is_declared() -> None:
+    rows = re.findall(r"^\| `.*", (ROOT / "docs" / "how-to" / "settings.md").read_text(), re.M)
+    assert rows == [
+        f"| `{one.name}` | `{one.variable}` | {one.default_text} | {one.help} |" for one in SETTINGS.values()
+    ]

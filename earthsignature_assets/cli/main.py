@@ -223,7 +223,7 @@ def show_settings(settings: Settings, as_json: bool) -> None:
     table = Table("setting", "value", "source")
     for name, row in rows.items():
         text = str(row["value"])
-        table.add_row(name, text or f"[dim]{SETTINGS[name].default_text}[/]", str(row["source"]))
+        table.add_row(name, text or f"[dim]{SETTINGS[name].default_text.replace('`', '')}[/]", str(row["source"]))
     Console().print(table)
 
 

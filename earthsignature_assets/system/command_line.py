@@ -63,14 +63,14 @@ def settings_options(
 
 
 def _option(setting: Setting, flag: str | None) -> Callable[[Command], Command]:
-    text = setting.help.replace("`", "")
+    text = f"{setting.help}  [env var: {setting.variable}; default: {setting.default_text}]"
     return click.option(
         flag or f"--{setting.name.replace('_', '-')}",
         setting.name,
         type=_type(setting),
         default=None,
         is_flag=setting.kind is bool,
-        help=f"{text}  [env var: {setting.variable}; default: {setting.default_text}]",
+        help=text.replace("`", ""),
     )
 
 

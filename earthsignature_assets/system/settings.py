@@ -41,7 +41,7 @@ class Settings:
     `sources` names where each value comes from: `option`, `environment`, the path of a file, or `default`.
     """
 
-    home: Path = _setting(None, "Folder of everything that is written.", shown="~/earthsignature")
+    home: Path = _setting(None, "Folder of everything that is written.", shown="`~/earthsignature`")
     provider: str = _setting("earth-search", "Name of the imagery provider.")
     provider_file: str = _setting("", "TOML file of further providers.", shown="none")
     stac_api: str = _setting(
@@ -52,15 +52,15 @@ class Settings:
         "Area of discovery: `europe` (1,428 land tiles), MGRS tiles separated by commas, a WKT polygon in EPSG:4326, "
         "or the path of a GeoJSON or WKT file.",
     )
-    models: str = _setting("", "Model repository.", shown="<home>/models, then the package's own")
+    models: str = _setting("", "Model repository.", shown="`<home>/models`, then the package's own")
     triton: str = _setting(
         "", "`host:port` of each Triton server's gRPC service, separated by commas.", shown="none: the embedded engine"
     )
-    store: str = _setting("", "Product store: a folder, or `s3://bucket/prefix`.", shown="<home>/store")
+    store: str = _setting("", "Product store: a folder, or `s3://bucket/prefix`.", shown="`<home>/store`")
     catalogue: str = _setting(
         "",
         "Catalogue: `postgresql://…` or a SQLite file. A store on S3 needs it.",
-        shown="catalogue.sqlite in a store that is a folder",
+        shown="`catalogue.sqlite` in a store that is a folder",
         secret=True,
     )
     max_cloud_percent: float = _setting(
@@ -100,7 +100,7 @@ class Settings:
         None, "Authorities of client certificates, PEM: every client must then show one (mutual TLS).", shown="none"
     )
     tokens: Path | None = _setting(
-        None, "File of the tokens that allow writing (`earthsignature tokens`).", shown="<home>/tokens.json"
+        None, "File of the tokens that allow writing (`earthsignature tokens`).", shown="`<home>/tokens.json`"
     )
     plaintext_tokens: bool = _setting(
         False, "Take tokens from other machines without TLS, for a server behind a proxy that speaks it."
@@ -199,8 +199,12 @@ class Setting:
 
     @property
     def default_text(self) -> str:
-        """The default for people."""
-        return self.shown or (f"{self.default:g}" if isinstance(self.default, float) else str(self.default).lower())
+        """The default for people, in Markdown."""
+        if self.shown:
+            return self.shown
+        if isinstance(self.default, bool):
+            return f"`{str(self.default).lower()}`"
+        return f"`{self.default}`" if self.kind is str else f"{self.default:g}"
 
     def parse(self, text: str) -> Any:
         """Parse the text of the environment variable.

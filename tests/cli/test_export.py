@@ -40,8 +40,8 @@ def test_products_by_choice(deployment: Any, tmp_path: Path, choice: list[str]) 
     ("choice", "message"),
     [
         ([], "none is chosen: name products, give --tile"),
-        (["--tile", "33TUG"], "holds none that fits"),
-        (["--end", "2026-04-30"], "holds none that fits"),
+        (["--tile", "33TUG"], "has none that matches"),
+        (["--end", "2026-04-30"], "has none that matches"),
         (["--tile", "nowhere"], "nowhere"),
         (["S2A_MSIL2A_20260501T101559_N0512_R065_T33TUG_20260501T141516"], "with the name S2A_MSIL2A_20260501"),
         (["../../etc/passwd"], "passwd"),
