@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 HOME_OF_DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui check docs test test-services bench soak fuzz train proto lock format clean
+.PHONY: help demo ui check docs test test-services wheel bench soak fuzz train proto lock format clean
 
 help:  ## Say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ test: check  ## Check, then the tests on every core (6 minutes on two cores); RO
 test-services: $(READY)  ## The tests that need a real server
 	./scripts/install_services
 	$(BIN)/pytest -m services
+
+wheel: $(READY)  ## Build the wheel into dist/ and check what it holds and says
+	rm -rf dist
+	$(BIN)/python -m hatchling build --target wheel
+	$(BIN)/twine check --strict dist/*.whl
+	$(BIN)/check-wheel-contents dist/*.whl
 
 bench: $(READY)  ## Measure; ONLY=name runs one row. Results also in build/bench.json
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

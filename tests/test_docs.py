@@ -15,7 +15,7 @@ from earthsignature_assets.system.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-GUIDES = [ROOT / "README.md", *PAGES]
+GUIDES = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", ROOT / "SECURITY.md", *PAGES]
 BLOCKS = [
     pytest.param(kind, code, id=f"{guide.relative_to(ROOT)}-{number}-{kind}")
     for guide in GUIDES

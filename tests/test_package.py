@@ -53,6 +53,15 @@ def test_the_wheel_holds_the_model_the_messages_and_the_configuration(wheel: Pat
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
 
 
+def test_an_index_would_take_the_wheel(wheel: Path) -> None:
+    for command in (["twine", "check", "--strict"], ["check-wheel-contents"]):
+        done = subprocess.run(
+            [sys.executable, "-m", command[0].replace("-", "_"), *command[1:], str(wheel)],
+            cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
