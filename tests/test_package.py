@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.extras import build_wheel
+
 ROOT = Path(__file__).resolve().parents[1]
 
 PROBE = """
@@ -29,13 +31,7 @@ print(len(defs.resolve_asset_graph().get_all_asset_keys()))
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
-    (built,) = folder.glob("*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def test_the_wheel_holds_the_model_the_messages_and_the_configuration(wheel: Path) -> None:

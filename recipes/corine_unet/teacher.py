@@ -107,10 +107,10 @@ class DynamicWorld:
         margin = min(_MARGIN, min(reflectance.shape[1:]) - 1)
         image = np.pad(reflectance[BANDS].astype(np.float32), ((0, 0), (margin, margin), (margin, margin)), "reflect")
         image = np.moveaxis(image, 0, -1)
-        image = (np.log(image * 0.005 + 1) - NORMALISATION[:, 0]) / NORMALISATION[:, 1]
-        image = 1 / (1 + np.exp(1 - image * 5))
+        scaled = (np.log(image * 0.005 + 1) - NORMALISATION[:, 0]) / NORMALISATION[:, 1]
+        scaled = 1 / (1 + np.exp(1 - scaled * 5))
         name = self._session.get_inputs()[0].name
-        logits = self._session.run(None, {name: image[None].astype(np.float32)})[0][0]
+        logits = self._session.run(None, {name: scaled[None].astype(np.float32)})[0][0]
         logits = logits[margin:-margin, margin:-margin]
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
         probabilities: npt.NDArray[np.float32] = np.moveaxis(powers / powers.sum(axis=-1, keepdims=True), -1, 0)
