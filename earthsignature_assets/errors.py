@@ -1,7 +1,7 @@
 """Every error of the project, in one place.
 
-A message names what is wrong (the item, the band, the field) and the remedy. `retryable` says whether trying
-the same call again can help: retry policies read it, nothing else decides.
+A message names the fault (the item, the band, the field) and the remedy. `retryable` states whether repeating the
+same call can help: retry policies use nothing else.
 """
 
 from typing import ClassVar
@@ -30,21 +30,21 @@ class NoSuchSceneError(EarthSignatureError):
 
 
 class ItemError(EarthSignatureError):
-    """A STAC item that lacks a fact or an asset that the chain needs."""
+    """A STAC item that lacks a property or an asset that the chain needs."""
 
 
 class BandError(EarthSignatureError):
-    """A band that is missing, damaged, of another size, or on another grid than the item says."""
+    """A band that is missing, damaged, or does not match the size or grid in its item."""
 
 
 class ProviderUnavailableError(EarthSignatureError):
-    """A STAC API or a band's server that does not answer, or not in time."""
+    """A STAC API or a band's server that does not respond, or not in time."""
 
     retryable = True
 
 
 class ProviderAnswerError(EarthSignatureError):
-    """A STAC API that refuses the request or answers with what is no STAC."""
+    """A STAC API that refuses the request or responds with invalid STAC."""
 
 
 class ModelError(EarthSignatureError):
@@ -52,13 +52,13 @@ class ModelError(EarthSignatureError):
 
 
 class EngineUnavailableError(EarthSignatureError):
-    """An inference engine that does not answer, or not in time."""
+    """An inference engine that does not respond, or not in time."""
 
     retryable = True
 
 
 class EngineBusyError(EngineUnavailableError):
-    """An inference engine that answers, but cannot take a window for now: its queue is full."""
+    """An inference engine that responds, but cannot take a window now: its queue is full."""
 
 
 class GroundTruthError(EarthSignatureError):
@@ -66,7 +66,7 @@ class GroundTruthError(EarthSignatureError):
 
 
 class TrainingError(EarthSignatureError):
-    """Training that cannot go on: the loss is not a number, PyTorch is absent, the checkpoint is another training's."""
+    """Training that cannot continue: the loss is NaN, PyTorch is absent, the checkpoint is from another training."""
 
 
 class ProductError(EarthSignatureError):
@@ -74,25 +74,25 @@ class ProductError(EarthSignatureError):
 
 
 class StoreUnavailableError(EarthSignatureError):
-    """The product store or the catalogue cannot be reached, or refuses to be written."""
+    """A product store, catalogue or disk that cannot be reached or written."""
 
     retryable = True
 
 
 class NoSuchProductError(EarthSignatureError):
-    """A product that the catalogue does not have."""
+    """A product that is not in the catalogue."""
 
 
 class SupersededError(EarthSignatureError):
-    """A content of a product that has been replaced: what was begun with it must begin anew."""
+    """Content of a product that has been replaced: a read that began with it must restart."""
 
 
 class SimulationError(EarthSignatureError):
-    """A scene recipe that contradicts itself, or asks for what no Sentinel-2 scene is."""
+    """A scene recipe that contradicts itself, or describes an impossible Sentinel-2 scene."""
 
 
 class QueryError(EarthSignatureError):
-    """A query that cannot be answered as asked; `field` names the part that is wrong."""
+    """An invalid query; `field` names the wrong part."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -101,7 +101,7 @@ class QueryError(EarthSignatureError):
 
 
 class CredentialError(EarthSignatureError):
-    """A call that needs a credential and carries none, or one that is not accepted."""
+    """A call whose credential is missing or not accepted."""
 
 
 class RoleError(EarthSignatureError):
@@ -109,19 +109,19 @@ class RoleError(EarthSignatureError):
 
 
 class TokenError(EarthSignatureError):
-    """A token file that cannot be read or written, or a token's name that is taken, unknown or no name."""
+    """A token file that cannot be read or written, or a token's name that is taken, unknown or invalid."""
 
 
 class CertificateError(EarthSignatureError):
-    """A certificate or key of TLS that is missing, is no PEM, or does not fit the other."""
+    """A TLS certificate or key that is missing, is not PEM, or does not match the other."""
 
 
 class DownloadError(EarthSignatureError):
-    """A file that cannot be written where a download is to go."""
+    """A download that cannot be written to its file."""
 
 
 class BusyError(EarthSignatureError):
-    """A call above what the service grants: too many at once or a second; `retry_after_s` says when to try again."""
+    """A call above the service's limit on concurrency or rate; `retry_after_s` is the time to wait before a retry."""
 
     retryable = True
 
@@ -131,15 +131,15 @@ class BusyError(EarthSignatureError):
 
 
 class OversizeError(EarthSignatureError):
-    """A request larger than the service takes."""
+    """A request larger than the service accepts."""
 
 
 class AlreadyExistsError(EarthSignatureError):
-    """A product to create that the store holds already."""
+    """A product to create that already exists in the store."""
 
 
 class ServiceUnavailableError(EarthSignatureError):
-    """The gRPC service does not answer, or cannot for now; `retry_after_s` is when it says to come back, if it does."""
+    """A gRPC service that does not respond or is unavailable; `retry_after_s` is the wait that it asks for, if any."""
 
     retryable = True
 
@@ -149,11 +149,11 @@ class ServiceUnavailableError(EarthSignatureError):
 
 
 class ServiceAnswerError(EarthSignatureError):
-    """The gRPC service refuses the call for another reason than the query, or answers with what cannot be read."""
+    """A gRPC service that refuses the call for another reason than the query, or whose response cannot be read."""
 
 
 class MissingExtraError(EarthSignatureError):
-    """An extra of the package that a command needs and that is not installed."""
+    """An extra that a command needs but that is not installed."""
 
     def __init__(self, extra: str) -> None:
         super().__init__(f"needs the extra `{extra}`: pip install 'earthsignature[{extra}]'")

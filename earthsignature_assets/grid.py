@@ -1,8 +1,8 @@
-"""The pixel grid of a Sentinel-2 tile: where each MGRS tile lies in its UTM zone.
+"""The pixel grids of Sentinel-2's tiles: the position of each MGRS tile in its UTM zone.
 
 A tile is 109.8 km square; its origin is the upper-left corner of its MGRS 100 km square, moved outward to the
 next multiple of 60 m so that the 10, 20 and 60 m grids nest. Source: MGRS lettering (NGA.STND.0037), and the
-origins of ESA's tiling grid, which the tests compare against published items and footprints.
+origins of ESA's tiling grid, which the tests compare with published items and footprints.
 """
 
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ _SQUARE_M = 100_000
 
 @dataclass(frozen=True)
 class PixelWindow:
-    """Rows and columns of a grid, both with a start and a stop."""
+    """A window of a grid: rows and columns, both with a start and a stop."""
 
     rows: slice
     columns: slice
 
     @property
     def index(self) -> tuple[slice, slice]:
-        """What cuts the window out of an array of the whole grid."""
+        """Index of the window in an array of the whole grid."""
         return self.rows, self.columns
 
     @property
@@ -43,14 +43,14 @@ class PixelWindow:
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
     def split(self, rows_each: int, columns_each: int) -> Iterator[Self]:
-        """Windows of a size that fill this one, from the upper left, row after row; the last ones may be smaller."""
+        """Split the window into smaller ones, from the upper left, row by row; the last ones may be smaller."""
         for row in range(self.rows.start, self.rows.stop, rows_each):
             rows = slice(row, min(row + rows_each, self.rows.stop))
             for column in range(self.columns.start, self.columns.stop, columns_each):
                 yield type(self)(rows, slice(column, min(column + columns_each, self.columns.stop)))
 
     def within(self, outer: Self) -> Self:
-        """This window as it lies in an array of an outer one."""
+        """Return this window relative to an outer one."""
         rows, columns = (
             slice(side.start - whole.start, side.stop - whole.start)
             for side, whole in zip(self.index, outer.index, strict=True)
@@ -71,12 +71,12 @@ class PixelGrid:
 
     @property
     def transform(self) -> Affine:
-        """Affine of pixel corners: (column, row) → (easting, northing) in metres."""
+        """Affine transform of pixel corners: (column, row) → (easting, northing) in metres."""
         return Affine(self.resolution_m, 0.0, self.left_m, 0.0, -self.resolution_m, self.top_m)
 
     @property
     def crs(self) -> CRS:
-        """The grid's coordinate reference system."""
+        """Coordinate reference system of the grid."""
         return CRS.from_epsg(self.epsg)
 
     @property
@@ -96,16 +96,16 @@ class PixelGrid:
 
     @property
     def whole(self) -> PixelWindow:
-        """The window that is all of the grid."""
+        """Window of the whole grid."""
         return PixelWindow(slice(0, self.height), slice(0, self.width))
 
     @property
     def pixel_area_m2(self) -> float:
-        """Area of one pixel."""
+        """Area of one pixel, in m²."""
         return self.resolution_m**2
 
     def at_resolution(self, resolution_m: float) -> Self:
-        """The same extent at another resolution; a last partial pixel is kept."""
+        """Return the grid of the same extent at another resolution; a last partial pixel is kept."""
         factor = self.resolution_m / resolution_m
         return type(self)(
             self.epsg,
@@ -117,17 +117,17 @@ class PixelGrid:
         )
 
     def footprint(self, step_m: float = 10_000.0) -> Polygon:
-        """The grid's outline in EPSG:4326, with a vertex at least every `step_m` along each side."""
+        """Return the grid's outline in EPSG:4326, with a vertex at least every `step_m` along each side."""
         outline = segmentize(box(*self.bounds), step_m)
         project = Transformer.from_crs(self.epsg, 4326, always_xy=True).transform
         return transform(outline, lambda xy: np.column_stack(project(xy[:, 0], xy[:, 1])))
 
 
 def tile_grid(tile: str, resolution_m: float = 10.0) -> PixelGrid:
-    """The full grid of a Sentinel-2 tile (10980×10980 at 10 m).
+    """Return the full grid of a Sentinel-2 tile (10980×10980 at 10 m).
 
     Raises:
-        InvalidKeyError: the text names no MGRS tile, or its letters do not exist in that zone.
+        InvalidKeyError: the text is not an MGRS tile, or its letters do not exist in that zone.
     """
     tile = parse_tile(tile)
     zone, band, column, row = int(tile[:2]), tile[2], tile[3], tile[4]
@@ -139,7 +139,7 @@ def tile_grid(tile: str, resolution_m: float = 10.0) -> PixelGrid:
     row_index = (_ROWS.index(row) - offset) % 20
     northing = row_index * _SQUARE_M
     north = band >= "N"
-    # Rows repeat every 2,000 km: take the repetition whose latitude is the band's.
+    # Row letters repeat every 2,000 km: take the repetition within the latitude band.
     middle_latitude = (_BANDS.index(band) - 10) * 8.0 + (6.0 if band == "X" else 4.0)
     epsg = (32600 if north else 32700) + zone
     project = Transformer.from_crs(4326, epsg, always_xy=True)

@@ -1,7 +1,7 @@
-"""The values that name things: a scene, a model version.
+"""Keys: tiles, scenes, model versions and product names.
 
-They travel between the chain, the catalogue and the service, so they parse strictly: a key that does not match
-its grammar never reaches a path, a URL or a query.
+The chain, the catalogue and the service share them, so they parse strictly: a key that does not match its grammar
+never reaches a path, a URL or a query.
 """
 
 import datetime as dt
@@ -24,13 +24,13 @@ def parse_tile(text: str) -> str:
     (zone 01…60, latitude band C…X, column and row letters without I and O).
 
     Raises:
-        InvalidKeyError: the text names no MGRS tile.
+        InvalidKeyError: the text is not an MGRS tile.
     """
     tile = text.strip().upper()
     if len(tile) == 6 and tile.startswith("T"):
         tile = tile[1:]
     if not _TILE.fullmatch(tile):
-        raise InvalidKeyError(f"{text!r} is no Sentinel-2 tile: give an MGRS 100 km square such as 32TQM")
+        raise InvalidKeyError(f"{text!r} is not a Sentinel-2 tile: give an MGRS 100 km square such as 32TQM")
     return tile.zfill(5)
 
 
@@ -38,7 +38,7 @@ def parse_tile(text: str) -> str:
 class SceneKey:
     """One tile seen from one orbit on one day: `2026-05-01_R022_T32TQM`.
 
-    The relative orbit is part of the key because at high latitudes two orbits image one tile on one day.
+    The relative orbit is part of the key because at high latitudes two orbits see one tile on the same day.
     """
 
     day: dt.date
@@ -55,18 +55,18 @@ class SceneKey:
         """Read a key back from its text form.
 
         Raises:
-            InvalidKeyError: the text is no scene key.
+            InvalidKeyError: the text is not a scene key.
         """
         match = _SCENE_KEY.fullmatch(text)
         if match is None:
             raise InvalidKeyError(
-                f"{text!r} is no scene key: expected <sensing date>_R<relative orbit>_T<tile>, "
+                f"{text!r} is not a scene key: expected <sensing date>_R<relative orbit>_T<tile>, "
                 "for example 2026-05-01_R022_T32TQM"
             )
         try:
             day = dt.date.fromisoformat(match[1])
         except ValueError as error:
-            raise InvalidKeyError(f"{text!r} is no scene key: {error}") from error
+            raise InvalidKeyError(f"{text!r} is not a scene key: {error}") from error
         return cls(day, int(match[2]), match[3])
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class ModelVersion:
     def __post_init__(self) -> None:
         if not _MODEL_VERSION.fullmatch(str(self)):
             raise InvalidKeyError(
-                f"{str(self)!r} is no model version: lower-case words joined by hyphens, then -v and a number"
+                f"{str(self)!r} is not a model version: give lower-case words joined by hyphens, then -v and a number"
             )
 
     @classmethod
@@ -91,12 +91,12 @@ class ModelVersion:
         """Read a model version back from its text form.
 
         Raises:
-            InvalidKeyError: the text is no model version.
+            InvalidKeyError: the text is not a model version.
         """
         match = _MODEL_VERSION.fullmatch(text)
         if match is None:
             raise InvalidKeyError(
-                f"{text!r} is no model version: expected <name>-v<number>, for example corine-unet-v1"
+                f"{text!r} is not a model version: expected <name>-v<number>, for example corine-unet-v1"
             )
         return cls(match[1], int(match[2]))
 
@@ -105,38 +105,38 @@ class ModelVersion:
 
 
 DEFAULT_MODEL = ModelVersion("corine-unet", 2)
-"""The newest version that comes with the package: what runs where no other is named."""
+"""The newest model version of the package, and the default."""
 
 
 def parse_product_id(text: str) -> str:
     """Return a Sentinel-2 product name without its `.SAFE` ending, checked against ESA's naming convention.
 
     Raises:
-        InvalidKeyError: the text is no Sentinel-2 product name.
+        InvalidKeyError: the text is not a Sentinel-2 product name.
     """
     name = text.removesuffix(".SAFE")
     if not _PRODUCT_ID.fullmatch(name):
         raise InvalidKeyError(
-            f"{text!r} is no Sentinel-2 product name such as "
+            f"{text!r} is not a Sentinel-2 product name such as "
             "S2B_MSIL2A_20220430T100019_N0400_R122_T33TXL_20220430T120209"
         )
     return name
 
 
 def product_type_of(product_id: str) -> str:
-    """Return the product type, `S2MSI1C` or `S2MSI2A`, that a Sentinel-2 product name carries.
+    """Return the product type, `S2MSI1C` or `S2MSI2A`, in a Sentinel-2 product name.
 
     Raises:
-        InvalidKeyError: the text is no Sentinel-2 product name.
+        InvalidKeyError: the text is not a Sentinel-2 product name.
     """
     return f"S2{parse_product_id(product_id).split('_')[1].replace('MSIL', 'MSI')}"
 
 
 def relative_orbit_of(product_id: str) -> int:
-    """Return the relative orbit (1…143) that a Sentinel-2 product name carries.
+    """Return the relative orbit (1…143) in a Sentinel-2 product name.
 
     Raises:
-        InvalidKeyError: the text is no Sentinel-2 product name.
+        InvalidKeyError: the text is not a Sentinel-2 product name.
     """
     match = _PRODUCT_ID.fullmatch(parse_product_id(product_id))
     assert match is not None  # noqa: S101 - parse_product_id has matched the same pattern

@@ -1,4 +1,4 @@
-"""CORINE Land Cover: the 44 level-3 classes, their names and official colours. The one table.
+"""CORINE Land Cover: the 44 level-3 classes with their names and official colours.
 
 Source: European Environment Agency, Copernicus Land Monitoring Service, CLC nomenclature and legend.
 """
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from earthsignature_assets.errors import UnknownClassError
 
 NO_DATA = 0
-"""The code of a pixel that has no class: outside the swath, under no observation."""
+"""The code of a pixel without a class: outside the swath, or not observed."""
 
 
 @dataclass(frozen=True, order=True)
@@ -137,7 +137,7 @@ def class_of(code: int) -> LandCoverClass:
     try:
         return _BY_CODE[code]
     except KeyError:
-        raise UnknownClassError(f"{code} is no CORINE level-3 code (111…523, 44 classes)") from None
+        raise UnknownClassError(f"{code} is not a CORINE level-3 code (111…523, 44 classes)") from None
 
 
 def name_at_level(code: int, level: int) -> str:
@@ -151,10 +151,10 @@ def name_at_level(code: int, level: int) -> str:
 
 
 def parse_class(text: str) -> LandCoverClass:
-    """Return the class that a text names: a level-3 code or an official English name, in any case.
+    """Parse a class from its level-3 code or official English name, in any case.
 
     Raises:
-        UnknownClassError: the text names none of the 44.
+        UnknownClassError: the text is none of the 44.
     """
     wanted = text.strip()
     if wanted.isascii() and wanted.isdigit():
@@ -163,12 +163,12 @@ def parse_class(text: str) -> LandCoverClass:
         return _BY_NAME[" ".join(wanted.split()).casefold()]
     except KeyError:
         raise UnknownClassError(
-            f"{text!r} is no CORINE class: give a level-3 code such as 312, or its official name"
+            f"{text!r} is not a CORINE class: give a level-3 code such as 312, or its official name"
         ) from None
 
 
 def class_mask(codes: Iterable[int]) -> int:
-    """Pack a set of codes into 44 bits (bit k is the k-th class of the legend): what the catalogue stores.
+    """Pack a set of codes into 44 bits for the catalogue; bit k is the k-th class of the legend.
 
     Raises:
         UnknownClassError: a code is none of the 44.
@@ -178,13 +178,13 @@ def class_mask(codes: Iterable[int]) -> int:
 
 @lru_cache(maxsize=65_536)
 def codes_of_mask(mask: int) -> frozenset[int]:
-    """Unpack what `class_mask` packed."""
+    """Unpack the codes that `class_mask` packed."""
     return frozenset(code for position, code in enumerate(CODES) if mask >> position & 1)
 
 
 @cache
 def palette() -> npt.NDArray[np.uint8]:
-    """RGB of every code as a look-up table: (1000, 3) uint8, white where no class is (the clients' no data)."""
+    """Return a look-up table of RGB by code: (1000, 3) uint8; codes without a class are white, as clients expect."""
     table = np.full((1000, 3), 255, np.uint8)
     for entry in CLASSES:
         table[entry.code] = entry.rgb
@@ -194,7 +194,7 @@ def palette() -> npt.NDArray[np.uint8]:
 
 @cache
 def known_codes() -> npt.NDArray[np.bool_]:
-    """Whether a code is one of the 44 or no data, as a look-up table: (65536,) bool."""
+    """Return a look-up table of valid codes, the 44 and no data: (65536,) bool."""
     table = np.zeros(65536, bool)
     table[[NO_DATA, *CODES]] = True
     table.flags.writeable = False

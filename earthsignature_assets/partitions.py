@@ -1,6 +1,6 @@
-"""The partitions: day, scene, model version.
+"""Dagster partitions: days, scenes, model versions.
 
-Only scenes that exist become keys; inference and outputs are partitioned by scene × model version.
+Only existing scenes become keys; inference and its outputs are partitioned by scene × model version.
 """
 
 import datetime as dt
@@ -13,7 +13,7 @@ from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.keys import ModelVersion, SceneKey
 
 FIRST_DAY = "2015-07-04"
-"""The first public Sentinel-2 acquisitions (Sentinel-2A commissioning)."""
+"""Day of the first public Sentinel-2 acquisitions, from the commissioning of Sentinel-2A."""
 
 days = dg.DailyPartitionsDefinition(start_date=FIRST_DAY)
 scenes = dg.DynamicPartitionsDefinition(name="scene")
@@ -22,29 +22,29 @@ scene_models = dg.MultiPartitionsDefinition({"scene": scenes, "model_version": m
 
 
 def day_of(key: str) -> dt.date:
-    """Read a day's partition key.
+    """Parse the partition key of a day.
 
     Raises:
-        InvalidKeyError: it is no date, lies before Sentinel-2, or is not over yet (UTC).
+        InvalidKeyError: the key is not a date, is before Sentinel-2, or the day is not over (UTC).
     """
     try:
         day = dt.date.fromisoformat(key)
     except ValueError as error:
-        raise InvalidKeyError(f"{key!r} is no day such as 2026-05-01") from error
+        raise InvalidKeyError(f"{key!r} is not a day such as 2026-05-01") from error
     if day.isoformat() < FIRST_DAY:
-        raise InvalidKeyError(f"{day} lies before the first public images of Sentinel-2 ({FIRST_DAY})")
+        raise InvalidKeyError(f"{day} is before the first public images of Sentinel-2 ({FIRST_DAY})")
     if day >= dt.datetime.now(dt.UTC).date():
-        raise InvalidKeyError(f"{day} is not over yet (UTC): a day can be discovered from the next one on")
+        raise InvalidKeyError(f"{day} is not over yet (UTC): discover it from the next day on")
     return day
 
 
 def scene_model_key(scene: SceneKey, model: ModelVersion) -> dg.MultiPartitionKey:
-    """The partition key of a scene × model version."""
+    """Return the partition key of a scene × model version."""
     return dg.MultiPartitionKey({"scene": str(scene), "model_version": str(model)})
 
 
 def scene_and_model(key: str) -> tuple[SceneKey, ModelVersion]:
-    """Read a scene × model partition key.
+    """Parse the partition key of a scene × model version.
 
     Raises:
         InvalidKeyError: a part does not parse.
@@ -54,7 +54,7 @@ def scene_and_model(key: str) -> tuple[SceneKey, ModelVersion]:
 
 
 def scenes_of_run(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> set[str]:
-    """The scene keys that a run is about, by its tags: of one partition, or of a backfill's range of them."""
+    """Return the scene keys of a run from its tags: of one partition, or of a backfill's range."""
     if (first := tags.get(ASSET_PARTITION_RANGE_START_TAG)) and (last := tags.get(ASSET_PARTITION_RANGE_END_TAG)):
         keys = instance.get_dynamic_partitions(str(scenes.name))
         ends = [_scene_part(first), _scene_part(last)]
@@ -66,5 +66,5 @@ def scenes_of_run(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> set[
 
 
 def _scene_part(key: str) -> str:
-    """The scene of a scene × model key, and of a scene key itself."""
+    """Return the scene of a scene × model key, or of a scene key."""
     return key.rpartition("|")[2]

@@ -1,4 +1,4 @@
-"""Pictures that people look at: true colour, land cover in official colours, panels side by side with a legend.
+"""Pictures for people: true colour, land cover in official colours, panels side by side with a legend.
 
 Pure functions from arrays to RGB arrays and PNG bytes.
 """
@@ -25,7 +25,7 @@ _FRAME = (173, 181, 189)
 
 @dataclass(frozen=True)
 class Panel:
-    """One image of a picture, (height, width, 3) uint8, with the title above it."""
+    """One image of a picture, (height, width, 3) uint8, with its title."""
 
     title: str
     image: RGB
@@ -37,7 +37,7 @@ def true_colour(
     blue: npt.NDArray[np.uint16],
     brightest: float = 2500.0,
 ) -> RGB:
-    """Render reflectance × 10000 as RGB, `brightest` becoming white; pixels of 0 in every band become white.
+    """Render reflectance × 10000 as RGB; `brightest` and above become white, and so do pixels of 0 in every band.
 
     Args:
         red: (height, width) uint16, B04; `green` is B03 and `blue` B02 on the same grid.
@@ -58,12 +58,12 @@ def land_cover(codes: npt.NDArray[np.uint16]) -> RGB:
 
 
 def overview(image: npt.NDArray[Any], longest: int, categorical: bool = False) -> npt.NDArray[Any]:
-    """Shrink an image so that its longest side is at most `longest` pixels; classes are picked, never mixed."""
+    """Shrink an image to at most `longest` pixels on its longest side; classes are sampled, never mixed."""
     height, width = image.shape[:2]
     factor = min(1.0, longest / max(height, width))
     if factor == 1.0:
         return image
-    import cv2  # the core reads classes from a raster's overviews and needs no OpenCV
+    import cv2  # the core installation has no OpenCV: it reads overviews
 
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return cv2.resize(image, size, interpolation=cv2.INTER_NEAREST if categorical else cv2.INTER_AREA)
@@ -96,12 +96,12 @@ def side_by_side(panels: Sequence[Panel], legend: Sequence[int] = (), title: str
 def input_truth_prediction(
     image: RGB, truth: RGB, prediction: RGB, legend: Sequence[int] = (), title: str = "", panel_height: int = 640
 ) -> RGB:
-    """Lay out a model's work as its users know it: the input left, ground truth right above, prediction right below.
+    """Lay out a prediction: the input on the left, ground truth at the upper right, prediction at the lower right.
 
     Args:
         image: the input, true colour.
-        truth: the ground truth of the same place in official colours, void white.
-        prediction: the prediction of the same place.
+        truth: the ground truth of the same area in official colours, void white.
+        prediction: the prediction of the same area.
         legend: the level-3 codes to explain, in this order.
         title: the line above everything, left out when empty.
         panel_height: the height in pixels of the input.
@@ -129,7 +129,7 @@ def _at_height(image: RGB, height: int) -> RGB:
 
 
 def _sheet(placed: Sequence[tuple[Panel, int, int]], width: int, bottom: int, legend: Sequence[int], title: str) -> RGB:
-    """Paper with panels whose titles begin at x, y, and a legend below `bottom`."""
+    """Draw a sheet with panels, whose titles begin at x, y, and a legend below `bottom`."""
     font, small = ImageFont.load_default(18), ImageFont.load_default(14)
     width = max(width, 640)
     columns = max(1, (width - _MARGIN) // 300)

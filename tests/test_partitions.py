@@ -32,13 +32,13 @@ def test_the_day_that_is_not_over_is_refused_by_utc_whatever_the_clock_of_the_ma
 
 def test_the_29th_of_february_is_a_day_in_leap_years_alone() -> None:
     assert day_of("2024-02-29") == dt.date(2024, 2, 29)
-    with pytest.raises(InvalidKeyError, match="'2023-02-29' is no day such as 2026-05-01"):
+    with pytest.raises(InvalidKeyError, match="'2023-02-29' is not a day such as 2026-05-01"):
         day_of("2023-02-29")
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "2026-13-01", "01.05.2026", "2026-05-01|corine-unet-v1"])
 def test_what_is_no_day_is_named(text: str) -> None:
-    with pytest.raises(InvalidKeyError, match="is no day such as"):
+    with pytest.raises(InvalidKeyError, match="is not a day such as"):
         day_of(text)
 
 

@@ -14,18 +14,18 @@ _WINDOWS_AT_ONCE = 2
 
 
 class EmbeddedEngine:
-    """Runs a model version of a repository with ONNX Runtime on this machine's processors."""
+    """An engine that runs a model version with ONNX Runtime on this machine's processors."""
 
     def __init__(self, repository: ModelRepository, model: ModelVersion, threads: int = 2) -> None:
         """Load a model version.
 
         Args:
-            repository: where the version is.
-            model: which version.
-            threads: threads that all calls together may use.
+            repository: the model repository.
+            model: the version.
+            threads: number of threads for all calls together.
 
         Raises:
-            ModelError: the version is absent, damaged, or its graph is not what the repository's contract says.
+            ModelError: the version is absent or damaged, or its graph violates the repository's contract.
         """
         self._description = repository.describe(model)
         self._windows_at_once = min(threads, _WINDOWS_AT_ONCE)
@@ -33,7 +33,7 @@ class EmbeddedEngine:
         options.intra_op_num_threads = threads // self._windows_at_once
         options.inter_op_num_threads = 1
         # With the arena, memory is mapped once and not for each window: a third of the time. It lives as long as the
-        # engine. A planned block for each shape of window on top of it would double what it holds.
+        # engine. Memory patterns, one for each window shape, would double it.
         options.enable_mem_pattern = False
         try:
             self._session = ort.InferenceSession(
@@ -46,12 +46,12 @@ class EmbeddedEngine:
 
     @property
     def windows_at_once(self) -> int:
-        """How many windows may be under way at once: two share the processors better than one with all threads."""
+        """Largest number of concurrent windows: two share the processors better than one with all threads."""
         return self._windows_at_once
 
     @property
     def description(self) -> ModelDescription:
-        """What the model needs and tells."""
+        """Description of the model version."""
         return self._description
 
     def segment(self, reflectance: npt.NDArray[np.uint16]) -> Segments:

@@ -1,4 +1,4 @@
-"""What an inference engine is: something that turns reflectance into class indices, for one model version."""
+"""The interface of inference engines, which classify reflectance with one model version."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,10 +15,10 @@ _CANARY_VALUES = (0, 1, 1000, 10_000, 65_535)
 
 @dataclass(frozen=True)
 class Segments:
-    """What a model says of a batch of windows.
+    """A model's output for a batch of windows.
 
     Attributes:
-        class_index: (n, height, width) uint8, k is the k-th class of the model's description (from 1).
+        class_index: (n, height, width) uint8, k is the k-th class of the model's description, counted from 1.
         confidence: (n, height, width) uint8, percent.
     """
 
@@ -27,16 +27,16 @@ class Segments:
 
 
 class Engine(Protocol):
-    """Runs one model version, wherever it is."""
+    """An engine that runs one model version, in this process or on a server."""
 
     @property
     def description(self) -> ModelDescription:
-        """What the model needs and tells."""
+        """Description of the model version: its inputs and classes."""
         ...
 
     @property
     def windows_at_once(self) -> int:
-        """How many calls of `segment` may be under way at once, each in a thread of its own."""
+        """Largest number of concurrent calls of `segment`, each from its own thread."""
         ...
 
     def segment(self, reflectance: npt.NDArray[np.uint16]) -> Segments:
@@ -46,17 +46,17 @@ class Engine(Protocol):
             reflectance: (n, bands, height, width) uint16, sides multiples of the model's stride.
 
         Raises:
-            ModelError: the array or the answer does not fit the model.
-            EngineUnavailableError: the engine does not answer.
+            ModelError: the array or the output does not fit the model.
+            EngineUnavailableError: the engine does not respond.
         """
         ...
 
 
 def check_request(description: ModelDescription, reflectance: npt.NDArray[np.uint16]) -> None:
-    """Refuse an array that the model was not made for, before any engine sees it.
+    """Refuse an array that does not fit the model, before an engine gets it.
 
     Raises:
-        ModelError: wrong type, band count, or a side that is no multiple of the stride.
+        ModelError: wrong dtype or band count, or a side that is not a multiple of the stride.
     """
     bands, stride = len(description.bands), description.stride
     if reflectance.dtype != np.uint16:
@@ -70,14 +70,13 @@ def check_request(description: ModelDescription, reflectance: npt.NDArray[np.uin
 
 
 def check_segments(description: ModelDescription, reflectance: npt.NDArray[np.uint16], segments: Segments) -> None:
-    """Refuse an answer that is not what the model's description promises.
+    """Refuse output that contradicts the model's description.
 
-    The told class is the most probable one, so its probability is never less than one of as many as there are
-    classes. A confidence below that, or above 100 %, is what a network's NaN becomes as uint8.
+    The output class is the most probable one of K, so its probability is at least 1 / K. A confidence below that, or
+    above 100 %, comes from a network's NaN converted to uint8.
 
     Raises:
-        ModelError: wrong type or shape, a class index that the description does not have, or a confidence that no
-            probability gives.
+        ModelError: wrong dtype or shape, a class index outside the description, or an impossible confidence.
     """
     wanted = (reflectance.shape[0], *reflectance.shape[2:])
     for name, values in (("class_index", segments.class_index), ("confidence", segments.confidence)):
@@ -90,18 +89,18 @@ def check_segments(description: ModelDescription, reflectance: npt.NDArray[np.ui
     if found[0] < 1 or found[1] > highest:
         raise ModelError(f"{description.model}: class indices {found[0]}…{found[1]} came back, expected 1…{highest}")
     least = 100 // highest
-    told = (int(segments.confidence.min()), int(segments.confidence.max()))
-    if told[0] < least or told[1] > 100:
+    low, high = int(segments.confidence.min()), int(segments.confidence.max())
+    if low < least or high > 100:
         raise ModelError(
-            f"{description.model}: confidences {told[0]}…{told[1]} % came back, expected {least}…100: the network "
-            "gives NaN for some reflectance; check its weights and precision, and export it again"
+            f"{description.model}: confidences {low}…{high} % came back, expected {least}…100: the network "
+            "outputs NaN for some reflectance; check its weights and precision, and export it again"
         )
 
 
 def canary(description: ModelDescription) -> npt.NDArray[np.uint16]:
-    """A small window that a sound engine answers: no data, dark, usual, bright and saturated, (1, bands, n, n) uint16.
+    """Make a test window of no data, dark, usual, bright and saturated pixels: (1, bands, n, n) uint16.
 
-    Reduced precision overflows at its extremes first.
+    Reduced precision overflows at these extremes first.
     """
     side = -(-_CANARY_PIXELS // description.stride) * description.stride
     values = np.resize(np.array(_CANARY_VALUES, np.uint16).repeat(8), side)

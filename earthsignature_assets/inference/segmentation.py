@@ -1,7 +1,7 @@
-"""Segment a scene: windows with halo through an engine, only where there is something to see.
+"""Segment a scene: send its windows with valid pixels, and their halos, through an engine.
 
-Reader, engine and writer overlap: the next windows are read while the engine works, and results are compressed behind
-it. Memory is bounded by the windows under way and two rows of patches, not by the tile.
+Reading, inference and writing overlap. Memory is bounded by the pending windows and two rows of patches, not by the
+tile.
 """
 
 import time
@@ -30,9 +30,9 @@ _READ_AHEAD = 1
 
 @dataclass(frozen=True)
 class SegmentationSummary:
-    """What `segment_scene` did; areas and confidence are of valid pixels only.
+    """The result of `segment_scene`; counts by class and confidence are of valid pixels only.
 
-    `pixels_sent` are those that the engine saw, halos included.
+    `pixels_sent` counts the engine's input, halos included.
     """
 
     valid_pixels: int
@@ -53,18 +53,19 @@ def segment_scene(
 ) -> SegmentationSummary:
     """Segment every valid pixel of a scene and write the segmentation store.
 
-    A scene without a valid pixel gives a valid, empty segmentation.
+    A scene without a valid pixel yields a valid, empty segmentation.
 
     Args:
         patches: the scene's patches.
         engine: the model version.
-        path: where the segmentation shall be.
+        path: path of the segmentation.
         core: side of a window's core in pixels, a multiple of the model's stride; by default the model's own.
-        progress: called with the windows done and the windows in all.
+        progress: called with the number of windows done and the total.
 
     Raises:
-        ModelError: the model does not fit the patches, or its answers are not what it promises.
-        EngineUnavailableError: the engine does not answer.
+        ModelError: the model does not fit the patches, or its output contradicts its description.
+        EngineUnavailableError: the engine does not respond.
+        StoreUnavailableError: the segmentation cannot be written.
     """
     started = time.monotonic()
     model = engine.description
@@ -114,10 +115,10 @@ def segment_scene(
 
 
 def check_fit(patches: PatchStore, model: ModelDescription) -> None:
-    """Refuse patches that the model was not made for.
+    """Refuse patches that do not fit the model.
 
     Raises:
-        ModelError: other bands, another processing level, or another resolution.
+        ModelError: the patches have other bands, or another processing level or resolution.
     """
     for what, needed, there in (
         ("bands", model.bands, patches.bands),
@@ -126,7 +127,7 @@ def check_fit(patches: PatchStore, model: ModelDescription) -> None:
     ):
         if needed != there:
             raise ModelError(
-                f"{model.model} takes {what} {needed}, the patches at {patches.path} hold {there}: choose another "
+                f"{model.model} takes {what} {needed}, the patches at {patches.path} have {there}: choose another "
                 "model, or another provider and materialise `patches` again"
             )
 
@@ -136,7 +137,7 @@ def _segment(engine: Engine, read: Future[npt.NDArray[np.uint16]]) -> Segments:
 
 
 class _Results:
-    """Gathers what the engine says: into the store behind the engine's back, and into sums."""
+    """The engine's output: written to the store in the background, and summed up."""
 
     def __init__(self, writer: SegmentationWriter, pool: ThreadPoolExecutor) -> None:
         self._writer, self._pool = writer, pool
@@ -174,7 +175,7 @@ class _Results:
 
 @contextmanager
 def _pool(name: str, threads: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool whose work that has not begun is dropped where the block fails."""
+    """Open a pool of threads; at the end, cancel pending work."""
     pool = ThreadPoolExecutor(threads, name)
     try:
         yield pool

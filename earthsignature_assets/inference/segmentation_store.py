@@ -1,4 +1,4 @@
-"""What a model says of a scene, per pixel: one Zarr store, written aside and made visible by one rename.
+"""The segmentation of a scene: one Zarr store that appears by one rename.
 
 class_index   uint8 (y, x)   k is the k-th class of the model's description, 0 = no data
 confidence    uint8 (y, x)   percent, 0 where there is no data
@@ -19,7 +19,7 @@ from earthsignature_assets.system.atomic import whole_folder
 
 
 class SegmentationStore:
-    """The segmentation of one scene by one model version on disk."""
+    """The segmentation of one scene by one model version, on disk."""
 
     def __init__(self, path: Path) -> None:
         """Open a store.
@@ -34,17 +34,17 @@ class SegmentationStore:
 
     @property
     def class_index(self) -> npt.NDArray[np.uint8]:
-        """Class index of every pixel: (height, width) uint8, 0 = no data."""
+        """Class index of each pixel: (height, width) uint8, 0 = no data."""
         return np.asarray(_array(self._group, "class_index")[:], np.uint8)
 
     @property
     def confidence(self) -> npt.NDArray[np.uint8]:
-        """Confidence of every pixel in percent: (height, width) uint8."""
+        """Confidence of each pixel in percent: (height, width) uint8."""
         return np.asarray(_array(self._group, "confidence")[:], np.uint8)
 
 
 class SegmentationWriter:
-    """Writes windows of a segmentation."""
+    """A writer of a segmentation, window by window."""
 
     def __init__(self, group: zarr.Group, shape: tuple[int, int], chunk: int) -> None:
         self._class_index, self._confidence = (
@@ -63,19 +63,19 @@ class SegmentationWriter:
     def write(
         self, rows: slice, columns: slice, class_index: npt.NDArray[np.uint8], confidence: npt.NDArray[np.uint8]
     ) -> None:
-        """Write one window, (rows, columns) uint8 each."""
+        """Write one window; both arrays are (rows, columns) uint8."""
         self._class_index[rows, columns] = class_index
         self._confidence[rows, columns] = confidence
 
 
 @contextmanager
 def create_segmentation_store(path: Path, shape: tuple[int, int], chunk: int) -> Iterator[SegmentationWriter]:
-    """Write a store; it is at `path` when the block ends well, and nothing is there when it does not.
+    """Write a store, which appears at `path` if the block succeeds; otherwise an earlier store stays.
 
     Args:
-        path: where the store shall be; an earlier one is replaced.
+        path: path of the store; an earlier one is replaced.
         shape: rows and columns of the scene.
-        chunk: side of a chunk in pixels: that of the windows' cores, so that each chunk is written once.
+        chunk: side of a chunk in pixels, equal to that of a window's core, so that each chunk is written once.
 
     Raises:
         StoreUnavailableError: the store cannot be written.

@@ -1,9 +1,9 @@
 """Split an array into windows whose results join without a seam.
 
-Each window has a core, which it answers for, and a halo around it, which it only looks at. With a halo of at least
-half the receptive field and origins on multiples of the network's stride, the joined cores equal the result of the
-whole array at once, bit for bit. Beyond the array's edge the halo is no data. A core is trimmed to the pixels that
-hold something, so that a window costs what it shows.
+Each window has a core, whose result is kept, and a halo around it, which is only input. With a halo of at least half
+the receptive field and origins on multiples of the network's stride, the joined cores equal the result of the whole
+array at once, bit for bit. Beyond the array's edge the halo is no data. A core is trimmed to its valid pixels, so
+that a window costs no more than its content.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from earthsignature_assets.errors import ModelError
 
 @dataclass(frozen=True)
 class Span:
-    """One side of a window, in pixels: the core [start, stop) and what is read around it, edges included.
+    """One dimension of a window, in pixels: the core [start, stop), and the range to read, which includes the halo.
 
     `read_start` may be negative and `read_stop` past the array: that part is no data.
     """
@@ -29,32 +29,32 @@ class Span:
 
     @property
     def read_length(self) -> int:
-        """Pixels that are read, a multiple of the stride."""
+        """Number of pixels to read, a multiple of the stride."""
         return self.read_stop - self.read_start
 
     @property
     def core(self) -> slice:
-        """The core in the array."""
+        """Core within the array."""
         return slice(self.start, self.stop)
 
     @property
     def core_in_read(self) -> slice:
-        """The core in what was read."""
+        """Core within the pixels read."""
         return slice(self.start - self.read_start, self.stop - self.read_start)
 
     def inside(self, length: int) -> slice:
-        """The part of the read that exists in an array of that length."""
+        """Return the part of the range to read that exists in an array of this length."""
         return slice(max(0, self.read_start), min(length, self.read_stop))
 
     def padding(self, length: int) -> tuple[int, int]:
-        """How much of the read lies before and after an array of that length."""
+        """Return how many pixels to read lie before and after an array of this length."""
         inside = self.inside(length)
         return inside.start - self.read_start, self.read_stop - inside.stop
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """A window with something to see: its sides, and where nothing was observed in its core, (rows, columns) bool."""
+    """A window with valid pixels: its rows, its columns, and the no data of its core, (rows, columns) bool."""
 
     rows: Span
     columns: Span
@@ -62,12 +62,12 @@ class Window:
 
     @property
     def shape_read(self) -> tuple[int, int]:
-        """Rows and columns with the halo."""
+        """Rows and columns, halo included."""
         return self.rows.read_length, self.columns.read_length
 
     @property
     def pixels_read(self) -> int:
-        """Pixels with the halo."""
+        """Number of pixels, halo included."""
         return self.rows.read_length * self.columns.read_length
 
 
@@ -78,17 +78,17 @@ def valid_windows(
     halo: int,
     stride: int,
 ) -> Iterator[Window | None]:
-    """Go over the windows of a scene, row by row; None stands for one without a valid pixel.
+    """Yield the windows of a scene, row by row; None for a window without a valid pixel.
 
     Args:
         shape: rows and columns of the scene.
-        no_data: where nothing was observed in these rows: (rows, columns) bool.
+        no_data: reads where nothing was observed in some rows: (rows, columns) bool.
         core: side of a core in pixels before it is trimmed, a multiple of the stride.
         halo: pixels read around a core, a multiple of the stride.
         stride: the network's total down-sampling.
 
     Raises:
-        ModelError: core or halo is no multiple of the stride.
+        ModelError: core or halo is not a multiple of the stride.
     """
     for rows in spans(shape[0], core, halo, stride):
         missing = no_data(rows.core)
@@ -104,16 +104,16 @@ def valid_windows(
 
 
 def spans(length: int, core: int, halo: int, stride: int) -> Iterator[Span]:
-    """Cut one side of an array into spans.
+    """Split one dimension of an array into spans.
 
     Args:
-        length: pixels of the array's side.
-        core: pixels of a core, a multiple of the stride; the last one may be shorter.
-        halo: pixels read on either side of a core, a multiple of the stride.
+        length: length of the dimension in pixels.
+        core: length of a core in pixels, a multiple of the stride; the last one may be shorter.
+        halo: pixels to read on either side of a core, a multiple of the stride.
         stride: the network's total down-sampling.
 
     Raises:
-        ModelError: core or halo is no multiple of the stride.
+        ModelError: core or halo is not a multiple of the stride.
     """
     if core < 1 or core % stride or halo % stride:
         raise ModelError(f"core {core} and halo {halo} must be multiples of the stride {stride}")
@@ -127,7 +127,7 @@ def _span(start: int, stop: int, halo: int, stride: int) -> Span:
 
 
 def _trimmed(span: Span, seen: npt.NDArray[np.intp], halo: int, stride: int) -> Span:
-    """The least span that holds what is seen at these places of a core; it still begins on the stride."""
+    """Return the shortest span that covers these positions of a core; it still begins on the stride."""
     first, last = int(seen[0]), int(seen[-1])
     return _span(span.start + first // stride * stride, span.start + last + 1, halo, stride)
 

@@ -1,14 +1,13 @@
-"""The Triton engine: NVIDIA's inference servers over gRPC, several of them with failover.
+"""The Triton engine: NVIDIA's inference servers over gRPC, with failover between several of them.
 
-`triton_server.py` says how one server is called and what its faults mean. Here:
+`triton_server.py` defines the calls of one server and the meaning of its errors. Here:
 
-    away        the next endpoint takes over and stays in use; three times around, with pauses in between, then
+    away        the next endpoint takes over and stays in use; after three rounds, with pauses in between,
                 EngineUnavailableError
-    busy        the next endpoint, after a pause that doubles; for as long as one window may take, then
+    busy        the next endpoint, after a pause that doubles; after the deadline of one window,
                 EngineUnavailableError
-    pressure    an engine has at most `windows_at_once` windows at its servers; with as many engines as scenes are
-                segmented in parallel, that bounds what a server holds, and the queue in its configuration bounds it
-                for all clients together
+    load        an engine has at most `windows_at_once` windows at its servers, which bounds the load of one client;
+                the queue in a server's configuration bounds the load of all clients together
 """
 
 import logging
@@ -36,21 +35,21 @@ _log = logging.getLogger(__name__)
 
 
 def parse_endpoints(text: str) -> tuple[str, ...]:
-    """Read endpoints from `host:port` separated by commas; an IPv6 host stands in brackets.
+    """Parse endpoints, `host:port` separated by commas; an IPv6 host is in brackets.
 
     Raises:
-        InvalidKeyError: one of them is something else, a URL for example.
+        InvalidKeyError: one of them is something else, for example a URL.
     """
     endpoints = tuple(part.strip() for part in text.split(",") if part.strip())
     for endpoint in endpoints:
         match = _ENDPOINT.fullmatch(endpoint)
         if not match or not 1 <= int(match[1]) <= 65535:
-            raise InvalidKeyError(f"{endpoint!r} is no Triton endpoint: write host:port of its gRPC service")
+            raise InvalidKeyError(f"{endpoint!r} is not a Triton endpoint: give host:port of its gRPC service")
     return endpoints
 
 
 class TritonEngine:
-    """Runs a model version on Triton servers that serve the same model repository."""
+    """An engine that runs a model version on Triton servers, which serve the same model repository."""
 
     def __init__(
         self,
@@ -60,23 +59,23 @@ class TritonEngine:
         windows_at_once: int = 4,
         deadline_s: float = 120.0,
     ) -> None:
-        """Find a server that answers for the version.
+        """Find a server that runs the version.
 
         Args:
-            repository: where the version's description is.
-            model: which version.
+            repository: the model repository with the version's description.
+            model: the version.
             endpoints: `host:port` of each server, in order of preference.
-            windows_at_once: how many windows may be at the servers at once; one more than a server on processors has
-                instances, so that none of them waits for a window on its way.
-            deadline_s: seconds that one inference may take, and that a busy server is waited for.
+            windows_at_once: largest number of windows at the servers at once; one more than the instances of a server
+                without GPU, so that none of them waits for a window in transit.
+            deadline_s: longest time for one inference, and longest wait for a busy server.
 
         Raises:
-            ModelError: the version is absent from the repository or a server, or what the server has is not what
-                the description promises.
-            EngineUnavailableError: no endpoint answers.
+            ModelError: the version is absent from the repository or a server, or the server's version contradicts
+                the description.
+            EngineUnavailableError: no endpoint responds.
         """
         if not endpoints:
-            raise ModelError(f"{model}: Triton has no endpoint: set EARTHSIGNATURE_TRITON to host:port")
+            raise ModelError(f"{model}: there is no Triton endpoint: set EARTHSIGNATURE_TRITON to host:port")
         self._description = repository.describe(model)
         self._windows_at_once, self._deadline_s = windows_at_once, deadline_s
         self._endpoints, self._lock = list(endpoints), threading.Lock()
@@ -85,12 +84,12 @@ class TritonEngine:
 
     @property
     def description(self) -> ModelDescription:
-        """What the model needs and tells."""
+        """Description of the model version."""
         return self._description
 
     @property
     def windows_at_once(self) -> int:
-        """How many windows may be at the servers at once."""
+        """Largest number of windows at the servers at once."""
         return self._windows_at_once
 
     def segment(self, reflectance: npt.NDArray[np.uint16]) -> Segments:
@@ -108,7 +107,7 @@ class TritonEngine:
                 if time.monotonic() + pause_s > busy_until:
                     break
                 self._ask_last(endpoint)
-                # Not all at once again: those who were refused together come back apart.
+                # Spread the retries: clients that were refused together must not return together.
                 time.sleep(pause_s * (0.5 + random.random()))  # noqa: S311 - no secret
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             except EngineUnavailableError as error:
@@ -119,17 +118,17 @@ class TritonEngine:
                 if times_away % len(self._endpoints) == 0:
                     time.sleep(_PAUSE_S)
         raise EngineUnavailableError(
-            f"{self._description.model}: no Triton endpoint answers ({'; '.join(faults.values())}): "
+            f"{self._description.model}: no Triton endpoint responds ({'; '.join(faults.values())}): "
             "start or restart the server, or correct EARTHSIGNATURE_TRITON"
         )
 
     def close(self) -> None:
-        """Close the connections; the next call opens one again."""
+        """Close the connections; the next call opens a new one."""
         while self._idle:
             self._idle.pop().close()
 
     def _ask(self, endpoint: str, reflectance: npt.NDArray[np.uint16]) -> Segments:
-        """Let a server segment, over an idle connection or a new one; one that failed is closed."""
+        """Let a server segment over an idle or a new connection; close a connection that failed."""
         server = self._idle_server(endpoint) or self._opened(endpoint)
         try:
             segments = server.segment(reflectance)
@@ -159,7 +158,7 @@ class TritonEngine:
             return found
 
     def _ask_last(self, endpoint: str) -> None:
-        """Put an endpoint behind the others; another thread may have done so already."""
+        """Move an endpoint behind the others, unless another thread has done so."""
         with self._lock:
             if self._endpoints[0] == endpoint:
                 self._endpoints.append(self._endpoints.pop(0))

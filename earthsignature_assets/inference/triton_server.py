@@ -1,16 +1,16 @@
-"""One NVIDIA Triton server that runs one model version: what it is asked, and what its faults mean.
+"""One NVIDIA Triton server that runs one model version: its calls, and the meaning of its errors.
 
-    deadline    every call has one: 10 s for questions, 2 min for a load, the engine's own for an inference
-    away        UNAVAILABLE and DEADLINE_EXCEEDED, and INTERNAL, which is what a server says whose backend process has
-                died: EngineUnavailableError
-    busy        a full queue, or a window that waited in it for too long, which are UNAVAILABLE as well,
-                RESOURCE_EXHAUSTED, and a version that others are unloading: EngineBusyError
-    terminal    every other status, INVALID_ARGUMENT among them, and an answer that is not what the model's description
-                promises: ModelError
+    deadline    every call has one: 10 s for metadata, 2 min to load a model, the engine's own for an inference
+    away        UNAVAILABLE and DEADLINE_EXCEEDED, and INTERNAL, the status of a server whose backend process has died:
+                EngineUnavailableError
+    busy        a full queue, or a window that waited in it for too long, both of which are UNAVAILABLE as well;
+                RESOURCE_EXHAUSTED; and a version that another client is unloading: EngineBusyError
+    final       every other status, INVALID_ARGUMENT among them, and output that contradicts the model's description:
+                ModelError
 
-Before the first window a server is asked to load the version, its metadata are checked, and it must answer a small
-inference as described: a server whose backend is dead still says ready. Tensors travel in the messages, never in
-shared memory, which a killed client would leave behind.
+Before the first window a server loads the version, its metadata are checked, and it must run a small inference as
+described: a server with a dead backend still reports ready. Tensors travel in the messages, never in shared memory,
+which a killed client would leave behind.
 """
 
 import grpc
@@ -41,12 +41,12 @@ class TritonServer:
     """A connection to one server, for one thread at a time."""
 
     def __init__(self, description: ModelDescription, endpoint: str, deadline_s: float) -> None:
-        """Remember whom to ask for what.
+        """Prepare a connection; `open` connects.
 
         Args:
-            description: the model version's.
+            description: description of the model version.
             endpoint: `host:port` of the server's gRPC service.
-            deadline_s: seconds that one inference may take.
+            deadline_s: longest time for one inference, in seconds.
         """
         self.endpoint = endpoint
         self._model = description.model
@@ -61,12 +61,12 @@ class TritonServer:
         )
 
     def open(self) -> None:
-        """See that the server has the version, as described, and that it can run it.
+        """Connect, and check that the server has the version as described and can run it.
 
         Raises:
-            ModelError: the server cannot load the version, or has something else under its name.
-            EngineBusyError: the server cannot take a window for now.
-            EngineUnavailableError: the server does not answer.
+            ModelError: the server cannot load the version, or has another model under its name.
+            EngineBusyError: the server cannot take a window now.
+            EngineUnavailableError: the server does not respond.
         """
         try:
             if not self._is_ready():
@@ -80,9 +80,9 @@ class TritonServer:
         """Segment a batch of windows; see `Engine.segment`.
 
         Raises:
-            ModelError: the server refuses the call, or its answer is not as described.
+            ModelError: the server refuses the call, or its output contradicts the description.
             EngineBusyError: the server's queue is full.
-            EngineUnavailableError: the server does not answer.
+            EngineUnavailableError: the server does not respond.
         """
         try:
             answer = triton.InferResult(self._infer(self._request(reflectance), timeout=self._deadline_s))
@@ -98,7 +98,7 @@ class TritonServer:
         self._client.close()
 
     def _request(self, reflectance: npt.NDArray[np.uint16]) -> bytes:
-        """The bytes of a `ModelInferRequest`; the client's own `infer` copies the tensor's 25 MB twice more."""
+        """Encode a `ModelInferRequest`; the client's own `infer` would copy the tensor's 25 MB twice more."""
         head = service_pb2.ModelInferRequest(model_name=self._name, model_version=self._version)
         head.inputs.add(name="reflectance", datatype="UINT16", shape=reflectance.shape)
         for name in _OUTPUTS:
@@ -110,11 +110,11 @@ class TritonServer:
         return bool(self._client.is_model_ready(self._name, self._version, client_timeout=_QUESTION_DEADLINE_S))
 
     def _load(self) -> None:
-        """Load the model by its own configuration: one given with the call would drop the model's other versions."""
+        """Load the model with its own configuration: one passed with the call would drop the model's other versions."""
         try:
             self._client.load_model(self._name, client_timeout=_LOAD_DEADLINE_S)
         except InferenceServerException as error:
-            # Here INTERNAL is no dead process: it is how a server says that it has no such model, or a broken one.
+            # INTERNAL does not mean a dead process here: the server has no such model, or a broken one.
             if error.status() in _AWAY - {"StatusCode.INTERNAL"}:
                 raise
             raise ModelError(
@@ -123,10 +123,12 @@ class TritonServer:
         if not self._is_ready():
             index = self._client.get_model_repository_index(client_timeout=_QUESTION_DEADLINE_S)
             if any((entry.name, entry.version) == (self._name, self._version) for entry in index.models):
-                raise EngineBusyError(f"{self._model} is being unloaded from Triton at {self.endpoint} by others")
+                raise EngineBusyError(
+                    f"another client is unloading {self._model} from Triton at {self.endpoint}: try again"
+                )
             raise ModelError(
                 f"{self._model} is not on Triton at {self.endpoint}: its repository must hold "
-                f"{self._name}/{self._version}, and the version policy must let it be served"
+                f"{self._name}/{self._version}, and its version policy must serve it"
             )
 
     def _check_metadata(self) -> None:
@@ -136,7 +138,7 @@ class TritonServer:
         bands = [tensor.shape[1] for tensor in metadata.inputs if len(tensor.shape) == 4]
         if inputs != _INPUTS or bands != [len(self._description.bands)] or not _OUTPUTS.items() <= outputs.items():
             raise ModelError(
-                f"{self._model} on Triton at {self.endpoint} takes {inputs} of {bands} bands and gives {outputs}, "
+                f"{self._model} on Triton at {self.endpoint} takes {inputs} of {bands} bands and returns {outputs}, "
                 f"expected {_INPUTS} of {len(self._description.bands)} bands and {_OUTPUTS}: serve the config.pbtxt "
                 "that was generated with the model"
             )
@@ -146,12 +148,14 @@ class TritonServer:
             values = answer.as_numpy(name)
         except ValueError as error:
             raise ModelError(
-                f"{self._model}: Triton at {self.endpoint} answered {name} with fewer bytes than its shape has: a "
-                "python backend does that when its environment has numpy 2; install numpy<2 there"
+                f"{self._model}: Triton at {self.endpoint} returned {name} with fewer bytes than its shape needs: a "
+                "python backend does that with numpy 2; install numpy<2 in its environment"
             ) from error
         if values is None:
-            raise ModelError(f"{self._model}: Triton at {self.endpoint} answered without {name}")
-        # Of its own, because what the client gives is a read-only view of the message.
+            raise ModelError(
+                f"{self._model}: Triton at {self.endpoint} returned no {name}: serve the graph that was exported"
+            )
+        # Copy, because the client returns a read-only view of the message.
         return np.array(values)
 
     def _fault(self, error: InferenceServerException) -> ModelError | EngineUnavailableError:

@@ -1,7 +1,7 @@
-"""Read the windows of a scene from its patches, each patch once.
+"""Read the windows of a scene from its patches, and decode each patch once.
 
-A window with its halo touches patches that its neighbours touch too. Those that windows still to come will read
-stay decoded: about two rows of patches, not the tile.
+Neighbouring windows and their halos share patches. A patch that later windows need stays decoded: about two rows of
+patches, not the tile.
 """
 
 import numpy as np
@@ -12,22 +12,22 @@ from earthsignature_assets.inference.tiling import Window
 
 
 class WindowReader:
-    """Reads windows in the order of `valid_windows`. For one thread."""
+    """A reader of windows in the order of `valid_windows`; not thread-safe."""
 
     def __init__(self, patches: PatchStore, core: int, halo: int) -> None:
-        """Remember where to read.
+        """Prepare to read.
 
         Args:
             patches: the scene's patches.
             core: side of a window's core in pixels before it is trimmed.
-            halo: pixels read around a core.
+            halo: pixels to read around a core.
         """
         self._patches, self._core, self._halo = patches, core, halo
         self._size = patches.patch_size
         self._decoded: dict[tuple[int, int], npt.NDArray[np.uint16]] = {}
 
     def read(self, window: Window) -> npt.NDArray[np.uint16]:
-        """Reflectance × 10000 of a window with its halo, (1, bands, rows, columns) uint16; 0 beyond the scene."""
+        """Read reflectance × 10000 of a window and its halo: (1, bands, rows, columns) uint16, 0 beyond the scene."""
         reflectance = np.zeros((1, len(self._patches.bands), *window.shape_read), np.uint16)
         height, width = self._patches.grid.shape
         rows, columns = window.rows.inside(height), window.columns.inside(width)
@@ -50,7 +50,7 @@ class WindowReader:
         return found
 
     def _forget(self, window: Window) -> None:
-        """Drop the patches that neither this row of windows, from here on, nor the next one reads."""
+        """Drop the patches that neither the rest of this row of windows nor the next row needs."""
         top = window.rows.start // self._core * self._core
         left = window.columns.start // self._core * self._core
         for row, column in list(self._decoded):
@@ -62,6 +62,6 @@ class WindowReader:
 
 
 def _overlap(start: int, length: int, wanted: slice, read_start: int) -> tuple[slice, slice]:
-    """Where a patch's pixels that are wanted lie in the patch, and in what is read."""
+    """Return the position of a patch's wanted pixels in the patch, and in the pixels read."""
     first, last = max(start, wanted.start), min(start + length, wanted.stop)
     return slice(first - start, last - start), slice(first - read_start, last - read_start)

@@ -1,4 +1,4 @@
-"""The scene classification (SCL) that sen2cor would give a simulated scene."""
+"""The scene classification (SCL) that Sen2Cor would give a simulated scene."""
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,11 @@ def classify(
     near_infrared: npt.NDArray[np.uint16],
     sky: Sky,
 ) -> SceneClasses:
-    """Classify 20 m cells by sen2cor's numbers (2 dark … 10 thin cirrus), 0 where no data.
+    """Classify 20 m cells with Sen2Cor's values (2 dark … 10 thin cirrus), 0 = no data.
 
     Args:
-        valid: whether a cell was observed, (rows, columns) bool; the others have the same shape.
-        water: whether the land is water.
+        valid: (rows, columns) bool, true where a cell was observed; the others have the same shape.
+        water: bool, true where the land is water.
         red: B04 reflectance × 10000, uint16.
         near_infrared: B08 reflectance × 10000, uint16.
         sky: the clouds and shadows.
@@ -46,7 +46,7 @@ def classify(
 
 
 def percentages(classes: SceneClasses) -> dict[int, float]:
-    """Return the percentage of each class 1…11 among the cells with data, 0 where there are none."""
+    """Return the percentage of each class 1…11 among the cells with data; zeros if there are none."""
     counts = np.bincount(classes.ravel(), minlength=12)
     with_data = max(1, int(counts[1:].sum()))
     return {number: 100.0 * int(counts[number]) / with_data for number in range(1, 12)}

@@ -1,7 +1,7 @@
-"""A file server in a process of its own: `python file_server.py FOLDER DESCRIPTOR` (a bound socket to inherit).
+"""A file server for a separate process: `python file_server.py FOLDER DESCRIPTOR` (a bound socket to inherit).
 
-Its own process, because rasterio holds the interpreter lock while it opens a URL: a server in a thread of the
-same interpreter would never get to answer.
+It needs its own process because rasterio holds the interpreter lock while it opens a URL: a server in a thread of
+the same interpreter could not respond.
 """
 
 import socket
@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 
 def main() -> None:
-    """Serve until terminated; `StaticFiles` answers byte ranges."""
+    """Serve until terminated; `StaticFiles` supports byte ranges."""
     folder, descriptor = sys.argv[1], int(sys.argv[2])
     application = Starlette(routes=[Mount("/", StaticFiles(directory=folder))])
     config = uvicorn.Config(application, log_level="error", access_log=False, lifespan="off")

@@ -1,6 +1,6 @@
 """Servers on loopback: simulated files over HTTP with byte ranges, and a STAC API over simulated items.
 
-Each server is a process of its own that ends with its context.
+Each server is a separate process that ends with its context.
 """
 
 import socket
@@ -25,16 +25,16 @@ _STOP_TIMEOUT_S = 5.0
 def serve_files(folder: Path) -> Iterator[str]:
     """Serve a folder over HTTP on a free loopback port while the block runs; GDAL reads it by ranges.
 
-    Files that appear in the folder later are served too, so a scene can be simulated under the URL.
+    Files that appear in the folder later are served too, so a scene can be simulated for this URL.
 
     Args:
-        folder: made if absent; it need not hold anything yet.
+        folder: created if absent; it may be empty.
 
     Yields:
         The URL of the folder, `http://127.0.0.1:<port>`, without a trailing slash.
 
     Raises:
-        ProviderUnavailableError: the server did not come up; the message carries what it wrote.
+        ProviderUnavailableError: the server did not start; the message has its output.
     """
     folder.mkdir(parents=True, exist_ok=True)
     script = Path(__file__).with_name("file_server.py")
@@ -50,17 +50,17 @@ def serve_files(folder: Path) -> Iterator[str]:
 def serve_stac(item_paths: Sequence[Path], port: int = 0) -> Iterator[str]:
     """Run a STAC API (rustac's, in memory) over items on a free loopback port while the block runs.
 
-    Collections are made from the items. The items are read once, at the start.
+    Collections are derived from the items, which are read once, at the start.
 
     Args:
         item_paths: the STAC item files to load.
-        port: where it listens; 0 for a free port.
+        port: the port to listen on; 0 for a free port.
 
     Yields:
         The API's root URL, `http://127.0.0.1:<port>`, without a trailing slash.
 
     Raises:
-        ProviderUnavailableError: the server did not come up; the message carries what it wrote.
+        ProviderUnavailableError: the server did not start; the message has its output.
     """
     with socket.create_server((_LOOPBACK, port)) as probe:
         address = f"{_LOOPBACK}:{probe.getsockname()[1]}"
@@ -73,7 +73,7 @@ def serve_stac(item_paths: Sequence[Path], port: int = 0) -> Iterator[str]:
 
 @contextmanager
 def _running(command: list[str], root: str, descriptors: Sequence[int] = ()) -> Iterator[None]:
-    """Run a server while the block runs, from when `root` answers."""
+    """Run a server while the block runs, which starts once `root` responds."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=tuple(descriptors)
@@ -83,8 +83,10 @@ def _running(command: list[str], root: str, descriptors: Sequence[int] = ()) -> 
                 process.kill()
                 process.wait()
                 output.seek(0)
-                said = output.read().decode(errors="replace").strip() or "nothing"
-                raise ProviderUnavailableError(f"{Path(command[0]).name} did not answer at {root}: {said[-2000:]}")
+                output_text = output.read().decode(errors="replace").strip() or "nothing"
+                raise ProviderUnavailableError(
+                    f"{Path(command[0]).name} did not respond at {root}: {output_text[-2000:]}"
+                )
             yield
         finally:
             process.terminate()
@@ -102,7 +104,7 @@ def _answers(root: str, process: subprocess.Popen[bytes]) -> bool:
             with urllib.request.urlopen(root, timeout=2.0):  # noqa: S310 - always http on loopback
                 return True
         except urllib.error.HTTPError:
-            return True  # it answers, though a folder has no page of its own
+            return True  # it responds, although a folder has no page
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             time.sleep(0.05)
     return False

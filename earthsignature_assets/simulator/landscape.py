@@ -1,8 +1,8 @@
-"""The land of a tile: which class and which material every pixel of the 10 m grid holds.
+"""The land of a tile: the class and the material of every pixel of the 10 m grid.
 
-Everything is a function of the pixel's place on the tile and of the seed, so the land is the same on every day, in
-every crop, and in whatever order blocks are made. Roads, tracks, hedges and riparian trees are narrower than a CORINE
-unit (100 m wide, 25 ha): they colour pixels but keep the class around them.
+Everything is a function of the pixel's position on the tile and of the seed, so the land is the same on every day, in
+every crop, and in any order of blocks. Roads, tracks, hedges and riparian trees are narrower than a CORINE unit
+(100 m wide, 25 ha): they colour pixels but keep the surrounding class.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from earthsignature_assets.simulator.noise import fractal_noise, kernel, normal,
 Plane = npt.NDArray[np.uint8]
 
 CODES = (112, 121, 211, 222, 231, 313, 321, 512)
-"""The CORINE classes of the land: those whose signatures are known, in the order of the signatures."""
+"""The CORINE classes of the land: those with signatures, in the order of the signatures."""
 
 _TOWN, _INDUSTRY, _ARABLE, _ORCHARD, _PASTURE, _FOREST, _GRASS, _WATER = range(8)
 _SPECTRA = 6
@@ -28,12 +28,12 @@ _ROAD_SPACING = 420.0
 
 @dataclass(frozen=True)
 class Land:
-    """What the pixels of a block hold, each array (rows, columns).
+    """The pixels of a block of land; each array is (rows, columns).
 
     `truth` uint16: CORINE level-3 code. `first` and `second` uint8: the two spectra that the pixel mixes, as
-    6 · (position in `CODES`) + (spectrum of the signature). `share` uint8: that of the second, in 255ths.
-    `grain_1` and `grain_2` int8: deviation along the signature's axes, in 32nds of a standard deviation.
-    `light` uint8: illumination by relief and structure, in 128ths.
+    6 · (position in `CODES`) + (spectrum of the signature). `share` uint8: share of the second, in 255ths.
+    `grain_1` and `grain_2` int8: deviations along the signature's axes, in 32nds of a standard deviation.
+    `light` uint8: illumination from relief and structure, in 128ths.
     """
 
     truth: npt.NDArray[np.uint16]
@@ -46,7 +46,7 @@ class Land:
 
     @classmethod
     def empty(cls, rows: int, columns: int) -> "Land":
-        """Return planes of a size, not filled."""
+        """Allocate planes without filling them."""
         shape = (rows, columns)
         return cls(
             np.empty(shape, np.uint16),
@@ -63,7 +63,7 @@ def fill_land(land: Land, seed: int, season: float, sun_azimuth: float, first_ro
     """Fill the rows `first_row` (included) to `last_row` (excluded) of a tile's land.
 
     Args:
-        land: the planes, whose row 0 and column 0 are the tile's upper-left pixel.
+        land: the planes; their first pixel is the tile's upper-left pixel.
         seed: the land's seed; the truth depends on nothing else.
         season: −1 (midwinter) … 1 (midsummer): how green the fields are.
         sun_azimuth: radians from north, clockwise; slopes that face it are brighter.
@@ -89,7 +89,7 @@ def fill_land(land: Land, seed: int, season: float, sun_azimuth: float, first_ro
 
 @kernel
 def _line_distance(seed: int, along: float, across: float, spacing: float, winding: float) -> float:
-    """Distance in pixels to the nearest of a family of winding lines; the arguments turn with the family."""
+    """Compute the distance in pixels to the nearest of a family of winding lines, in the family's own axes."""
     across += 90.0 * winding * (value_noise(seed + 1, along / 150.0, across / 900.0) - 0.5)
     across += 40.0 * winding * (value_noise(seed + 2, along / 52.0, across / 300.0) - 0.5)
     nearest = 1e9
@@ -103,7 +103,7 @@ def _line_distance(seed: int, along: float, across: float, spacing: float, windi
 
 @kernel
 def _town(seed: int, x: float, y: float) -> tuple[float, float, float]:
-    """Nearest town: how deep inside it (1 middle … 0 edge … negative outside), its angle, depth inside industry."""
+    """Find the nearest town: depth inside it (1 middle … 0 edge … negative outside), angle, depth inside industry."""
     column, row = int(np.floor(x / _TOWN_SPACING)), int(np.floor(y / _TOWN_SPACING))
     depth, angle, industry = -9.0, 0.0, -9.0
     for i in range(column - 1, column + 2):
@@ -118,7 +118,7 @@ def _town(seed: int, x: float, y: float) -> tuple[float, float, float]:
             turn = uniform(seed + 34, i, j) * 3.14159
             u = dx * np.cos(turn) + dy * np.sin(turn)
             v = -dx * np.sin(turn) + dy * np.cos(turn)
-            # Villages are ribbons along a road, towns are rounder.
+            # Villages stretch along a road, towns are rounder.
             stretch = 1.0 + 1.1 * (1.0 - size)
             distance = np.sqrt(u * u / stretch + v * v * stretch)
             here = 1.0 - distance / radius
@@ -139,7 +139,7 @@ def _town(seed: int, x: float, y: float) -> tuple[float, float, float]:
 
 @kernel
 def _farm_block(seed: int, x: float, y: float) -> tuple[int, int, float, float, float]:
-    """Block of fields around a pixel: its cell, its site, and how far its border is (pixels)."""
+    """Find the block of fields around a pixel: its cell, its site, and the distance of its border in pixels."""
     column, row = int(np.floor(x / _BLOCK_SPACING)), int(np.floor(y / _BLOCK_SPACING))
     first, second = 1e18, 1e18
     block_i, block_j, site_x, site_y = 0, 0, 0.0, 0.0
@@ -158,7 +158,7 @@ def _farm_block(seed: int, x: float, y: float) -> tuple[int, int, float, float, 
 
 @kernel
 def _class_of_farm_block(seed: int, i: int, j: int, site_x: float, site_y: float) -> int:
-    """Use of a block of fields: neighbours tend to share it."""
+    """Return the class of a block of fields; neighbouring blocks tend to share it."""
     wet = value_noise(seed + 51, site_x / 300.0, site_y / 300.0) + 0.5 * (uniform(seed + 52, i, j) - 0.5)
     sunny = value_noise(seed + 53, site_x / 240.0, site_y / 240.0) + 0.5 * (uniform(seed + 54, i, j) - 0.5)
     if sunny > 0.72:
@@ -190,14 +190,14 @@ def _fill(
     heading = uniform(seed + 26, 0, 0) * 3.14159
     road_x, road_y = np.cos(heading), np.sin(heading)
     above = np.zeros(columns)
-    # One row earlier, for the slopes of the first.
+    # One row earlier, for the slopes of the first row.
     for r in range(-1, rows):
         row = r + row_0
         y = float(row)
         west = 0.0
         for column in range(columns):
             x = float(column)
-            # Natural borders are warped, those of fields are straight.
+            # Natural borders are warped, field borders are straight.
             wide_x = 34.0 * (value_noise(seed + 1, x / 95.0, y / 95.0) - 0.5)
             wide_y = 34.0 * (value_noise(seed + 2, x / 95.0, y / 95.0) - 0.5)
             wx = x + wide_x + 9.0 * (value_noise(seed + 3, x / 13.0, y / 13.0) - 0.5)
@@ -229,7 +229,7 @@ def _fill(
             depth += 1.5 * ragged + 0.25 * max(0.0, 1.0 - road / 18.0) - 0.05
             industry += 0.9 * ragged
             wood = 0.52 * height + 0.48 * moist
-            # Slow variation inside a class, and the pixel's own.
+            # Smooth variation inside a class, and variation of the single pixel.
             slow = value_noise(seed + 71, x / 11.0, y / 11.0) + value_noise(seed + 72, x / 5.0, y / 5.0) - 1.0
             fine_1, fine_2 = normal(seed + 73, column, row), normal(seed + 83, column, row)
             g1, g2 = 2.0 * slow + 1.2 * fine_1, 1.4 * fine_2
@@ -246,7 +246,7 @@ def _fill(
                 kind = _INDUSTRY
                 u = x * np.cos(turn) + y * np.sin(turn)
                 v = -x * np.sin(turn) + y * np.cos(turn)
-                # Plots of several sizes: the quarter decides.
+                # The quarter decides the size of plots.
                 quarter = uniform(seed + 101, int(np.floor(u / 48.0)), int(np.floor(v / 40.0)))
                 deep, broad = 7.0 + 17.0 * quarter, 6.0 + 12.0 * quarter
                 i, j = int(np.floor(u / deep)), int(np.floor(v / broad))
@@ -311,7 +311,7 @@ def _fill(
                 cover += 1.2 * value_noise(seed + 132, wx / 200.0, wy / 200.0) - 0.6
                 g1, g2 = 1.6 * g1, 2.0 * g2
                 step = min(max(cover, 0.0), 2.99)
-                # The third spectrum is of deep shade: left out.
+                # The third spectrum is of deep shade: it is left out.
                 a = 0 if step < 1.0 else (1 if step < 2.0 else 3)
                 b = 1 if step < 1.0 else (3 if step < 2.0 else 5)
                 w = step - int(step)
@@ -343,7 +343,7 @@ def _fill(
                     stage = 5.0 * (0.7 * h + 0.3 * green) if h < 0.5 else 5.0 * (0.45 * h + 0.55 * green)
                     stage = min(max(stage, 0.0), 4.99)
                     a = int(stage)
-                    # Fields are bare or green; few are half covered, which is what the fourth spectrum shows.
+                    # Fields are bare or green; few are half covered, which the fourth spectrum shows.
                     if a == 3 and uniform(field + 145, j, i) < 0.7:
                         a = 4 if stage > 3.4 else 2
                     b, w = a + 1, 0.05 + 0.3 * uniform(field + 146, i, j)
@@ -357,7 +357,7 @@ def _fill(
                 else:
                     stage = 0.6 + 0.6 * season + 3.6 * h
                     stage = min(max(stage, 0.0), 2.99)
-                    # Spectra 3 and 4 of pasture were taken through haze: left out.
+                    # Spectra 3 and 4 of pasture were taken through haze: they are left out.
                     a = 0 if stage < 1.0 else (1 if stage < 2.0 else 4)
                     b = 1 if stage < 1.0 else (4 if stage < 2.0 else 5)
                     w = stage - int(stage)

@@ -1,8 +1,8 @@
-"""Random fields as functions of position: the same seed and pixel give the same number, however a scene is cut.
+"""Random fields as functions of position: the same seed and pixel give the same number, however a scene is split.
 
 Value noise on an integer lattice (K. Perlin's construction with hashed lattice values), compiled by numba. The
-compiled code is cached beside the modules; numba notices a change of the module that holds the kernel, not of the
-modules that the kernel calls, so delete `__pycache__` after an edit here.
+compiled code is cached next to the modules; numba notices a change in a kernel's own module, but not in modules that
+the kernel calls, so delete `__pycache__` after an edit here.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ _LOW = np.uint64(0xFFFF)
 
 
 def kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Compile a numeric function: no Python inside, the interpreter lock released, the result cached on disk."""
+    """Compile a numeric function without Python objects; it releases the interpreter lock and is cached on disk."""
     return cast("Callable[_P, _R]", numba.njit(nogil=True, cache=True, error_model="numpy")(function))
 
 
 def seed_of(*parts: object) -> int:
-    """Return a 62-bit seed that depends on every part, the same on every machine."""
+    """Derive a 62-bit seed from all parts, the same on every machine."""
     text = "|".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 2
 
@@ -58,7 +58,7 @@ def normal(seed: int, i: int, j: int) -> float:
 
 @kernel
 def value_noise(seed: int, x: float, y: float) -> float:
-    """Return smooth noise in [0, 1) of wavelength about 2: lattice values joined by a quintic."""
+    """Return smooth noise in [0, 1) with a wavelength of about 2: lattice values joined by a quintic."""
     i, j = int(np.floor(x)), int(np.floor(y))
     u, v = x - i, y - j
     u = u * u * u * (u * (u * 6.0 - 15.0) + 10.0)
@@ -70,7 +70,7 @@ def value_noise(seed: int, x: float, y: float) -> float:
 
 @kernel
 def fractal_noise(seed: int, x: float, y: float, octaves: int) -> float:
-    """Return a sum of `octaves` noises, each of half the wavelength and half the height of the one before.
+    """Return a sum of `octaves` noises, each with half the wavelength and amplitude of the one before.
 
     The result has mean 0.5 and, from four octaves on, a standard deviation of about 0.14.
     """

@@ -1,11 +1,11 @@
-"""Spectral signatures of the simulated classes: six typical spectra a class, and how neighbouring pixels differ.
+"""Spectral signatures of the simulated classes: six typical spectra for each, and the variation between neighbours.
 
 The numbers are derived from real Sentinel-2 pixels; no pixel is kept. Sources, both "contains modified Copernicus
-Sentinel data": EuroSAT (Helber et al. 2019, MIT licence), 20 L1C patches a class, brought near L2A by subtracting
-a rough path radiance; and the labelled polygons of the L2A scene
+Sentinel data": EuroSAT (Helber et al. 2019, MIT licence), 20 L1C patches for each class, converted to approximate L2A
+by subtracting a rough path radiance; and the labelled polygons of the L2A scene
 S2B_MSIL2A_20181016T092029_N0209_R093_T34TFR_20181016T143428 near Hațeg, Romania.
 
-`python -m earthsignature_assets.simulator.signatures --data DIR` derives the table again and prints it; DIR holds
+`python -m earthsignature_assets.simulator.signatures --data DIR` derives and prints the table; DIR holds
 `eurosat_ms_geotorchai` and `s2_hateg_34TFR_20181016`.
 """
 
@@ -50,10 +50,10 @@ _BLOCK = 4
 
 @dataclass(frozen=True)
 class Signature:
-    """How one CORINE class looks, as surface reflectance × 10000 in the order of `S2_BANDS`.
+    """The surface reflectance × 10000 of one CORINE class, in the order of `S2_BANDS`.
 
-    `spectra` is (6, 10) float32 and sorted by rising vegetation index. `axes` is (2, 10) float32: the first two
-    principal directions, one standard deviation long, in which pixels differ from their neighbourhood.
+    `spectra` is (6, 10) float32, sorted by rising vegetation index. `axes` is (2, 10) float32: the first two principal
+    directions in which pixels differ from their neighbourhood, one standard deviation long.
     """
 
     code: int
@@ -63,7 +63,7 @@ class Signature:
 
 @cache
 def signatures() -> tuple[Signature, ...]:
-    """Return the signatures that the project ships, by rising CORINE code."""
+    """Return the signatures of the package, by rising CORINE code."""
     return tuple(
         Signature(code, np.array(rows[:SPECTRA_PER_CLASS], np.float32), np.array(rows[SPECTRA_PER_CLASS:], np.float32))
         for code, rows in sorted(TABLE.items())
@@ -71,10 +71,10 @@ def signatures() -> tuple[Signature, ...]:
 
 
 def derive(code: int, data: Path) -> Signature:
-    """Derive one class's signature from the real data.
+    """Derive one class's signature from real data.
 
-    Built-up classes are clustered pixel by pixel, because their materials are; the others in blocks of 40 m, so
-    that a spectrum is that of a field or a stand. The clusters are those of k-means on log reflectance.
+    Built-up classes are clustered by pixel, because their materials vary by pixel; the others in blocks of 40 m, so
+    that a spectrum is that of a field or a stand. The clustering is k-means on log reflectance.
 
     Args:
         code: one of the classes of `signatures()`.
@@ -116,14 +116,14 @@ def _eurosat_patches(code: int, folder: Path) -> Spectra:
     for number in range(1, 21):
         with rasterio.open(folder / name / f"{name}_{number}.tif") as dataset:
             patch = dataset.read(_EUROSAT_INDEXES).astype(np.float32) - _PATH_RADIANCE[:, None, None]
-        # A patch bluer than it is red was taken through haze that the constant path radiance does not remove.
+        # A patch with more blue than red was taken through haze that the constant path radiance does not remove.
         if code in (231, 313, 512) or patch[0].mean() < 0.95 * patch[2].mean():
             patches.append(patch)
     return np.stack(patches)
 
 
 def _belongs(code: int, samples: Spectra) -> npt.NDArray[np.bool_]:
-    """Keep water from its shores and forest from its roads: one label a patch does not."""
+    """Mark the samples that show the class itself: patch labels include shores in water and roads in forest."""
     if code == 512:
         return np.asarray((samples[:, 6] < 500) & (samples[:, 8] < 300))
     if code == 313:
@@ -132,7 +132,7 @@ def _belongs(code: int, samples: Spectra) -> npt.NDArray[np.bool_]:
 
 
 def _hateg_pixels(code: int, folder: Path) -> Spectra:
-    """Return labelled pixels, at most as many as five EuroSAT patches hold blocks: (n, 10) float32."""
+    """Return labelled pixels, at most as many as the blocks of five EuroSAT patches: (n, 10) float32."""
     bands = []
     for band in S2_BANDS:
         with rasterio.open(folder / "bands" / f"{band}.tif") as dataset:

@@ -1,4 +1,4 @@
-"""The STAC item of a simulated scene, with the fields that Earth Search v1 publishes and none of its own.
+"""The STAC item of a simulated scene, with exactly the fields that Earth Search v1 publishes.
 
 Modelled on published items of `sentinel-2-c1-l2a` (2024, baseline 05.10) and `sentinel-2-l2a` (2016 to 2023,
 baselines 00.01 to 05.09).
@@ -28,7 +28,7 @@ L2A = "sentinel-2-l2a"
 
 @dataclass(frozen=True)
 class BandAsset:
-    """How Earth Search publishes one band: its asset key, titles in both collections, wavelengths in µm."""
+    """A band in Earth Search: its asset key, its titles in both collections, its wavelengths in µm."""
 
     band: str
     key: str
@@ -99,9 +99,9 @@ _SCL_TITLE = "Scene classification map (SCL)"
 
 @dataclass(frozen=True)
 class Acquisition:
-    """The names and times of one product: what identifies it among its datatake's and tile's others.
+    """The names and times of one product, which distinguish it from others of its datatake and tile.
 
-    `reprocessed` counts how often the product was made again later: a newer name, the same pixels.
+    `reprocessed` counts later reprocessings: a newer name, the same pixels.
     """
 
     key: SceneKey
@@ -113,20 +113,20 @@ class Acquisition:
 
     @property
     def datatake_start(self) -> dt.datetime:
-        """Start of the datatake, UTC: the same for every tile and part of an orbit on a day."""
+        """Start of the datatake, UTC: the same for all tiles and parts of an orbit on a day."""
         minute_of_orbit = (self.key.relative_orbit * 53) % 1200 - 600
         start = dt.datetime.combine(self.key.day, dt.time(10), dt.UTC)
         return start + dt.timedelta(seconds=minute_of_orbit)
 
     @property
     def datastrip_start(self) -> dt.datetime:
-        """First line of the datastrip that holds the product, UTC."""
+        """Time of the first line of the product's datastrip, UTC."""
         delay = 300 if self.part is Part.SOUTH else 120
         return self.datatake_start + dt.timedelta(seconds=delay + self.reprocessed)
 
     @property
     def generation_time(self) -> dt.datetime:
-        """When the product was made, UTC."""
+        """Time of processing, UTC."""
         delay = dt.timedelta(hours=3, minutes=25 if self.part is Part.SOUTH else 0, days=400 * self.reprocessed)
         return self.datatake_start + delay
 
@@ -142,7 +142,7 @@ class Acquisition:
 
     @property
     def product_uri(self) -> str:
-        """ESA's product name with its `.SAFE` ending."""
+        """ESA's product name, including `.SAFE`."""
         return (
             f"{self.platform}_MSIL2A_{self.datatake_start:%Y%m%dT%H%M%S}_{self._baseline_name}"
             f"_R{self.key.relative_orbit:03d}_T{self.key.tile}_{self.generation_time:%Y%m%dT%H%M%S}.SAFE"
@@ -150,7 +150,7 @@ class Acquisition:
 
     @property
     def item_id(self) -> str:
-        """The item's id, in the manner of its collection."""
+        """Id of the item, in the format of its collection."""
         if self.collection == C1:
             return f"{self.platform}_T{self.key.tile}_{self.datastrip_start:%Y%m%dT%H%M%S}_L2A"
         sequence = 2 * self.reprocessed + (1 if self.part is Part.SOUTH else 0)
@@ -158,7 +158,7 @@ class Acquisition:
 
     @property
     def folder(self) -> str:
-        """Where Earth Search's bucket would hold the item: `<collection>/32/T/QM/2026/5/<id>`."""
+        """Folder of the item in Earth Search's bucket: `<collection>/32/T/QM/2026/5/<id>`."""
         tile, day = self.key.tile, self.key.day
         zone = f"{int(tile[:2])}/{tile[2]}/{tile[3:]}"
         return f"{self.collection}/{zone}/{day.year}/{day.month}/{self.item_id}"
@@ -185,10 +185,10 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class Observation:
-    """What the pixels of a product turned out to hold: the facts that the item states about them.
+    """Facts about a product's pixels that the item states.
 
-    `outline` is in metres of the grid's CRS; `class_percentages` those of the scene classification, of the valid
-    cells; `missing_percentage` the cells without data, of all.
+    `outline` is in metres of the grid's CRS, `class_percentages` those of the scene classification among the valid
+    cells, `missing_percentage` the percentage of cells without data.
     """
 
     outline: BaseGeometry

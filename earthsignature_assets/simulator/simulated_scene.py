@@ -3,10 +3,10 @@
     <folder>/<collection>/<zone>/<band>/<square>/<year>/<month>/<item id>/
         B02.tif … B12.tif SCL.tif      cloud-optimised GeoTIFFs at native resolution
         <item id>.json                 the STAC item
-        truth.tif                      CORINE level-3 code per 10 m pixel, 0 where no data; no asset of the item
+        truth.tif                      CORINE level-3 code of each 10 m pixel, 0 = no data; not an asset of the item
 
-A scene smaller than 10980 pixels is the upper-left corner of the tile's own grid, and shows what the whole scene
-would show there (clouds apart: their share is that of the scene as made).
+A scene smaller than 10980 pixels is the upper-left corner of the tile's grid, and shows the same as the whole scene
+there, except for clouds: their cover refers to the smaller scene.
 """
 
 import datetime as dt
@@ -48,23 +48,23 @@ _RESOLUTIONS = {entry.band: entry.resolution_m for entry in BAND_ASSETS}
 
 @dataclass(frozen=True)
 class SceneRecipe:
-    """What to simulate. The same recipe gives the same bytes of every file.
+    """A description of the scene to simulate; the same recipe gives the same bytes of every file.
 
     Attributes:
         key: sensing day, relative orbit and tile.
         size: rows and columns at 10 m, even, 2…10980, from the tile's upper-left corner.
-        seed: another seed is another land under another sky; the land of a tile is the same on all days.
+        seed: another seed gives another land and another sky; the land of a tile is the same on all days.
         cloud_cover: fraction of the valid area under cloud, 0…1.
-        swath_edge: fraction of the scene outside the swath, 0…1: in the west for odd relative orbits, else in
+        swath_edge: fraction of the scene outside the swath, 0…1: in the west for odd relative orbits, otherwise in
             the east.
-        baseline: processing baseline, as the item writes it (`05.11`).
-        offset_applied: how a baseline of 04.00 or later stores reflectance ρ. False: 10000 ρ + 1000. True: 10000 ρ,
-            the offset already taken away (`earthsearch:boa_offset_applied`), although `raster:bands` still
-            says −0.1: so does Earth Search; only in `sentinel-2-l2a`.
+        baseline: processing baseline, in the item's format (`05.11`).
+        offset_applied: whether a baseline of 04.00 or later stores reflectance ρ as 10000 ρ instead of 10000 ρ + 1000
+            (`earthsearch:boa_offset_applied`). As in Earth Search, `raster:bands` still says −0.1 then, and only
+            `sentinel-2-l2a` has it.
         platform: `S2A`, `S2B`, `S2C`, …
         collection: `sentinel-2-c1-l2a` or `sentinel-2-l2a`.
-        part: the part of the tile that this product of the datatake holds.
-        reprocessed: how often the product was made again: a later duplicate of the same pixels.
+        part: the part of the tile in this product of the datatake.
+        reprocessed: number of reprocessings: a later duplicate of the same pixels.
     """
 
     key: SceneKey
@@ -105,7 +105,7 @@ class SceneRecipe:
 
     @property
     def grid(self) -> PixelGrid:
-        """The scene's 10 m grid.
+        """10 m grid of the scene.
 
         Raises:
             InvalidKeyError: the tile's letters do not exist in its zone.
@@ -115,7 +115,7 @@ class SceneRecipe:
 
 @dataclass(frozen=True)
 class SimulatedScene:
-    """What a simulation left behind: the STAC item, its folder, its file, and the truth beside it."""
+    """The result of a simulation: the STAC item, its folder, its file, and the truth next to it."""
 
     item: dict[str, Any]
     folder: Path
@@ -124,13 +124,13 @@ class SimulatedScene:
 
 
 def simulate_scene(recipe: SceneRecipe, folder: Path, base_href: str | None = None) -> SimulatedScene:
-    """Write a scene below a folder, in the layout that the module describes.
+    """Write a scene to a folder, in the layout described above.
 
-    A full scene takes minutes: progress is logged at level INFO.
+    A full scene takes minutes; progress is logged at level INFO.
 
     Args:
         recipe: what to simulate.
-        folder: root of the layout; made if absent.
+        folder: root of the layout; created if absent.
         base_href: URL of `folder`, for the hrefs of the item; without it they are absolute paths.
 
     Raises:
@@ -156,7 +156,7 @@ def simulate_scene(recipe: SceneRecipe, folder: Path, base_href: str | None = No
     land = _land(recipe, sun)
     _LOGGER.info("%s: land and sky are made", acquisition.item_id)
     _write(truth, np.where(_doubled(view.valid), land.truth, 0).astype(np.uint16), grid, categorical=True)
-    # The truth is on disk: from here on the land needs only its spectra.
+    # The truth is on disk: from now on only the spectra are needed.
     aggregated = {}
     offset = 1000 if recipe.has_offset and not recipe.offset_applied else 0
     for position, band in enumerate(S2_BANDS):
@@ -194,14 +194,14 @@ def _land(recipe: SceneRecipe, sun: Sun) -> Land:
 
 
 def _season(day: dt.date) -> float:
-    """Return −1 (mid-January) … 1 (mid-July) on the northern hemisphere."""
+    """Return the season on the northern hemisphere, −1 (mid-January) … 1 (mid-July)."""
     return float(-np.cos(2 * np.pi * (day.timetuple().tm_yday - 15) / 365.25))
 
 
 def _band(
     recipe: SceneRecipe, land: Land, sky: Sky, view: Swath, position: int, offset: int
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
-    """Return a band's digital numbers at its resolution, and its reflectance × 10000 at 20 m, both uint16."""
+    """Make a band's digital numbers at its resolution, and its reflectance × 10000 at 20 m, both uint16."""
     band = S2_BANDS[position]
     cells = 2 if _RESOLUTIONS[band] == 10 else 1
     side = recipe.size // 2 * cells
@@ -240,7 +240,7 @@ def _doubled(cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def _write(path: Path, values: npt.NDArray[np.generic], grid: PixelGrid, categorical: bool = False) -> None:
-    """Write a cloud-optimised GeoTIFF as Earth Search does: DEFLATE, tiles of 1024, no data 0."""
+    """Write a cloud-optimised GeoTIFF like Earth Search: DEFLATE, blocks of 1024, no data 0."""
     options = {
         "driver": "COG",
         "width": grid.width,

@@ -1,4 +1,4 @@
-"""What is between the land and the sensor: the sun, clouds and their shadows, the edge of the swath."""
+"""The sun, the clouds with their shadows, and the edge of the swath."""
 
 import datetime as dt
 import math
@@ -19,12 +19,12 @@ Share = npt.NDArray[np.float32]
 
 CELL_M = 20.0
 CLOUD_OPACITY = 0.06
-"""The opacity from which a cell counts as cloud (thin cirrus) in the scene classification."""
+"""The lowest opacity of a cloud (thin cirrus) in the scene classification."""
 
 # Westward drift of the descending ground track per metre southward, from the footprint of
 # S2B_33TWN_20220226_0_L2A (27.0 km over 109.7 km).
 _TRACK_SLOPE = 0.246
-# Reflectance of a thick cloud and what a shadow takes away, in the order of `S2_BANDS`. Clouds: bright and flat in
+# Reflectance of a thick cloud, and the part a shadow removes, in the order of `S2_BANDS`. Clouds: bright and flat in
 # the visible, lower in the SWIR, where droplets absorb. Shadows: sky light, which is blue, still reaches the ground.
 _CLOUD = np.array([7200, 7000, 7000, 7100, 7200, 7300, 7400, 7400, 4500, 3600], np.float32)
 _SHADOW = np.array([0.45, 0.50, 0.55, 0.58, 0.62, 0.64, 0.65, 0.65, 0.70, 0.70], np.float32)
@@ -32,7 +32,7 @@ _CLOUD_BASE_M = 1400.0
 
 
 class Part(StrEnum):
-    """Which part of a tile a product holds: two ground stations can each deliver one part of a datatake."""
+    """The part of a tile in a product: two ground stations can each deliver one part of a datatake."""
 
     WHOLE = "whole"
     NORTH = "north"
@@ -41,14 +41,14 @@ class Part(StrEnum):
 
 @dataclass(frozen=True)
 class Sun:
-    """The sun's azimuth (degrees from north, clockwise) and elevation (degrees above the discovery_window)."""
+    """The sun's azimuth (degrees from north, clockwise) and elevation (degrees above the horizon)."""
 
     azimuth: float
     elevation: float
 
     @classmethod
     def at_overpass(cls, day: dt.date, latitude: float) -> "Sun":
-        """Return where the sun stands when Sentinel-2 passes (10:45 local solar time), by Cooper's declination."""
+        """Compute the sun's position at Sentinel-2's overpass (10:45 local solar time), with Cooper's declination."""
         declination = math.radians(23.45) * math.sin(2 * math.pi * (284 + day.timetuple().tm_yday) / 365)
         hour_angle = math.radians((10.75 - 12) * 15)
         phi = math.radians(latitude)
@@ -60,9 +60,9 @@ class Sun:
 
 @dataclass(frozen=True)
 class Swath:
-    """Which 20 m cells a product observed, (rows, columns) bool, and the outline of those in metres of the grid.
+    """The 20 m cells that a product observed, (rows, columns) bool, and their outline in metres of the grid.
 
-    `rim` marks the stray cells along the swath's edge that hold a 1 in some bands; they are not valid.
+    `rim` marks the stray cells along the swath's edge with a 1 in some bands; they are not valid.
     """
 
     valid: Mask
@@ -71,16 +71,16 @@ class Swath:
 
 
 def swath(cells: int, missing: float, west: bool, part: Part) -> Swath:
-    """Cut the swath's edge, and the product's part, out of a square of cells.
+    """Mask a square of cells by the swath's edge and the product's part.
 
     Args:
         cells: rows and columns of 20 m cells.
         missing: fraction of the square outside the swath, 0…1.
         west: whether the missing side is the western one.
-        part: the part of the tile that the product holds.
+        part: the part of the tile in the product.
 
     Returns:
-        Masks, and the outline as (x metres east, y metres south) of the square's upper-left corner.
+        Masks, and the outline in metres east and south of the square's upper-left corner.
     """
     rows = np.arange(cells)[:, None] + 0.5
     columns = np.arange(cells)[None, :] + 0.5
@@ -94,7 +94,7 @@ def swath(cells: int, missing: float, west: bool, part: Part) -> Swath:
         across = columns - (edge - _TRACK_SLOPE * rows)
         valid = across >= 0 if west else across < 0
         rim = ((across >= -1.5) & (across < 0)) if west else ((across >= 0) & (across < 1.5))
-        # Vertices of the swath's half of a strip that is much larger than the square.
+        # Vertices of the swath's side of a strip much larger than the square.
         top, bottom = edge + _TRACK_SLOPE * cells, edge - _TRACK_SLOPE * 2 * cells
         far = 4 * cells if west else -4 * cells
         half = [(top, -cells), (bottom, 2 * cells), (far, 2 * cells), (far, -cells)]
@@ -112,7 +112,7 @@ def swath(cells: int, missing: float, west: bool, part: Part) -> Swath:
 
 
 def _edge(cells: int, fraction: float) -> float:
-    """Column at which the swath's edge meets row 0, so that `fraction` of the square lies west of it."""
+    """Find the column at which the swath's edge meets row 0 so that `fraction` of the square is west of it."""
     rows = np.arange(cells) + 0.5
     low, high = -float(cells), 2.0 * cells
     for _ in range(60):
@@ -134,7 +134,7 @@ class Sky:
 
     @classmethod
     def over(cls, valid: Mask, cloud_cover: float, sun: Sun, seed: int) -> "Sky":
-        """Put clouds over a scene so that `cloud_cover` of its valid cells have `CLOUD_OPACITY` or more."""
+        """Place clouds over a scene so that `cloud_cover` of its valid cells have `CLOUD_OPACITY` or more."""
         rows, columns = valid.shape
         if cloud_cover <= 0 or not valid.any():
             nothing = np.zeros(valid.shape, np.float32)
@@ -149,7 +149,7 @@ class Sky:
         threshold = float(np.quantile(inner[valid], 1 - cloud_cover)) - (0.02 if cloud_cover >= 1 else 0.0)
         # A logistic edge: `CLOUD_OPACITY` at the threshold, opaque soon after.
         opacity = 1.0 / (1.0 + np.exp(2.7515 - (field - np.float32(threshold)) * np.float32(62.0)))
-        # A cell's shadow comes from the cell that lies toward the sun.
+        # The cell towards the sun casts a cell's shadow.
         shift = np.array([[1, 0, margin + across], [0, 1, margin + down]], np.float32)
         shifted = cv2.warpAffine(opacity, shift, (columns, rows), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         shadow = np.asarray(shifted, np.float32)
@@ -158,7 +158,7 @@ class Sky:
         return cls(np.ascontiguousarray(own), shadow, brightness.astype(np.float32))
 
     def dim(self, reflectance: Share, band: int, first_row: int, last_row: int) -> Share:
-        """Return reflectance × 10000 of 10 m rows as seen through the clouds, (rows, columns) float32.
+        """Return reflectance × 10000 of 10 m rows seen through the clouds, (rows, columns) float32.
 
         Args:
             reflectance: (last_row − first_row, columns) float32 under a clear sky.

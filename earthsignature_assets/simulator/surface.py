@@ -1,4 +1,4 @@
-"""Reflectance of the land: spectra mixed per pixel, with texture, light and the blur of the optics."""
+"""Reflectance of the land: spectra mixed in each pixel, with texture, light and the blur of the optics."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from earthsignature_assets.simulator.signatures import signatures
 Reflectance = npt.NDArray[np.float32]
 
 HALO = 4
-"""Rows around a block that its blur reads; even, so that 20 m cells are never cut."""
+"""Rows around a block that its blur needs; even, so that 20 m cells stay whole."""
 
 # Standard deviation of the point spread in 10 m pixels: the modulation transfer at Nyquist is about 0.2 to 0.3.
 _BLUR = 0.65
@@ -92,18 +92,18 @@ def digitise(
     row_0: int,
     out: npt.NDArray[np.uint16],
 ) -> None:
-    """Turn reflectance × 10000 into digital numbers with the sensor's noise: 0 where no data, 1 on the rim.
+    """Convert reflectance × 10000 to digital numbers with the sensor's noise: 0 = no data, 1 on the rim.
 
-    The same seed gives the same reflectance whatever the offset.
+    With the same seed the noise does not depend on the offset.
 
     Args:
         reflectance: (rows, columns) float32.
-        valid: whether a 20 m cell was observed, of the whole scene.
-        rim: whether a 20 m cell carries the stray 1 of the swath's edge, of the whole scene.
+        valid: bool for each 20 m cell of the whole scene, true where it was observed.
+        rim: bool for each 20 m cell of the whole scene, true for the stray 1 of the swath's edge.
         cells: pixels along the side of a 20 m cell: 2 at 10 m, 1 at 20 m.
-        offset: what is added to reflectance × 10000, 0 or 1000.
+        offset: offset added to reflectance × 10000, 0 or 1000.
         seed: the noise's seed.
-        row_0: the row of the scene at which the block begins.
+        row_0: first row of the block in the scene.
         out: (rows, columns) uint16, overwritten.
     """
     rows, columns = reflectance.shape

@@ -1,1 +1,1 @@
-"""What every room needs of the operating system: whole files and folders, memory, GDAL's cache, the protobuf wire."""
+"""Services close to the operating system: atomic files, locks, memory, GDAL's cache, extras, the protobuf wire."""

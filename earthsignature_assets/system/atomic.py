@@ -1,7 +1,6 @@
 """Files and folders that appear whole or not at all, by a rename.
 
-Content is written to `.<name>.<random>.partial` next to its target. What a killed process left behind can be found, and
-removed, by that name.
+Content is written to `.<name>.<random>.partial` next to its target. The name identifies leftovers of a killed process.
 """
 
 import shutil
@@ -64,7 +63,7 @@ def whole_folder(folder: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 def partial_path(path: Path) -> Path:
-    """Return a new hidden name next to a path, for what is not finished yet or is about to go."""
+    """Return a new hidden path next to a path, for unfinished content, or for content to be removed."""
     return path.with_name(f".{path.name.lstrip('.')}.{uuid.uuid4().hex}.partial")
 
 
@@ -90,7 +89,7 @@ def _exchange(folder: Path, partial: Path) -> None:
     try:
         partial.rename(folder)
     except OSError:
-        with suppress(OSError):  # another writer may have put its own there meanwhile
+        with suppress(OSError):  # another writer may have placed its folder meanwhile
             old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Extras of the installation: which one carries a module that is missing."""
+"""Extras of the installation: find the one that a missing module belongs to."""
 
 from importlib.util import find_spec
 
@@ -20,23 +20,23 @@ _EXTRA_OF_MODULE = {
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
-    """Return the error that names the extra of a missing module, or None for a module of no extra."""
+    """Return the error that names the extra of a missing module; None if no extra has it."""
     extra = _EXTRA_OF_MODULE.get((error.name or "").partition(".")[0])
     return MissingExtraError(extra) if extra else None
 
 
 def require_service() -> None:
-    """Fail before the service starts where the extra `service` is not installed.
+    """Check that the extra `service` is installed.
 
     Raises:
-        MissingExtraError: numba, which the service needs in many calls, cannot be imported.
+        MissingExtraError: numba, which many calls of the service need, cannot be imported.
     """
     if find_spec("numba") is None:
         raise MissingExtraError("service")
 
 
 def require_platform() -> None:
-    """Fail early and by name where the extra `platform` is not installed.
+    """Check that the extra `platform` is installed.
 
     Raises:
         MissingExtraError: Dagster cannot be imported.

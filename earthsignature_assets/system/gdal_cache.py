@@ -1,21 +1,21 @@
-"""GDAL's cache of decoded blocks: one a process, of the size that the rasters open at the time need."""
+"""GDAL's cache of decoded blocks: one for each process, sized for the rasters that are open."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rasterio._env import set_gdal_config  # rasterio has no public name for what lasts, see `BlockCache`
+from rasterio._env import set_gdal_config  # rasterio has no public call for a lasting option, see `BlockCache`
 
 _LEAST_BYTES = 64 << 20
 
 
 class BlockCache:
-    """How many bytes of decoded blocks GDAL may keep; never an option of `rasterio.Env`. For any number of threads.
+    """The size of GDAL's block cache; thread-safe. It must never be an option of `rasterio.Env`.
 
-    By itself GDAL takes a twentieth of the machine's memory. An option of an environment is everybody's too: threads in
-    the middle of a file get its size, and when it is left all have what was before, most often that twentieth. It also
-    counts in bytes, where GDAL's own small numbers are megabytes: 64 is no cache at all (measured: rasterio 1.4.4, GDAL
-    3.10.3). A cache that is too small decodes the blocks of a file again for each row of windows.
+    GDAL's default is a twentieth of the machine's memory. An option of `rasterio.Env` applies to the whole process:
+    other threads get it in the middle of a file, and leaving the environment restores the previous size, usually that
+    twentieth. It also counts in bytes, whereas GDAL itself reads small numbers as megabytes: 64 means no cache
+    (measured: rasterio 1.4.4, GDAL 3.10.3). With too small a cache each row of windows decodes a file's blocks again.
     """
 
     def __init__(self) -> None:
@@ -24,10 +24,10 @@ class BlockCache:
 
     @contextmanager
     def held(self, size_bytes: int = 0) -> Iterator[None]:
-        """Let the cache hold so much more while the block runs; 64 MiB in all are always there.
+        """Enlarge the cache while the block runs; 64 MiB are always available.
 
         Args:
-            size_bytes: what lets each block be decoded once; 0 where each is looked at once anyway.
+            size_bytes: additional size that lets each block be decoded once; 0 if each is read only once.
         """
         self._add(size_bytes)
         try:
@@ -37,7 +37,7 @@ class BlockCache:
 
     @property
     def size_bytes(self) -> int:
-        """What GDAL is told."""
+        """Size that GDAL gets."""
         return max(_LEAST_BYTES, self._needed_bytes)
 
     def _add(self, size_bytes: int) -> None:
@@ -47,4 +47,4 @@ class BlockCache:
 
 
 BLOCK_CACHE = BlockCache()
-"""The process's cache of blocks."""
+"""The block cache of this process."""

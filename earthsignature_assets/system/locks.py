@@ -1,6 +1,6 @@
-"""Locks on files, which hold across processes and across machines that share the folder.
+"""File locks across processes, and across machines that share the folder.
 
-The system releases a lock when its process ends, however it ends. The lock's file stays unless its holder removes it.
+The system releases a lock when its process ends, however it ends. The lock file stays unless its holder removes it.
 """
 
 import fcntl
@@ -47,7 +47,7 @@ def _acquire(path: Path, operation: int) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, operation)
-            # A holder may have removed the file between the two lines above: that lock excludes nobody any more.
+            # A holder may have removed the file between the two calls: that lock no longer excludes anybody.
             if os.fstat(descriptor).st_nlink:
                 return descriptor
         except BaseException:

@@ -1,11 +1,11 @@
-"""The wire format of protobuf where an encoder would copy megabytes: heads of fields, to be joined with what they hold.
+"""Field headers in protobuf's wire format, to be joined with content of megabytes that an encoder would copy.
 
 Format: https://protobuf.dev/programming-guides/encoding/.
 """
 
 
 def varint(number: int) -> bytes:
-    """A whole number, not negative: seven bits a byte, the lowest first."""
+    """Encode a non-negative integer: seven bits in each byte, the lowest first."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)
@@ -15,5 +15,5 @@ def varint(number: int) -> bytes:
 
 
 def field_head(field_number: int, size: int) -> bytes:
-    """What stands before the `size` bytes of a bytes, string, packed or message field: its tag and its length."""
+    """Encode the tag and length of a bytes, string, packed or message field of `size` bytes."""
     return varint(field_number << 3 | 2) + varint(size)

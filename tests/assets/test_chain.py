@@ -180,7 +180,7 @@ def test_a_scene_key_without_an_item_fails_with_the_remedy(deployment: Any, key:
 def test_a_scene_key_that_does_not_parse_fails_by_name(deployment: Any) -> None:
     deployment.instance.add_dynamic_partitions("scene", ["2026-05-01_T32TQM"])
     job = definitions(deployment.settings).resolve_job_def("scene_patches")
-    with pytest.raises(dg.Failure, match="'2026-05-01_T32TQM' is no scene key") as failure:
+    with pytest.raises(dg.Failure, match="'2026-05-01_T32TQM' is not a scene key") as failure:
         job.execute_in_process(instance=deployment.instance, partition_key="2026-05-01_T32TQM")
     assert failure.value.allow_retries is False
     deployment.instance.delete_dynamic_partition("scene", "2026-05-01_T32TQM")

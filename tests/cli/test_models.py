@@ -115,12 +115,12 @@ def test_a_damaged_version_is_refused_and_leaves_nothing(home: Path, trained: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("register", "corine|unet-v1"), "is no model version"),
+        (("register", "corine|unet-v1"), "is not a model version"),
         (("register", "corine-unet-v9"), "is not in the model repository"),
         (("register", "."), "model.json is missing"),
         (("promote", "corine-unet-v9", "--why", "x"), "is not in the model repository"),
         (("retire", "corine-unet-v9", "--why", "x"), "is not in the model repository"),
-        (("show", "Model"), "is no model version"),
+        (("show", "Model"), "is not a model version"),
         (("promote", "corine-unet-v1"), "--why"),
     ],
 )

@@ -66,7 +66,7 @@ def test_users_bring_csv_or_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("label,code\nwood,999\n", "label 'wood': 999 is no CORINE level-3 code"),
+        ("label,code\nwood,999\n", "label 'wood': 999 is not a CORINE level-3 code"),
         ("label,code,level\nwood,313,4\n", "label 'wood': 313: level 4"),
         ("label,code\nwood,forest\n", "label 'wood'"),
         ("label,code\nwood,313\nwood,312\n", "'wood' is there twice"),

@@ -138,8 +138,8 @@ def test_a_window_costs_what_it_shows(make_patches: MakePatches, tmp_path: Path)
 @pytest.mark.parametrize(
     ("patches", "named"),
     [
-        ({"level": "L1C"}, "block-v1 takes level L2A, the patches at .* hold L1C"),
-        ({"bands": S2_BANDS[:9]}, "block-v1 takes bands .*B12.* hold"),
+        ({"level": "L1C"}, "block-v1 takes level L2A, the patches at .* have L1C"),
+        ({"bands": S2_BANDS[:9]}, "block-v1 takes bands .*B12.* have"),
     ],
 )
 def test_patches_that_the_model_was_not_made_for_are_refused(

@@ -41,7 +41,7 @@ def test_endpoints_are_hosts_with_ports(text: str, endpoints: tuple[str, ...]) -
 
 @pytest.mark.parametrize("text", ["triton", "http://triton:8001", "triton:0", "triton:65536", "triton:x", "::1:8001"])
 def test_what_is_no_endpoint_is_named(text: str) -> None:
-    with pytest.raises(InvalidKeyError, match=rf"'{text}' is no Triton endpoint: write host:port"):
+    with pytest.raises(InvalidKeyError, match=rf"'{text}' is not a Triton endpoint: give host:port"):
         parse_endpoints(f"127.0.0.1:8001,{text}")
 
 

@@ -61,7 +61,7 @@ def test_classes_that_are_no_corine_codes_are_refused_by_name(repository: ModelR
     content = json.loads(path.read_text(encoding="utf-8"))
     content["classes"][2]["code"] = 999
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"corine-unet-v1: 999 is no CORINE level-3 code"):
+    with pytest.raises(ModelError, match=r"corine-unet-v1: 999 is not a CORINE level-3 code"):
         repository.describe(V1)
 
 

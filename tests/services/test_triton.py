@@ -260,7 +260,7 @@ def test_a_killed_server_is_worth_another_try(repository: ModelRepository, start
     with closing(TritonEngine(repository, V1, [endpoint])) as engine:
         process.kill()
         process.wait()
-        with pytest.raises(EngineUnavailableError, match=rf"corine-unet-v1: no Triton endpoint answers.*{endpoint}"):
+        with pytest.raises(EngineUnavailableError, match=rf"corine-unet-v1: no Triton endpoint responds.*{endpoint}"):
             engine.segment(window(1, 10, 64, 64))
     assert EngineUnavailableError.retryable
 

@@ -1,10 +1,10 @@
-"""What is known of a day: its items (stac-geoparquet) and the verdicts on its scenes (GeoParquet).
+"""The archive of days: their items (stac-geoparquet) and the verdicts on their scenes (GeoParquet).
 
     <root>/items/<provider>/<day>.parquet        every item that discovery found, superseded ones too
-    <root>/verdicts/<provider>/<day>.parquet     one row a scene: accepted or not, why, and the figures
+    <root>/verdicts/<provider>/<day>.parquet     one row for each scene: accepted or not, the reason, and the figures
 
-Providers have folders of their own, so that their items never meet. Files are written aside and renamed: a reader sees
-a whole day or the one before it.
+Each provider has its own folders, so that items of two providers never mix. Each file is replaced by a rename: a reader
+sees either the old or the new content.
 """
 
 import dataclasses
@@ -32,29 +32,32 @@ _PROVIDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 @dataclass(frozen=True)
 class Added:
-    """What a discovery added to a day: items that were not known, and known ones that it tells anew."""
+    """Counts of one discovery: items new to the day, and known items that it updated."""
 
     new: int
     updated: int
 
 
 class DayArchive:
-    """One provider's days under one root."""
+    """The days of one provider under one root."""
 
     def __init__(self, root: Path, provider_name: str) -> None:
-        """Open the archive; its folders are made with its first day.
+        """Open the archive; the first day creates its folders.
 
         Raises:
-            InvalidKeyError: the provider's name is no word that a folder can have.
+            InvalidKeyError: the provider's name cannot be the name of a folder.
         """
         if not _PROVIDER_NAME.fullmatch(provider_name):
             raise InvalidKeyError(f"provider name {provider_name!r}: use letters, digits, hyphens and underscores")
         self.root, self.provider_name = root, provider_name
 
     def add_items(self, day: dt.date, items: Sequence[dict[str, Any]]) -> Added:
-        """Add a day's items to those that are known; an item of a known id replaces it unless its `updated` is older.
+        """Add items to a day; an item with a known id replaces the known one unless its `updated` is older.
 
-        A day to which nothing is added keeps its file as it is.
+        If nothing changes, the day's file stays untouched.
+
+        Raises:
+            StoreUnavailableError: the file cannot be written.
         """
         known = {item["id"]: item for item in self.items(day)}
         merged = dict(known)
@@ -71,7 +74,7 @@ class DayArchive:
         return added
 
     def items(self, day: dt.date) -> list[dict[str, Any]]:
-        """Every known item of a day, in the order of their ids; none where none is known."""
+        """Return the known items of a day, ordered by id; an empty list if there are none."""
         path = self._items_path(day)
         if not path.is_file():
             return []
@@ -79,11 +82,11 @@ class DayArchive:
         return features
 
     def scene(self, key: SceneKey, provider: Provider, bands: Sequence[str]) -> Scene:
-        """The scene of a key, from the items of its day.
+        """Return the scene of a key, made from the items of its day.
 
         Raises:
             NoSuchSceneError: no item of that day shows it.
-            ItemError: its item lacks a fact or a band.
+            ItemError: its item lacks a property or a band.
         """
         readable, faults = [], []
         for item in self.items(key.day):
@@ -103,11 +106,15 @@ class DayArchive:
         return scenes[key]
 
     def write_verdicts(self, day: dt.date, verdicts: Iterable[tuple[SceneVerdict, Any]]) -> None:
-        """Write the verdicts of a day, each with its scene's footprint (EPSG:4326)."""
+        """Write the verdicts of a day, each with its scene's footprint (EPSG:4326).
+
+        Raises:
+            StoreUnavailableError: the file cannot be written.
+        """
         rows = [
             dataclasses.asdict(verdict) | {"key": str(verdict.key), "geometry": shape} for verdict, shape in verdicts
         ]
-        import geopandas as gpd  # those who only read do without
+        import geopandas as gpd  # slow to import, and readers do not need it
 
         path = self._verdicts_path(day)
         if not rows:
@@ -118,7 +125,7 @@ class DayArchive:
             gpd.GeoDataFrame(rows, geometry="geometry", crs=4326).to_parquet(partial)
 
     def verdicts(self, day: dt.date) -> list[SceneVerdict]:
-        """The verdicts on a day's scenes, in the order of their keys; none where none is known."""
+        """Return the verdicts on a day's scenes, ordered by key; an empty list if there are none."""
         path = self._verdicts_path(day)
         if not path.is_file():
             return []
@@ -126,10 +133,10 @@ class DayArchive:
         return sorted((_verdict(row) for row in rows), key=lambda verdict: verdict.key)
 
     def verdict(self, key: SceneKey) -> SceneVerdict:
-        """The verdict on a scene.
+        """Return the verdict on a scene.
 
         Raises:
-            NoSuchSceneError: the scene has not been judged.
+            NoSuchSceneError: the scene has no verdict.
         """
         for verdict in self.verdicts(key.day):
             if verdict.key == key:
@@ -144,7 +151,7 @@ class DayArchive:
 
 
 def _older(item: dict[str, Any], known: dict[str, Any]) -> bool:
-    """Whether an item was updated before the known one; not where either does not say so legibly."""
+    """Tell whether an item was updated before the known one; false if either lacks a valid time."""
     one, other = _updated(item), _updated(known)
     return one is not None and other is not None and one < other
 
@@ -160,7 +167,7 @@ def _updated(item: dict[str, Any]) -> dt.datetime | None:
 
 
 def _verdict(row: dict[str, Any]) -> SceneVerdict:
-    # A column of numbers has one empty value, which may be NaN in files of before.
+    # Older files may hold NaN instead of null.
     percent = row["provider_cloud_percent"]
     stated = None if percent is None or math.isnan(percent) else float(percent)
     return SceneVerdict(**(row | {"key": SceneKey.parse(row["key"]), "provider_cloud_percent": stated}))

@@ -1,4 +1,4 @@
-"""The map of a day: where scenes lie, and which of them are clear enough."""
+"""A map of the day: the footprints of its scenes, coloured by their verdicts."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ _WIDTH, _TALLEST, _HEAD, _MARGIN = 720, 900, 60, 40
 def draw_day(title: str, scenes: Sequence[tuple[SceneVerdict, BaseGeometry]]) -> RGB:
     """Draw the footprints (EPSG:4326) of a day's scenes, green where accepted and red where refused.
 
-    A scene is named, with its cloud cover, where there is room for it.
+    A scene gets a label with its cloud cover if there is room.
 
     Returns:
         (height up to 900, 720, 3) uint8, plate carrée stretched to the scenes' middle latitude.
@@ -80,7 +80,7 @@ def draw_day(title: str, scenes: Sequence[tuple[SceneVerdict, BaseGeometry]]) ->
 
 
 def _side_by_side(footprints: Sequence[BaseGeometry]) -> list[BaseGeometry]:
-    """The footprints where a map shows them: across the antimeridian those of its east follow those of its west."""
+    """Shift footprints for the map: across the antimeridian, its eastern side continues its western side."""
     west, _, east, _ = GeometryCollection(footprints).bounds
     if east - west <= 180:
         return list(footprints)

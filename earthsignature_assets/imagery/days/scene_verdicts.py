@@ -1,7 +1,7 @@
-"""Judge the scenes of a day: read each classification, decide, and say why.
+"""Judge the scenes of a day: read each classification, accept or refuse the scene, and give the reason.
 
-A scene that was judged before, from the same products and with the same masks, is judged by its known figures: what a
-second discovery brings is read, and nothing else.
+A scene that was judged before, from the same products and with the same masks, is judged by its known figures: after
+another discovery only new classifications are read.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,12 +23,12 @@ from earthsignature_assets.system.settings import Settings
 
 @dataclass(frozen=True)
 class CloudPolicy:
-    """When a scene is clear enough to be segmented.
+    """Conditions under which a scene is clear enough to be segmented.
 
     Attributes:
-        max_cloud_percent: most cloud that the valid area may have.
-        min_clear_percent: least part of the tile that must be valid and clear.
-        masks: which classes hide the ground.
+        max_cloud_percent: largest cloud cover of the valid area, in percent.
+        min_clear_percent: smallest valid and clear part of the tile, in percent.
+        masks: the classes that hide the ground.
     """
 
     max_cloud_percent: float = Settings.max_cloud_percent
@@ -38,21 +38,21 @@ class CloudPolicy:
 
 @dataclass(frozen=True)
 class SceneVerdict:
-    """Whether a scene is segmented, and why.
+    """The decision whether to segment a scene, with its reason.
 
     Attributes:
         key: the scene.
         product_id: the Sentinel-2 product name of its first part.
-        source: what it was judged from (`Scene.source`).
-        masks: name of the mask set that tells the clear percentage.
+        source: the products that it was judged by (`Scene.source`).
+        masks: name of the mask set behind the clear percentage.
         accepted: whether it is clear enough.
-        reason: why, for people.
-        cloud_percent: cloud of the valid area.
+        reason: the reason, for people.
+        cloud_percent: cloud cover of the valid area.
         shadow_percent: cloud shadow of the valid area.
         snow_percent: snow of the valid area.
-        valid_percent: the valid area as a part of the tile; 0 where the classification could not be read.
-        clear_percent: the clear area as a part of the tile.
-        provider_cloud_percent: the provider's own figure of cloud; None where it gives none.
+        valid_percent: valid part of the tile; 0 if the classification could not be read.
+        clear_percent: clear part of the tile.
+        provider_cloud_percent: the provider's own cloud cover; None if it gives none.
     """
 
     key: SceneKey
@@ -71,14 +71,14 @@ class SceneVerdict:
 
 @dataclass(frozen=True)
 class DayVerdicts:
-    """What became of a day's items.
+    """The result of judging a day.
 
     Attributes:
-        scenes: each scene's verdict with its footprint (EPSG:4326), in the order of their keys.
+        scenes: each scene's verdict with its footprint (EPSG:4326), ordered by key.
         superseded: ids of items that a newer processing replaces.
-        unusable: ids of items that are no scene, with the reason.
-        read: how many scenes' classifications were read; the others were known.
-        renewed: scenes that were known before and are now made from other products.
+        unusable: reason for each item that cannot be used, by id.
+        read: number of classifications that were read; the others were known.
+        renewed: known scenes that now consist of other products.
     """
 
     scenes: tuple[tuple[SceneVerdict, BaseGeometry], ...]
@@ -89,7 +89,7 @@ class DayVerdicts:
 
     @property
     def accepted(self) -> list[SceneVerdict]:
-        """The verdicts that let their scene pass."""
+        """Verdicts on the accepted scenes."""
         return [verdict for verdict, _ in self.scenes if verdict.accepted]
 
 
@@ -102,11 +102,11 @@ def judge_day(
 ) -> DayVerdicts:
     """Group a day's items into scenes and judge each.
 
-    An item that lacks a fact and a scene whose classification is damaged are refused with the reason: one bad
-    scene does not cost the day. A server that does not answer does: the day is then tried again.
+    Incomplete items and scenes with a damaged classification are refused with the reason, so one bad scene does not
+    fail the day. A server that does not respond does: the day is then retried.
 
     Raises:
-        ProviderUnavailableError: a classification's server does not answer.
+        ProviderUnavailableError: a classification's server does not respond.
     """
     readable, unusable = [], {}
     for item in items:
@@ -121,7 +121,7 @@ def judge_day(
         for scene in scenes
         if (verdict := before.get(scene.key)) is not None
         and (verdict.source, verdict.masks) == (scene.source, policy.masks.name)
-        and verdict.valid_percent > 0  # what could not be read is read again
+        and verdict.valid_percent > 0  # a classification that could not be read is retried
     }
 
     def verdict_on(scene: Scene) -> SceneVerdict:
@@ -141,10 +141,10 @@ def judge_day(
 
 
 def judge_scene(scene: Scene, policy: CloudPolicy) -> SceneVerdict:
-    """Read a scene's classification and judge it; a damaged one refuses the scene with the reason.
+    """Read a scene's classification and judge the scene; refuse it if the classification is damaged.
 
     Raises:
-        ProviderUnavailableError: its server does not answer.
+        ProviderUnavailableError: its server does not respond.
     """
     try:
         mask, _ = read_scene_mask(scene, policy.masks)
@@ -154,9 +154,9 @@ def judge_scene(scene: Scene, policy: CloudPolicy) -> SceneVerdict:
 
 
 def judge(scene: Scene, figures: SceneMask | SceneVerdict, policy: CloudPolicy) -> SceneVerdict:
-    """Accept or refuse a scene by what can be seen of it, not by what the provider says of it."""
+    """Accept or refuse a scene by its own figures, not by the provider's."""
     if figures.valid_percent == 0:
-        accepted, reason = False, "no valid pixel: the classification says no data everywhere"
+        accepted, reason = False, "no valid pixel: the classification is no data everywhere"
     elif figures.cloud_percent > policy.max_cloud_percent:
         accepted = False
         reason = (
@@ -173,7 +173,7 @@ def judge(scene: Scene, figures: SceneMask | SceneVerdict, policy: CloudPolicy) 
 def _verdict(
     scene: Scene, policy: CloudPolicy, accepted: bool, reason: str, figures: SceneMask | SceneVerdict | None = None
 ) -> SceneVerdict:
-    """A verdict with the figures that it rests on; zeros where the classification could not be read."""
+    """Make a verdict with its figures; zeros if the classification could not be read."""
     return SceneVerdict(
         key=scene.key,
         product_id=scene.product_id,

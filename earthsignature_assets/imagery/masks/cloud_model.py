@@ -1,8 +1,8 @@
-"""Clouds of scenes that come without a classification (L1C): the U-Net of ukis-csmask.
+"""Cloud detection for scenes without a classification (L1C): the U-Net of ukis-csmask.
 
-It sees six bands of top-of-atmosphere reflectance at 60 m and tells cloud and cloud shadow. Measured on the test patch
-of its authors (512² px, labels of people): 90 % of the pixels agree at the patch's own resolution and at half of it,
-with an intersection over union of 0.76 and 0.74 for cloud, 0.70 and 0.71 for shadow. Snow is not told.
+It takes six bands of top-of-atmosphere reflectance at 60 m and detects cloud and cloud shadow, but no snow. On its
+authors' test patch (512² px, manual labels) 90 % of the pixels agree, at the patch's own resolution and at half of it;
+the intersection over union is 0.76 and 0.74 for cloud, 0.70 and 0.71 for shadow.
 
 Source: Wieland, Fichtner, Martinis: "UKIS-CSMASK: a Python package for multi-sensor cloud and cloud shadow
 segmentation", ISPRS Archives XLIII-B3-2022. The package is the extra `cloud`.
@@ -22,10 +22,10 @@ from earthsignature_assets.imagery.masks.scene_classification import (
 )
 
 CLOUD_BANDS = ("B02", "B03", "B04", "B08", "B11", "B12")
-"""The bands that the model sees, in the order of its stack."""
+"""The model's input bands, in the order of its stack."""
 
 RESOLUTION_M = 60.0
-"""Four times as fast as 30 m, at the same agreement."""
+"""Pixel size of the model's input: four times as fast as 30 m, with the same agreement."""
 
 _NAMES = ("blue", "green", "red", "nir", "swir16", "swir22")
 _CLOUD, _SHADOW = 1, 2
@@ -34,11 +34,11 @@ _THREADS = 2
 
 
 def classify(reflectance: npt.NDArray[np.float32], no_data: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Tell cloud and shadow, in the values of a scene classification (SCL).
+    """Classify cloud and shadow in the values of a scene classification (SCL).
 
     Args:
         reflectance: (6, height, width) float32, top-of-atmosphere reflectance 0…1 of `CLOUD_BANDS`.
-        no_data: (height, width) bool, where nothing was observed.
+        no_data: (height, width) bool, true where nothing was observed.
 
     Returns:
         (height, width) uint8: 0 no data, 3 cloud shadow, 9 cloud, 5 anything else.

@@ -1,12 +1,12 @@
-"""What of a scene can be used: no data, cloud, shadow and snow from the scene classification (SCL).
+"""Mask a scene: no data, cloud, shadow and snow from the scene classification (SCL).
 
 SCL values (Sentinel-2 L2A, Sen2Cor): 0 no data, 1 saturated or defective, 2 dark area or cast shadow, 3 cloud
 shadow, 4 vegetation, 5 not vegetated, 6 water, 7 unclassified, 8 cloud medium probability, 9 cloud high
-probability, 10 thin cirrus, 11 snow or ice. Values above 11 do not exist; lossy copies hold some: they are masked.
+probability, 10 thin cirrus, 11 snow or ice. Values above 11 do not exist, but lossy copies hold some: they are masked.
 
-Class 2 changed its meaning with baseline 04.00, on 2022-01-25: dark areas of any kind before, shadows cast by terrain
-since (ESA, Sentinel-2 processing baseline 04.00). Reprocessed data carry the newer meaning: the baseline decides, not
-the date.
+Class 2 changed its meaning with baseline 04.00, on 2022-01-25: before, dark areas of any kind; since, shadows cast by
+terrain (ESA, Sentinel-2 processing baseline 04.00). Reprocessed data carry the newer meaning: the baseline decides,
+not the date.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,25 +29,25 @@ _HIGHEST_VALUE = 11
 _CAST_SHADOW_VALUE, _CAST_SHADOW_SINCE = 2, (4, 0)
 
 EDGE_M = 40.0
-"""The swath's edge is eroded by this much: bands end at different columns there, with a rim of stray values."""
+"""Erosion of the swath's edge: bands end at different columns there, with a rim of stray values."""
 
 DILATION_M = 100.0
-"""Clouds and shadows are grown by this much: Sen2Cor's edges are too tight."""
+"""Dilation of clouds and shadows: Sen2Cor's edges are too tight."""
 
 _ROWS_AT_ONCE = 256
 
 CLEAR, UNRELIABLE, UNSEEN = np.uint8(0), np.uint8(1), np.uint8(2)
-"""What a pixel of a scene mask is."""
+"""States of a pixel in a scene mask."""
 
 
 @dataclass(frozen=True)
 class MaskSet:
-    """Which classes hide the ground.
+    """A set of classes that hide the ground.
 
     Attributes:
-        name: what the configuration calls it.
-        values: SCL values that make a pixel unreliable, and grow by 100 m.
-        cast_shadow: whether terrain's shadow does so too; told apart since baseline 04.00 only.
+        name: name in the configuration.
+        values: SCL values that make a pixel unreliable, dilated by 100 m.
+        cast_shadow: whether shadow cast by terrain does so too; it is a separate class since baseline 04.00.
     """
 
     name: str
@@ -55,9 +55,9 @@ class MaskSet:
     cast_shadow: bool = False
 
     def values_of(self, baseline: tuple[int, int]) -> tuple[int, ...]:
-        """The SCL values of this set in data of a baseline."""
-        told = self.cast_shadow and baseline >= _CAST_SHADOW_SINCE
-        return (*self.values, _CAST_SHADOW_VALUE) if told else self.values
+        """Return the SCL values of this set in data of a baseline."""
+        cast_shadow = self.cast_shadow and baseline >= _CAST_SHADOW_SINCE
+        return (*self.values, _CAST_SHADOW_VALUE) if cast_shadow else self.values
 
 
 MASK_SETS: Mapping[str, MaskSet] = {
@@ -69,19 +69,19 @@ MASK_SETS: Mapping[str, MaskSet] = {
         MaskSet("strict", (*CLOUD_VALUES, *SHADOW_VALUES, *SNOW_VALUES, 7), cast_shadow=True),
     )
 }
-"""The mask sets by name. `dense-clouds` sees through thin cirrus; `strict` keeps what is certainly lit ground."""
+"""Mask sets by name. `dense-clouds` ignores thin cirrus; `strict` keeps only ground that is certainly sunlit."""
 
 
 def mask_set_named(name: str) -> MaskSet:
     """Return a mask set.
 
     Raises:
-        ConfigurationError: none has that name.
+        ConfigurationError: there is no such set.
     """
     try:
         return MASK_SETS[name]
     except KeyError:
-        raise ConfigurationError(f"no mask set is called {name!r}: choose one of {', '.join(MASK_SETS)}") from None
+        raise ConfigurationError(f"there is no mask set {name!r}: choose one of {', '.join(MASK_SETS)}") from None
 
 
 DEFAULT_MASKS = MASK_SETS[Settings.masks]
@@ -90,15 +90,15 @@ _NEWEST_BASELINE = (99, 99)
 
 @dataclass(frozen=True)
 class SceneMask:
-    """What of a scene can be used, on the classification's grid (20 m).
+    """The mask of a scene on the classification's grid (20 m), and its figures.
 
     Attributes:
         states: (height, width) uint8, `CLEAR`, `UNRELIABLE` or `UNSEEN`.
-        cloud_percent: cloud of the valid area, before dilation.
+        cloud_percent: cloud cover of the valid area, before dilation.
         shadow_percent: cloud shadow of the valid area, before dilation.
         snow_percent: snow of the valid area.
-        valid_percent: the valid area as a part of the whole grid.
-        clear_percent: valid and not unreliable, as a part of the whole grid.
+        valid_percent: valid part of the whole grid.
+        clear_percent: valid and reliable part of the whole grid.
     """
 
     states: npt.NDArray[np.uint8]
@@ -110,12 +110,12 @@ class SceneMask:
 
     @property
     def no_data(self) -> npt.NDArray[np.bool_]:
-        """Outside the eroded swath, or defective: (height, width) bool."""
+        """Pixels outside the eroded swath, and defective ones: (height, width) bool."""
         return np.asarray(self.states == UNSEEN)
 
     @property
     def unreliable(self) -> npt.NDArray[np.bool_]:
-        """What the mask set hides, dilated, inside the swath: (height, width) bool."""
+        """Pixels inside the swath that the dilated mask set hides: (height, width) bool."""
         return np.asarray(self.states == UNRELIABLE)
 
 
@@ -125,21 +125,21 @@ def mask_scene(
     masks: MaskSet = DEFAULT_MASKS,
     baseline: tuple[int, int] = _NEWEST_BASELINE,
 ) -> SceneMask:
-    """Turn a scene classification into masks and figures.
+    """Derive a scene's mask and its figures from the classification.
 
     Args:
         classification: (height, width) uint8, SCL values.
         resolution_m: pixel size of the classification.
-        masks: which classes hide the ground; the figures of cloud, shadow and snow are the same for all.
-        baseline: the processing baseline that the classification comes from.
+        masks: the classes that hide the ground; cloud, shadow and snow percentages do not depend on it.
+        baseline: processing baseline of the classification.
     """
     height = classification.shape[0]
     states = np.empty(classification.shape, np.uint8)
     counted = {"cloud": 0, "shadow": 0, "snow": 0, "valid": 0, "clear": 0}
     hidden_values = masks.values_of(baseline)
     halo = _radius(EDGE_M, resolution_m) + _radius(DILATION_M, resolution_m)
-    # uint8 of 0 and 1 throughout: OpenCV's look-up and its vectorised logic take a fifth of what indexing does. A few
-    # rows at a time: what lies between the classification and the masks stays in the processor's cache.
+    # uint8 of 0 and 1 throughout: OpenCV's look-up tables and vectorised logic take a fifth of the time of indexing.
+    # A few rows at a time keep the intermediate arrays in the processor's cache.
     for first in range(0, height, _ROWS_AT_ONCE):
         rows = slice(first, min(first + _ROWS_AT_ONCE, height))
         above = min(first, halo)
@@ -149,13 +149,13 @@ def mask_scene(
         seen = unseen ^ np.uint8(1)
         hidden = grow(_among(part, hidden_values, beyond=True) & seen, DILATION_M, resolution_m)
         inner = slice(above, above + rows.stop - first)
-        told, seen = part[inner], seen[inner]
+        values, seen = part[inner], seen[inner]
         states[rows] = (hidden[inner] & seen) * UNRELIABLE + unseen[inner] * UNSEEN
         counted["valid"] += cv2.countNonZero(seen)
         counted["clear"] += cv2.countNonZero(seen & ~hidden[inner])
-        counted["cloud"] += cv2.countNonZero(_among(told, CLOUD_VALUES, beyond=True) & seen)
-        counted["shadow"] += cv2.countNonZero(_among(told, SHADOW_VALUES) & seen)
-        counted["snow"] += cv2.countNonZero(_among(told, SNOW_VALUES) & seen)
+        counted["cloud"] += cv2.countNonZero(_among(values, CLOUD_VALUES, beyond=True) & seen)
+        counted["shadow"] += cv2.countNonZero(_among(values, SHADOW_VALUES) & seen)
+        counted["snow"] += cv2.countNonZero(_among(values, SNOW_VALUES) & seen)
     valid = counted["valid"]
     return SceneMask(
         states=states,
@@ -168,7 +168,7 @@ def mask_scene(
 
 
 def _among(classification: npt.NDArray[np.uint8], values: Sequence[int], beyond: bool = False) -> npt.NDArray[np.uint8]:
-    """1 where the classification holds one of the values or, where asked for, one that does not exist; else 0."""
+    """Return 1 where the classification is one of the values or, with `beyond`, one that does not exist; else 0."""
     table = np.zeros(256, np.uint8)
     table[list(values)] = 1
     if beyond:
@@ -187,7 +187,7 @@ def grow(mask: npt.NDArray[np.uint8], by_m: float, resolution_m: float) -> npt.N
 
 
 def _radius(by_m: float, resolution_m: float) -> int:
-    """Pixels that a distance takes."""
+    """Convert a distance to whole pixels."""
     return round(by_m / resolution_m)
 
 

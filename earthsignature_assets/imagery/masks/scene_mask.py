@@ -1,4 +1,4 @@
-"""What of a scene can be used, read from its files: the classification, or the cloud model where there is none."""
+"""Read the mask of a scene: from its classification, or by the cloud model if there is none."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
@@ -24,34 +24,36 @@ from earthsignature_assets.imagery.scenes.scene import Scene, SceneItem
 NumberT = TypeVar("NumberT", np.float32, np.uint16)
 
 _CLOUD_MODEL_SIDE = 2040
-"""Side of the windows of 10 m that are read at once for the cloud model: a multiple of its pixel."""
+"""Side of the windows read for the cloud model, in 10 m pixels: a multiple of the model's pixel."""
 
 
 def read_scene_mask(scene: Scene, masks: MaskSet = DEFAULT_MASKS) -> tuple[SceneMask, PixelGrid]:
     """Read a scene's classification and turn it into masks on its own grid (20 m).
 
-    Parts of a split scene are laid over each other where the earlier has no data. A scene of level L1C has no
-    classification: the cloud model makes one at 60 m.
+    In a split scene the later part fills the no data of the earlier one. A scene of level L1C has no classification:
+    the cloud model makes one at 60 m.
 
     Raises:
         ItemError: an item of level L2A has no classification.
-        BandError: a classification is damaged, holds nothing, or is on another grid than the first part's.
-        ProviderUnavailableError: its server does not answer.
-        ConfigurationError: the cloud model is needed and not installed.
+        BandError: a classification is damaged, empty, or on another grid than the first part's.
+        ProviderUnavailableError: its server does not respond.
+        ConfigurationError: the cloud model is needed but not installed.
     """
     classification, grid = _by_cloud_model(scene) if scene.level == "L1C" else _by_provider(scene)
     return mask_scene(classification, grid.resolution_m, masks, scene.parts[0].baseline), grid
 
 
 def _by_provider(scene: Scene) -> tuple[npt.NDArray[np.uint8], PixelGrid]:
-    # GDAL keeps a thread's connection for as long as the thread lives: the caller's would stay open beside those of the
-    # bands, one more than a provider such as CDSE allows.
+    # GDAL keeps a thread's connection open as long as the thread lives: the caller's connection would come on top of
+    # those of the bands, one more than a provider such as CDSE allows.
     with ThreadPoolExecutor(1, "classification") as thread:
         layers = list(thread.map(_read_classification, scene.parts))
     classification, grid = layers[0]
     for part, (values, part_grid) in zip(scene.parts[1:], layers[1:], strict=True):
         if part_grid != grid:
-            raise BandError(f"item {part.item_id}: band SCL has the grid {part_grid}, the scene's other part {grid}")
+            raise BandError(
+                f"item {part.item_id}: band SCL has the grid {part_grid}, the scene's other part has {grid}; {REMEDY}"
+            )
         classification = np.where(classification == OUTSIDE_VALUE, values, classification)
     return classification, grid
 
@@ -59,7 +61,7 @@ def _by_provider(scene: Scene) -> tuple[npt.NDArray[np.uint8], PixelGrid]:
 def _read_classification(part: SceneItem) -> tuple[npt.NDArray[np.uint8], PixelGrid]:
     if part.classification is None:
         raise ItemError(
-            f"item {part.item_id} has no scene classification (SCL), so its clouds cannot be told: "
+            f"item {part.item_id} has no scene classification (SCL), so its clouds are unknown: "
             "check the provider's classification_asset"
         )
     with (
@@ -70,7 +72,7 @@ def _read_classification(part: SceneItem) -> tuple[npt.NDArray[np.uint8], PixelG
         values = reader.read(reader.grid.whole, np.empty(reader.grid.shape, np.uint8))
     if not values.any():
         raise BandError(
-            f"item {part.item_id}: band SCL ({part.classification}) says no data everywhere: its product is damaged; "
+            f"item {part.item_id}: band SCL ({part.classification}) is no data everywhere: its product is damaged; "
             f"{REMEDY}"
         )
     return values, reader.grid
@@ -90,7 +92,7 @@ def _by_cloud_model(scene: Scene) -> tuple[npt.NDArray[np.uint8], PixelGrid]:
 
 
 def _averaged(array: npt.NDArray[NumberT], factor: int) -> npt.NDArray[NumberT]:
-    """Means of squares of `factor` pixels; the last row and column are repeated where a square is not full."""
+    """Average squares of `factor` pixels; the last row and column are repeated to fill a square."""
     height, width = (-(-side // factor) for side in array.shape)
     missing = ((0, height * factor - array.shape[0]), (0, width * factor - array.shape[1]))
     full = np.pad(array, missing, mode="edge")

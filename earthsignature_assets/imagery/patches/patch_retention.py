@@ -1,8 +1,8 @@
-"""Which transient folders are past their time, by age and by a disk budget, and their removal.
+"""Retention of transient folders: select by age and by a disk budget, and remove.
 
-A patch store takes about 1.7 GB and a hundred scenes come a day: what is past its time goes, oldest first, and
-materialising `patches` fetches a scene again. A folder in which something was written within the last hour is
-never removed: its writer may still be at work, also where it carries the name of an unfinished one (`.partial`).
+A patch store takes about 1.7 GB, and a day has about a hundred scenes: expired stores are removed, oldest first, and
+materialising `patches` fetches a scene again. A folder written to within the last hour is never removed, not even an
+unfinished one (`.partial`): its writer may still be running.
 """
 
 import datetime as dt
@@ -15,19 +15,19 @@ from earthsignature_assets.errors import InvalidKeyError, StoreUnavailableError
 from earthsignature_assets.system.atomic import partial_path
 
 QUIET = dt.timedelta(hours=1)
-"""How long nothing must have been written in a folder before it can be removed."""
+"""Time since the last write after which a folder may be removed."""
 
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """How long patches stay, and how much of the disk they may take.
+    """Limits on the age of patches and on their disk space.
 
     Attributes:
-        max_age_days: days since the last write after which a store goes.
+        max_age_days: days since the last write after which a store is removed.
         budget_gb: gigabytes (10⁹ bytes) that all stores together may take.
 
     Raises:
-        InvalidKeyError: a negative number, or none at all.
+        InvalidKeyError: a number is negative or NaN.
     """
 
     max_age_days: float
@@ -42,19 +42,19 @@ class RetentionPolicy:
 
 @dataclass(frozen=True)
 class TransientFolder:
-    """A transient folder: where it is, when something was last written in it (UTC), and what it takes."""
+    """A transient folder: its path, the time of its last write (UTC), and its size."""
 
     path: Path
     written_at: dt.datetime
     size_bytes: int
 
     def quiet(self, now: dt.datetime) -> bool:
-        """Whether nothing was written in it for an hour."""
+        """Tell whether the folder has not been written to for an hour."""
         return now - self.written_at >= QUIET
 
 
 def stored_folders(paths: Iterable[Path]) -> list[TransientFolder]:
-    """Measure folders; one that vanishes meanwhile is left out.
+    """Measure folders; one that disappears meanwhile is left out.
 
     Raises:
         StoreUnavailableError: a folder cannot be read.
@@ -65,9 +65,9 @@ def stored_folders(paths: Iterable[Path]) -> list[TransientFolder]:
 def past_their_time(
     stores: Iterable[TransientFolder], policy: RetentionPolicy, now: dt.datetime
 ) -> list[TransientFolder]:
-    """The stores to remove, oldest first: those past the age, then more until the rest is within the budget.
+    """Return the stores to remove, oldest first: those past the age, then more until the rest is within the budget.
 
-    Stores that are not quiet count towards the budget and are never among the answer.
+    Stores that are not quiet count towards the budget but are never returned.
     """
     stores = sorted(stores, key=lambda store: (store.written_at, store.path))
     total_bytes = sum(store.size_bytes for store in stores)
@@ -81,7 +81,7 @@ def past_their_time(
 
 
 def remove_folder(folder: TransientFolder) -> None:
-    """Remove a folder: it is renamed first, so that nobody opens what is half gone.
+    """Remove a folder; rename it first, so that nobody opens a half-removed one.
 
     Raises:
         StoreUnavailableError: it cannot be renamed or removed.

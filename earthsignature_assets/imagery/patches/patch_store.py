@@ -1,12 +1,12 @@
-"""The patches of a scene: one Zarr store, one chunk a patch, readable with `xarray.open_zarr` and rioxarray.
+"""The patches of a scene: a Zarr store with one chunk for each patch, readable with `xarray.open_zarr` and rioxarray.
 
     reflectance   uint16 (band, y, x)   reflectance × 10000, 0 = no data
     no_data       bool   (y, x)         outside the eroded swath, or defective
     unreliable    bool   (y, x)         under cloud or shadow, dilated
-    overview/reflectance   uint16 (band, y, x)   every n-th pixel of the stack, for pictures: a group of its own
+    overview/reflectance   uint16 (band, y, x)   every n-th pixel of the stack, for pictures
 
-Coordinates are pixel centres in the tile's UTM zone; `spatial_ref` carries the CRS. Patches without a valid pixel
-take no space. A store is written aside and becomes visible by one rename.
+Coordinates are pixel centres in the tile's UTM zone; `spatial_ref` holds the CRS. Patches without a valid pixel
+take no space. A store becomes visible by one rename.
 """
 
 import warnings
@@ -37,7 +37,7 @@ class PatchStore:
         """Open a store.
 
         Raises:
-            BandError: there is no complete store at that path, or one of an earlier layout.
+            BandError: there is no complete store at that path, or it has an earlier layout.
         """
         if not (path / "zarr.json").is_file():
             raise BandError(f"there are no patches at {path}: materialise `patches` for this scene")
@@ -53,34 +53,34 @@ class PatchStore:
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Sentinel-2 band names in the order of the stack."""
+        """Sentinel-2 band names, in the order of the stack."""
         return tuple(_facts(self._group)["bands"])
 
     @property
     def level(self) -> str:
-        """Processing level of the reflectance, `L2A` or `L1C`, as the product's name says."""
+        """Processing level of the reflectance, `L2A` or `L1C`, from the product's name."""
         return str(_facts(self._group)["product_id"]).split("_")[1].removeprefix("MSI")
 
     def reflectance(self, rows: slice, columns: slice = slice(None)) -> npt.NDArray[np.uint16]:
-        """Reflectance × 10000 of a window: (bands, rows, columns) uint16, 0 = no data."""
+        """Read the reflectance × 10000 of a window: (bands, rows, columns) uint16, 0 = no data."""
         return np.asarray(self._reflectance[:, rows, columns], np.uint16)
 
     def no_data(self, rows: slice = slice(None), columns: slice = slice(None)) -> npt.NDArray[np.bool_]:
-        """Where nothing was observed: (rows, columns) bool."""
+        """Read where nothing was observed: (rows, columns) bool."""
         return np.asarray(self._no_data[rows, columns], bool)
 
     def unreliable(self, rows: slice = slice(None), columns: slice = slice(None)) -> npt.NDArray[np.bool_]:
-        """Where cloud or shadow covers the ground: (rows, columns) bool."""
+        """Read where cloud or shadow covers the ground: (rows, columns) bool."""
         return np.asarray(self._unreliable[rows, columns], bool)
 
     def overview(self) -> npt.NDArray[np.uint16]:
-        """Every n-th pixel of the stack, about 640 pixels on its longest side: (bands, height, width) uint16."""
+        """Read every n-th pixel of the stack, about 640 pixels on the longest side: (bands, height, width) uint16."""
         return np.asarray(self._array("overview/reflectance")[:], np.uint16)
 
     def clear_overview(self) -> npt.NDArray[np.uint16]:
-        """The pixels of the overview that show the ground, without no data, cloud and shadow: (bands, n) uint16.
+        """Read the overview's pixels that show the ground, without no data, cloud and shadow: (bands, n) uint16.
 
-        A fair sample of the scene's pixels that costs no second look at the stack.
+        This is a regular sample of the scene that does not need the full stack.
         """
         step = slice(None, None, self.overview_step)
         hidden = np.asarray(self._no_data[step, step], bool) | np.asarray(self._unreliable[step, step], bool)
@@ -88,12 +88,12 @@ class PatchStore:
 
     @property
     def overview_step(self) -> int:
-        """The n of the overview."""
+        """Step between the pixels of the overview."""
         return _overview_step(self.grid)
 
     @property
     def size_bytes(self) -> int:
-        """What the store takes on disk."""
+        """Size of the store on disk."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
     def _array(self, name: str) -> zarr.Array[Any]:
@@ -103,7 +103,7 @@ class PatchStore:
 
 
 class PatchWriter:
-    """Writes one scene's patches, window by window of whole patches."""
+    """A writer of one scene's patches, in windows of whole patches."""
 
     def __init__(self, group: zarr.Group, grid: PixelGrid, bands: Sequence[str], patch_size: int) -> None:
         self._group, self._grid, self._bands, self._patch_size = group, grid, bands, patch_size
@@ -135,16 +135,16 @@ class PatchWriter:
         no_data: npt.NDArray[np.bool_],
         unreliable: npt.NDArray[np.bool_],
     ) -> int:
-        """Write a window of whole patches; those without a valid pixel are left out.
+        """Write a window of whole patches; patches without a valid pixel are left out.
 
         Args:
-            window: what of the grid; it starts at a patch, and ends at one or at the grid's edge.
+            window: the window of the grid; it starts at a patch, and ends at one or at the grid's edge.
             reflectance: (bands, rows, columns) uint16.
             no_data: (rows, columns) bool.
             unreliable: (rows, columns) bool.
 
         Returns:
-            How many patches were written.
+            The number of patches written.
         """
         written = 0
         for patch in window.split(self._patch_size, self._patch_size):
@@ -164,7 +164,7 @@ class PatchWriter:
         return written
 
     def finish(self) -> None:
-        """Write the overview, which gathers what all windows bring."""
+        """Write the overview, gathered from all windows."""
         group = self._group.create_group("overview")
         _write_coordinates(group, self._grid, self._bands, self._step)
         _create_reflectance(group, self._overview.shape, self._overview.shape)[:] = self._overview
@@ -174,14 +174,14 @@ class PatchWriter:
 def create_patch_store(
     path: Path, grid: PixelGrid, bands: Sequence[str], patch_size: int = PATCH_SIZE, **facts: str
 ) -> Iterator[PatchWriter]:
-    """Write a store; it is at `path` when the block ends well, and nothing is there when it does not.
+    """Write a store, which appears at `path` if the block succeeds; otherwise an earlier store stays.
 
     Args:
-        path: where the store shall be; an earlier one is replaced.
+        path: path of the store; an earlier one is replaced.
         grid: the 10 m grid.
-        bands: Sentinel-2 band names in the order of the stack.
+        bands: Sentinel-2 band names, in the order of the stack.
         patch_size: side of a patch in pixels.
-        facts: what else the store shall say of itself (scene key, product).
+        facts: further attributes of the store (scene key, product).
 
     Raises:
         StoreUnavailableError: the store cannot be written.
@@ -193,13 +193,13 @@ def create_patch_store(
         yield writer
         writer.finish()
         with warnings.catch_warnings():
-            # Zarr's third format has no word on consolidated metadata yet; zarr and xarray both read it.
+            # The Zarr 3 specification does not cover consolidated metadata yet; zarr and xarray both read it.
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
             zarr.consolidate_metadata(partial)
 
 
 def _create_reflectance(group: zarr.Group, shape: tuple[int, ...], chunks: tuple[int, ...]) -> zarr.Array[Any]:
-    """Make the array of a stack. rioxarray reads `nodata`; of a `_FillValue` xarray would make floats."""
+    """Create a stack's array with `nodata`, which rioxarray reads; for `_FillValue` xarray would convert to float."""
     return group.create_array(
         "reflectance",
         shape=shape,
@@ -209,13 +209,13 @@ def _create_reflectance(group: zarr.Group, shape: tuple[int, ...], chunks: tuple
         compressors=_BITSHUFFLED_LZ4,
         dimension_names=("band", "y", "x"),
         attributes={"grid_mapping": "spatial_ref", "long_name": "reflectance × 10000", "nodata": 0},
-        # Patches without data are not written at all; that zarr looks for them too costs as much as the encoding.
+        # Patches without data are never written; zarr's own search for empty chunks costs as much as the encoding.
         config={"write_empty_chunks": True},
     )
 
 
 def _write_coordinates(group: zarr.Group, grid: PixelGrid, bands: Sequence[str], step: int = 1) -> None:
-    """Write what xarray and rioxarray look for: bands, centres of each n-th pixel, the CRS as CF and GDAL tell it."""
+    """Write the coordinates for xarray and rioxarray: bands, centres of each n-th pixel, the CRS for CF and GDAL."""
     west, south, east, north = grid.bounds
     half = grid.resolution_m / 2
     y = np.linspace(north - half, south + half, grid.height)[::step]

@@ -1,4 +1,4 @@
-"""From a scene's bands to its patches: read, harmonise, resample, mask, split, one row of patches at a time."""
+"""Write a scene's patches: read, harmonise, resample, mask and split its bands, a block at a time."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class PatchSummary:
-    """What `write_patches` did."""
+    """The result of `write_patches`."""
 
     valid_pixels: int
     pixels: int
@@ -42,15 +42,16 @@ def write_patches(
     Args:
         scene: the scene; every part holds every band.
         bands: the order of the stack.
-        path: where the store shall be.
+        path: path of the store.
         patch_size: side of a patch in pixels.
-        progress: called with the rows done and the rows in all.
-        masks: which classes hide the ground.
+        progress: called with the number of rows done and the total.
+        masks: the classes that hide the ground.
 
     Raises:
-        BandError: a band is damaged, on another CRS, does not cover the grid, or holds nothing but zeros.
+        BandError: a band is damaged, on another CRS, does not cover the grid, or holds only zeros.
         ItemError: an item has no classification.
-        ProviderUnavailableError: a server does not answer.
+        ProviderUnavailableError: a server does not respond.
+                StoreUnavailableError: the store cannot be written.
     """
     started = time.monotonic()
     grid = scene.grid
@@ -69,8 +70,8 @@ def write_patches(
             valid += int(np.count_nonzero(observed))
             if progress and window.columns.stop == grid.width:
                 progress(window.rows.stop, grid.height)
-            del block  # else it stays until the next one is there
-            return_free_memory()  # in a process of many scenes it comes to 100 MB between the blocks of the cache
+            del block  # otherwise it stays in memory until the next one is read
+            return_free_memory()  # over many scenes freed memory adds up to 100 MB
     return_free_memory()
     return PatchSummary(
         valid_pixels=valid,

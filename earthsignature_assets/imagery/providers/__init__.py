@@ -1,1 +1,1 @@
-"""Imagery providers: STAC APIs, their dialects, credentials, and the policy of tries."""
+"""Imagery providers: STAC APIs, their dialects, credentials, and the retry policy."""

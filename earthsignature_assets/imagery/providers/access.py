@@ -1,4 +1,4 @@
-"""How a provider's bands are reached: plain addresses, signed ones, or an S3 endpoint. Values only; no call is made."""
+"""Access to a provider's bands: plain URLs, signed URLs, or an S3 endpoint. Values only; nothing here makes a call."""
 
 import os
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ class S3:
 
     Attributes:
         endpoint: its root, such as `https://eodata.dataspace.copernicus.eu`.
-        region: the region that requests are signed for.
+        region: region that requests are signed for.
         key_variable: environment variable of the access key.
         secret_variable: environment variable of the secret key.
-        requester_pays: whether reading is billed to the reader, who must agree to it.
+        requester_pays: whether the reader is billed and must agree to it.
     """
 
     endpoint: str
@@ -27,7 +27,7 @@ class S3:
     requester_pays: bool = False
 
     def gdal_options(self, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """The endpoint and its credentials as GDAL takes them.
+        """Return the endpoint and its credentials as GDAL options.
 
         Raises:
             CredentialError: a credential is not in the environment.
@@ -43,18 +43,18 @@ class S3:
             "AWS_REGION": self.region,
             "AWS_ACCESS_KEY_ID": environment[self.key_variable],
             "AWS_SECRET_ACCESS_KEY": environment[self.secret_variable],
-            "AWS_SESSION_TOKEN": "",  # one of another account, found in the environment, would go with these
+            "AWS_SESSION_TOKEN": "",  # otherwise the token of another account in the environment would go along
             **({"AWS_REQUEST_PAYER": "requester"} if self.requester_pays else {}),
         }
 
 
 @dataclass(frozen=True)
 class TokenService:
-    """Where signed addresses get their tokens (Azure's shared access signatures).
+    """A service that issues tokens for signed URLs (Azure's shared access signatures).
 
     Attributes:
         url: root of the service; `/<account>/<container>` is appended.
-        key_variable: environment variable of a subscription key that raises the limits; may be unset.
+        key_variable: environment variable of a subscription key that raises the rate limits; may be unset.
     """
 
     url: str
@@ -63,12 +63,12 @@ class TokenService:
 
 @dataclass(frozen=True)
 class Access:
-    """How bands are opened.
+    """The way to open bands.
 
     Attributes:
-        connections: most connections that one process holds open to the provider at a time.
-        s3: the endpoint of `s3://` addresses; None where there are none.
-        tokens: what signs `https://` addresses; None where they are open to all.
+        connections: most connections that one process keeps open to the provider.
+        s3: the endpoint of `s3://` URLs; None if there are none.
+        tokens: the service that signs `https://` URLs; None if they are public.
     """
 
     connections: int = 8

@@ -1,7 +1,7 @@
-"""Who publishes the imagery, and in whose words: one small record per STAC API and collection.
+"""Imagery providers and their dialects: one small record for each STAC API and collection.
 
-Providers differ in asset keys, in how they tell the radiometric offset, and in how their bands are reached. They are
-never mixed: a run has one, and what is known of a day is kept for each provider apart.
+Providers differ in asset keys, in how they state the radiometric offset, and in how their bands are reached. They are
+never mixed: a run has one provider, and each provider's days are kept apart.
 """
 
 from collections.abc import Mapping
@@ -14,24 +14,24 @@ from earthsignature_assets.sentinel2 import TEN_METRE_BANDS
 
 
 class OffsetRule(StrEnum):
-    """Where an item says which offset its digital numbers still carry."""
+    """The place where an item states which offset its digital numbers still carry."""
 
     RASTER_BANDS = "raster-bands"
-    """Scale and offset of the asset (`raster:bands`, or `raster:scale` and `raster:offset`): offset / scale is what
-    readers must still add."""
+    """Scale and offset of the asset (`raster:bands`, or `raster:scale` and `raster:offset`): readers must still add
+    offset / scale."""
 
     EARTH_SEARCH_FLAG = "earth-search-flag"
-    """`earthsearch:boa_offset_applied` decides first: where it is true nothing is left to add, although
-    `raster:bands` still says −0.1; where it is false `raster:bands` holds."""
+    """`earthsearch:boa_offset_applied` decides first: if it is true, nothing is left to add, although `raster:bands`
+    still says −0.1; if it is false, `raster:bands` holds."""
 
     BASELINE = "baseline"
-    """The files are ESA's own, unchanged, and the item tells their processing baseline: from 04.00 on −1000 is left
-    to add, before it nothing. Of reprocessed data it is the baseline of the reprocessing, whatever the date."""
+    """The files are ESA's own, unchanged, and the item states their processing baseline: from 04.00 on, −1000 is
+    left to add; before it, nothing. For reprocessed data the baseline of the reprocessing counts, whatever the date."""
 
 
 @dataclass(frozen=True)
 class SearchHeader:
-    """A header that goes with every search: its name, and the environment variable that holds its value."""
+    """A header sent with every search: its name, and the environment variable that holds its value."""
 
     name: str
     variable: str
@@ -42,15 +42,15 @@ class Provider:
     """One collection of one STAC API.
 
     Attributes:
-        name: what the configuration and the command line call it.
+        name: name in the configuration and on the command line.
         api_url: root of the STAC API.
-        collection: the collection that is searched.
+        collection: the collection to search.
         level: processing level of its items, `L2A` or `L1C`.
         band_assets: asset key of each Sentinel-2 band.
-        classification_asset: asset key of the scene classification (SCL); empty where there is none.
-        offset_rule: where its items tell the radiometric offset.
-        access: how its bands are reached.
-        search_header: what authorises searches; None where they are open to all.
+        classification_asset: asset key of the scene classification (SCL); empty if there is none.
+        offset_rule: where its items state the radiometric offset.
+        access: how to open its bands.
+        search_header: the header that authorises searches; None if they are public.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Provider:
     search_header: SearchHeader | None = None
 
     def at(self, api_url: str | None) -> Self:
-        """The same collection served by another API, for mirrors and tests; None changes nothing."""
+        """Return the same collection served by another API, for mirrors and tests; None changes nothing."""
         return self if not api_url else replace(self, api_url=api_url)
 
 
@@ -151,4 +151,4 @@ PROVIDERS: Mapping[str, Provider] = {
         ),
     )
 }
-"""The providers that come with the package. Collection 1 is the preferred one: it is processed consistently."""
+"""The built-in providers, by name. Collection 1 is preferred: it is processed consistently."""

@@ -1,14 +1,14 @@
-"""Providers by configuration: a TOML file with a table for each.
+"""Providers from a configuration file: TOML with one table for each provider.
 
     [mirror]
-    like = "earth-search"                       # what is not said is taken from that one
+    like = "earth-search"                       # everything left out is taken from that one
     api_url = "https://stac.example.org/v1"
 
     [archive]
     api_url = "https://stac.example.org/v1"
     collection = "s2-l2a"
     level = "L2A"                               # or L1C
-    classification_asset = "SCL"                # leave out where there is none
+    classification_asset = "SCL"                # leave it out if there is none
     offset_rule = "raster-bands"                # or earth-search-flag, baseline
     search_header = { name = "Authorization", variable = "ARCHIVE_TOKEN" }
     connections = 4
@@ -43,10 +43,10 @@ TableT = TypeVar("TableT", S3, TokenService, SearchHeader)
 
 
 def known_providers(path: Path | None = None) -> dict[str, Provider]:
-    """The providers of the package and those of a file, by name; the file's come first where names are equal.
+    """Return the built-in providers and those of a file, by name; the file wins where names are equal.
 
     Raises:
-        ConfigurationError: the file cannot be read, or a table in it does not describe a provider.
+        ConfigurationError: the file cannot be read, or one of its tables does not describe a provider.
     """
     providers = dict(PROVIDERS)
     if path is not None:
@@ -59,11 +59,11 @@ def provider_named(name: str, path: Path | None = None) -> Provider:
     """Return a known provider.
 
     Raises:
-        ConfigurationError: no provider has that name, or the file does not describe one.
+        ConfigurationError: no provider has that name, or the file cannot be used.
     """
     providers = known_providers(path)
     if name not in providers:
-        raise ConfigurationError(f"no imagery provider is called {name!r}: choose one of {', '.join(providers)}")
+        raise ConfigurationError(f"there is no imagery provider {name!r}: choose one of {', '.join(providers)}")
     return providers[name]
 
 
@@ -74,7 +74,7 @@ def _tables(path: Path) -> dict[str, dict[str, Any]]:
         raise ConfigurationError(f"provider file {path} cannot be read: {error}") from error
     for name, table in content.items():
         if not isinstance(table, dict):
-            raise ConfigurationError(f"provider file {path}: {name} stands outside of a table [name]")
+            raise ConfigurationError(f"provider file {path}: {name} is outside of a table [name]")
     return content
 
 
@@ -86,7 +86,7 @@ def _provider(path: Path, name: str, table: Mapping[str, Any], known: Mapping[st
     if "like" in table:
         base = known.get(table["like"])
         if base is None:
-            raise ConfigurationError(f"{where}: like names {table['like']!r}, known are {', '.join(known)}")
+            raise ConfigurationError(f"{where}: like is {table['like']!r}, must be one of {', '.join(known)}")
     values: dict[str, Any] = {key: _text(where, key, table[key]) for key in _TEXTS if key in table}
     if values.get("level", "L2A") not in LEVELS:
         raise ConfigurationError(f"{where}: level is {values['level']!r}, must be one of {', '.join(LEVELS)}")
@@ -101,7 +101,7 @@ def _provider(path: Path, name: str, table: Mapping[str, Any], known: Mapping[st
     if "band_assets" in table:
         bands = table["band_assets"]
         if not isinstance(bands, dict):
-            raise ConfigurationError(f"{where}: band_assets is no table of band = asset key")
+            raise ConfigurationError(f"{where}: band_assets must be a table of band = asset key")
         assets = dict(base.band_assets) if base else {}
         values["band_assets"] = assets | {band: _text(where, f"band_assets.{band}", key) for band, key in bands.items()}
     if "search_header" in table:
@@ -112,14 +112,14 @@ def _provider(path: Path, name: str, table: Mapping[str, Any], known: Mapping[st
     values.setdefault("classification_asset", "")
     needed = ("api_url", "collection", "level", "offset_rule", "band_assets")
     if missing := [key for key in needed if key not in values]:
-        raise ConfigurationError(f"{where} lacks {', '.join(missing)}, or a `like` to take it from")
+        raise ConfigurationError(f"{where} lacks {', '.join(missing)}; add them, or a `like`")
     return Provider(name=name, **values)
 
 
 def _access(where: str, table: Mapping[str, Any], base: Access) -> Access:
     connections = table.get("connections", base.connections)
     if not isinstance(connections, int) or isinstance(connections, bool) or connections < 1:
-        raise ConfigurationError(f"{where}: connections is {connections!r}, must be a number of at least 1")
+        raise ConfigurationError(f"{where}: connections is {connections!r}, must be an integer of at least 1")
     s3 = _record(where, "s3", table, S3) if "s3" in table else base.s3
     tokens = _record(where, "tokens", table, TokenService) if "tokens" in table else base.tokens
     return Access(connections, s3, tokens)

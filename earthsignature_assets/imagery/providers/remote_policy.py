@@ -1,15 +1,15 @@
-"""How every remote of the imagery is called: one policy for STAC searches, tokens and bands.
+"""The retry policy of every imagery request: STAC searches, tokens and bands.
 
-    connect           10 s, then the try has failed
-    answer            60 s between two bytes, then the try has failed
-    tries             5, POST searches included
-    tried again       429, 500, 502, 503, 504; connections refused, reset or cut; JSON that ends too early; a band that
-                      cannot be decoded, for its answer may have been cut
-    pause             0.5 s, doubled each time; what `Retry-After` asks for (searches and tokens), at most 60 s
-    paging            a known item counts once; a page that was read before, or five in a row without news, end it
-    then              `ProviderUnavailableError`, which the step tries again later; every other refusal is terminal
+    connect           10 s, then the attempt fails
+    response          60 s between two bytes, then the attempt fails
+    attempts          5, POST searches included
+    retried           429, 500, 502, 503, 504; connections refused, reset or cut; truncated JSON; a band that cannot be
+                      decoded, because its response may have been truncated
+    pause             0.5 s, doubled each time; or `Retry-After` (searches and tokens), at most 60 s
+    paging            a known item counts once; a page read before, or five in a row without new items, ends it
+    afterwards        `ProviderUnavailableError`, which the step retries later; every other refusal is final
 
-GDAL opens the bands and knows no `Retry-After`: its pauses are the doubled ones.
+GDAL opens the bands and ignores `Retry-After`: its pauses are the doubled ones.
 """
 
 import re
@@ -21,20 +21,20 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 BUSY = (429, 500, 502, 503, 504)
-"""HTTP statuses that can pass."""
+"""HTTP statuses that are worth a retry."""
 
 
 @dataclass(frozen=True)
 class RemotePolicy:
-    """Timeouts and tries of one call.
+    """Timeouts and retries of one call.
 
     Attributes:
         connect_timeout_s: longest wait for a connection.
         answer_timeout_s: longest wait for the next bytes.
-        tries: how often a call is made before it has failed.
-        first_pause_s: pause before the second try; doubled before each other.
-        longest_pause_s: most that a `Retry-After` is followed.
-        max_items: a search with more items than this does not end.
+        tries: attempts before the call fails.
+        first_pause_s: pause before the second attempt; doubled before each further one.
+        longest_pause_s: longest `Retry-After` that is respected.
+        max_items: most items of a search; more mean that its paging does not end.
     """
 
     connect_timeout_s: float = 10.0
@@ -46,33 +46,33 @@ class RemotePolicy:
 
     @property
     def timeout_s(self) -> tuple[float, float]:
-        """Both timeouts, as `requests` takes them."""
+        """Timeouts for connecting and reading, as `requests` takes them."""
         return self.connect_timeout_s, self.answer_timeout_s
 
     def pauses_s(self) -> Iterator[float]:
-        """The pauses between the tries: as many as there are tries after the first."""
+        """Yield the pauses between the attempts, in seconds."""
         return (self.first_pause_s * 2.0**number for number in range(self.tries - 1))
 
     def retry(self) -> Retry:
-        """The policy as urllib3 takes it."""
+        """Return the policy for urllib3."""
         return Retry(
             total=self.tries - 1,
             backoff_factor=self.first_pause_s,
             status_forcelist=BUSY,
-            allowed_methods=None,  # searches are POST and change nothing
+            allowed_methods=None,  # searches are POST requests without side effects
             respect_retry_after_header=True,
             retry_after_max=self.longest_pause_s,
         )
 
     def session(self) -> requests.Session:
-        """An HTTP session that follows the policy; timeouts are given with each call."""
+        """Open an HTTP session that follows the policy; pass the timeouts with each call."""
         session = requests.Session()
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=self.retry()))
         return session
 
     def gdal_options(self) -> dict[str, str]:
-        """The policy as GDAL takes it."""
+        """Return the policy as GDAL options."""
         return {
             "GDAL_HTTP_CONNECTTIMEOUT": f"{self.connect_timeout_s:g}",
             "GDAL_HTTP_TIMEOUT": f"{self.answer_timeout_s:g}",
@@ -93,15 +93,15 @@ _ANSWERED = re.compile(r"(error|response) code ?: \d{3}|NoSuchKey|NoSuchBucket|d
 
 
 def can_pass(message: str) -> bool:
-    """Whether what GDAL says of a remote file is worth another try."""
+    """Tell whether GDAL's message about a remote file is worth a retry."""
     return bool(_PASSING.search(message))
 
 
 def is_forbidden(message: str) -> bool:
-    """Whether what GDAL says of a remote file is a refused or expired credential."""
+    """Tell whether GDAL's message about a remote file means a refused or expired credential."""
     return bool(_FORBIDDEN.search(message))
 
 
 def may_be_cut(message: str) -> bool:
-    """Whether what GDAL says of a remote file is that it cannot decode it, and not what its server answered."""
-    return not any(said.search(message) for said in (_PASSING, _FORBIDDEN, _ANSWERED))
+    """Tell whether GDAL's message about a remote file means truncated data: no response of its server explains it."""
+    return not any(known.search(message) for known in (_PASSING, _FORBIDDEN, _ANSWERED))

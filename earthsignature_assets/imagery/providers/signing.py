@@ -1,6 +1,6 @@
-"""Sign addresses in Azure blob storage with tokens that expire: the Planetary Computer's way.
+"""Sign URLs in Azure blob storage with tokens that expire, as the Planetary Computer requires.
 
-An address is signed when it is opened and never stored signed. A token holds for a whole container; it is kept until
+A URL is signed when it is opened and never stored signed. A token is valid for a whole container; it is reused until
 five minutes before it expires, or until the storage refuses it.
 """
 
@@ -26,35 +26,35 @@ class _Token:
 
 
 class Signer:
-    """Signs addresses, and remembers tokens. For any number of threads."""
+    """A signer of URLs that caches tokens; thread-safe."""
 
     def __init__(self) -> None:
         self._tokens: dict[str, _Token] = {}
         self._lock = threading.Lock()
 
     def sign(self, href: str, service: TokenService) -> str:
-        """Return the address with a token that is valid for at least five minutes.
+        """Return the URL with a token that is valid for at least five minutes.
 
         Raises:
-            ProviderUnavailableError: the token service does not answer.
-            ProviderAnswerError: it answers with what is no token.
+            ProviderUnavailableError: the token service does not respond.
+            ProviderAnswerError: its response is not a token.
             CredentialError: it refuses the subscription key.
         """
         address = _token_address(href, service)
-        with self._lock:  # readers that come meanwhile wait for the same token
+        with self._lock:  # other readers wait for the same token
             token = self._tokens.get(address)
             if token is None or token.expires_at - _MARGIN <= dt.datetime.now(dt.UTC):
                 token = self._tokens[address] = _fetch(address, service)
         return f"{href}{'&' if urlsplit(href).query else '?'}{token.query}"
 
     def forget(self, href: str, service: TokenService) -> None:
-        """Drop the token of an address, because the storage has refused it."""
+        """Drop the token of a URL after the storage has refused it."""
         with self._lock:
             self._tokens.pop(_token_address(href, service), None)
 
 
 SIGNER = Signer()
-"""The process's tokens."""
+"""The signer that the whole process shares."""
 
 
 def _token_address(href: str, service: TokenService) -> str:
@@ -70,7 +70,7 @@ def _fetch(address: str, service: TokenService) -> _Token:
         with remote_policy.POLICY.session() as session:
             answer = session.get(address, headers=headers, timeout=remote_policy.POLICY.timeout_s)
     except requests.RequestException as error:
-        raise ProviderUnavailableError(f"token service {address} does not answer: {error}") from error
+        raise ProviderUnavailableError(f"token service {address} does not respond: {error}; try again later") from error
     if answer.status_code in (401, 403):
         raise CredentialError(f"token service {address} refuses the key: check {service.key_variable or 'the account'}")
     try:
@@ -78,4 +78,4 @@ def _fetch(address: str, service: TokenService) -> _Token:
         content = answer.json()
         return _Token(str(content["token"]), dt.datetime.fromisoformat(content["msft:expiry"]).astimezone(dt.UTC))
     except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        raise ProviderAnswerError(f"token service {address} answered with what is no token: {error}") from error
+        raise ProviderAnswerError(f"token service {address} sent no valid token: {error}; check its URL") from error

@@ -1,6 +1,6 @@
-"""Read bands where they are, local, over HTTP or from S3, by rows.
+"""Read windows of bands from local files, over HTTP or from S3.
 
-Timeouts and tries are those of `remote`; no directory listings; neighbouring ranges are asked for at once.
+Timeouts and retries follow `remote_policy`. GDAL lists no directories and merges requests for neighbouring ranges.
 """
 
 import re
@@ -31,19 +31,19 @@ _GDAL_OPTIONS = {
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "GDAL_NUM_THREADS": "1",
-    # Otherwise a file that could not be reached once counts as missing for the life of the process.
+    # Otherwise a file that failed to open once counts as missing for the life of the process.
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
 }
 _SECRET = re.compile(r"(sig|Signature|X-Amz-Signature)=[^&\s'\"]+")
-REMEDY = "once the provider has mended it, materialise `discovered_items` of its day again"
-"""What helps where a file is damaged or is not the item's."""
+REMEDY = "once the provider has fixed it, materialise `discovered_items` of its day again"
+"""Remedy for a file that is damaged or does not match its item."""
 
 ResultT = TypeVar("ResultT")
 NumberT = TypeVar("NumberT", np.uint8, np.uint16)
 
 
 class _Credentials(Session):  # type: ignore[misc]
-    """Credentials as GDAL options; rasterio's own session would need boto3 for the same."""
+    """Credentials as GDAL options; rasterio's own session would need boto3."""
 
     def __init__(self, options: dict[str, str]) -> None:
         self._options = options
@@ -54,7 +54,7 @@ class _Credentials(Session):  # type: ignore[misc]
 
 @contextmanager
 def gdal_environment(access: Access | None = None) -> Iterator[None]:
-    """The GDAL options that every read of a band runs under; enter it in each thread.
+    """Set the GDAL options that reading a band needs while the block runs; enter it in each thread.
 
     Raises:
         CredentialError: the provider's S3 endpoint needs a credential that is not in the environment.
@@ -65,15 +65,15 @@ def gdal_environment(access: Access | None = None) -> Iterator[None]:
 
 
 class BandReader:
-    """One open band. Threads that read it take turns."""
+    """One open band; threads that read it take turns."""
 
     def __init__(self, item_id: str, band: str, href: str, access: Access | None = None) -> None:
-        """Open a band, within the `gdal_environment` of the same access.
+        """Open a band within the `gdal_environment` of the same access.
 
         Raises:
             BandError: the file is missing, damaged, or has no usable grid.
-            ProviderUnavailableError: its server does not answer.
-            ConfigurationError: it lies on S3, and the provider names no endpoint.
+            ProviderUnavailableError: its server does not respond.
+            ConfigurationError: it is on S3, and the provider has no endpoint.
         """
         self.item_id, self.band, self.href = item_id, band, href
         self._access = access or Access()
@@ -90,24 +90,24 @@ class BandReader:
 
     @property
     def row_of_blocks_bytes(self) -> int:
-        """What a row of the file's blocks takes when it is decoded."""
+        """Decoded size of a row of the file's blocks, in bytes."""
         height, width = self._dataset.block_shapes[0]
         columns = -(-self.grid.width // width) * width
         return int(height * columns * np.dtype(self._dataset.dtypes[0]).itemsize)
 
     def read(self, window: PixelWindow, out: npt.NDArray[NumberT]) -> npt.NDArray[NumberT]:
-        """Read a window, 0 where the file says no data.
+        """Read a window; no data becomes 0.
 
         Args:
-            window: what of the band's grid.
-            out: where the numbers go, of the window's shape; what its type cannot hold becomes its nearest number.
+            window: the window of the band's grid.
+            out: the array to fill, of the window's shape; values are clipped to the range of its dtype.
 
         Returns:
             `out`.
 
         Raises:
             BandError: the file is damaged.
-            ProviderUnavailableError: its server does not answer.
+            ProviderUnavailableError: its server does not respond.
         """
         rows, columns = window.rows, window.columns
         place = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
@@ -141,12 +141,12 @@ class BandReader:
         self.close()
 
     def _address(self) -> str:
-        """What GDAL opens."""
+        """Return the path that GDAL opens."""
         scheme = self.href.partition("://")[0]
         if scheme == "s3":
             if self._access.s3 is None:
                 raise ConfigurationError(
-                    f"item {self.item_id}: band {self.band} lies at {self.href}, but its provider names no S3 endpoint"
+                    f"item {self.item_id}: band {self.band} is at {self.href}: give its provider an S3 endpoint"
                 )
             return f"/vsis3/{self.href.removeprefix('s3://')}"
         if scheme in ("http", "https") and self._access.tokens:
@@ -157,9 +157,9 @@ class BandReader:
         return rasterio.open(self._address())
 
     def _tried(self, what: str, work: Callable[[], ResultT], again: Callable[[], ResultT]) -> ResultT:
-        """Do the work; `again` where the storage refuses the token, or where a remote file cannot be decoded.
+        """Do the work; call `again` if the storage refuses the token or a remote file cannot be decoded.
 
-        GDAL takes an answer that was cut for the whole one, so it is asked for again, after the pauses of the policy.
+        GDAL accepts a truncated response as complete, so decoding errors are retried after the pauses of the policy.
         """
         attempt, pauses, token_is_new = work, remote_policy.POLICY.pauses_s(), False
         while True:

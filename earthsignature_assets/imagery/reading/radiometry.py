@@ -1,4 +1,4 @@
-"""From a band's digital numbers to reflectance × 10000, exactly once, no data kept apart."""
+"""Conversion of digital numbers to reflectance × 10000, exactly once, with no data kept apart."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,21 @@ import numpy as np
 import numpy.typing as npt
 
 _STRAY_DN = 1
-"""The swath's edge has pixels of 1 in every band."""
+"""Value of stray pixels at the swath's edge, in every band."""
 
 _ROWS_AT_ONCE = 64
-"""So few that a stack's numbers are still in the processor's cache when they are looked at again."""
+"""So few rows that a stack stays in the processor's cache between two passes."""
 
 
 def harmonise(stack: npt.NDArray[np.uint16], offsets_dn: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Turn digital numbers into reflectance × 10000 in place, and tell where there is no data: that comes first.
+    """Convert digital numbers to reflectance × 10000 in place, and return where there is no data.
 
     Args:
         stack: digital numbers, (bands, height, width) uint16; afterwards reflectance × 10000, at least 1 everywhere.
-        offsets_dn: what is still to be added to each band.
+        offsets_dn: offset still to be added to each band.
 
     Returns:
-        (height, width) bool, where nothing was observed.
+        (height, width) bool, true where nothing was observed; derived before any offset is added.
     """
     no_data = np.empty(stack.shape[1:], bool)
     for first in range(0, stack.shape[1], _ROWS_AT_ONCE):
@@ -32,14 +32,17 @@ def harmonise(stack: npt.NDArray[np.uint16], offsets_dn: Sequence[int]) -> npt.N
 
 
 def no_data_of(stack: npt.NDArray[np.uint16], offsets_dn: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Tell which pixels hold no observation, before any offset is applied.
+    """Find the pixels without an observation, before any offset is added.
 
-    A pixel is no data where every band is 0 or 1, and where a band that still carries an offset is 0: such a band
-    holds at least 1 wherever it was observed. A band without offset may be 0 on dark ground.
+    A pixel is no data if every band is 0 or 1, or if a band that still carries an offset is 0: such a band is at
+    least 1 wherever it was observed. A band without an offset may be 0 on dark ground.
 
     Args:
         stack: digital numbers, (bands, height, width) uint16.
-        offsets_dn: what is still to be added to each band.
+        offsets_dn: offset still to be added to each band.
+
+    Returns:
+        (height, width) bool.
     """
     empty: npt.NDArray[np.bool_] = stack.max(axis=0) <= _STRAY_DN
     carries_offset = np.array(offsets_dn) < 0
@@ -53,14 +56,14 @@ def no_data_of(stack: npt.NDArray[np.uint16], offsets_dn: Sequence[int]) -> npt.
 def reflectance(
     dn: npt.NDArray[np.uint16], offset_dn: int, out: npt.NDArray[np.uint16] | None = None
 ) -> npt.NDArray[np.uint16]:
-    """Add a band's offset: reflectance × 10000, uint16; at least 1, because 0 is kept for no data.
+    """Add a band's offset and return reflectance × 10000, uint16; at least 1, because 0 means no data.
 
     Source: ESA, Sentinel-2 processing baseline 04.00: L2A = (DN + BOA_ADD_OFFSET) / QUANTIFICATION_VALUE.
 
     Args:
         dn: digital numbers, (height, width) uint16.
-        offset_dn: what is to be added.
-        out: where the result goes, of the shape of `dn`; a new array by default.
+        offset_dn: the offset to add.
+        out: array for the result, of the shape of `dn`; a new one by default.
     """
     result = np.empty_like(dn) if out is None else out
     if offset_dn > 0:

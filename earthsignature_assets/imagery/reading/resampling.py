@@ -1,7 +1,7 @@
-"""Bring 20 m arrays onto the 10 m grid, where they truly lie.
+"""Resample 20 m arrays to the 10 m grid without a shift.
 
-The two grids of a full tile share their origin; those of a crop need not (they can start half a 20 m pixel apart),
-so positions are computed from both grids' origins and never assumed.
+The two grids of a full tile share their origin; those of a crop may start half a 20 m pixel apart, so positions are
+computed from both origins and never assumed.
 """
 
 import cv2
@@ -12,7 +12,7 @@ from earthsignature_assets.grid import PixelGrid, PixelWindow
 
 
 def source_window(source: PixelGrid, target: PixelGrid, window: PixelWindow, margin: int = 2) -> PixelWindow:
-    """Return what of `source` a window of `target` needs for interpolation, clipped to the source."""
+    """Return the window of `source` that interpolating a window of `target` needs, clipped to the source."""
     factor = target.resolution_m / source.resolution_m
     shift_x, shift_y = _shifts(source, target)
     return PixelWindow(
@@ -24,14 +24,14 @@ def source_window(source: PixelGrid, target: PixelGrid, window: PixelWindow, mar
 def bilinear(
     array: npt.NDArray[np.uint16], held: PixelWindow, source: PixelGrid, target: PixelGrid, window: PixelWindow
 ) -> npt.NDArray[np.uint16]:
-    """Resample part of a band bilinearly onto a window of the target; beyond its edge its last pixel is repeated.
+    """Resample part of a band bilinearly to a window of the target; edge pixels are repeated outward.
 
     Args:
         array: uint16, of the shape of `held`.
-        held: what of the source grid `array` holds (see `source_window`).
+        held: the window of the source grid that `array` holds (see `source_window`).
         source: the band's whole grid.
-        target: the whole grid wanted.
-        window: what of the target grid is wanted.
+        target: the whole target grid.
+        window: the window of the target grid.
 
     Returns:
         uint16, of the shape of `window`; it may share memory with a larger array.
@@ -50,7 +50,7 @@ def bilinear(
     whole = all(number.is_integer() for number in (zoom, row, column, shift_x, shift_y))
     size = round(array.shape[1] * zoom), round(array.shape[0] * zoom)
     if whole and 0 <= row <= size[1] - height and 0 <= column <= size[0] - width:
-        # The grids nest: the same numbers as below, in a third of the time.
+        # The grids nest: the same result as below, in a third of the time.
         magnified = cv2.resize(array, size, interpolation=cv2.INTER_LINEAR)
         top, left = int(row), int(column)
         return np.asarray(magnified[top : top + height, left : left + width], np.uint16)
@@ -68,13 +68,13 @@ def bilinear(
 def nearest(
     array: npt.NDArray[np.uint8], source: PixelGrid, target: PixelGrid, window: PixelWindow | None = None
 ) -> npt.NDArray[np.uint8]:
-    """Look classes up at the centres of the target's pixels; nothing is ever mixed.
+    """Resample classes by nearest neighbour at the target's pixel centres.
 
     Args:
         array: (source.height, source.width) uint8.
         source: the array's grid.
-        target: the grid wanted.
-        window: what of the target is wanted; all by default.
+        target: the target grid.
+        window: the window of the target grid; all of it by default.
 
     Returns:
         uint8, of the shape of the window.
@@ -84,13 +84,13 @@ def nearest(
     shift_x, shift_y = _shifts(source, target)
     y = np.floor((np.arange(window.rows.start, window.rows.stop) + 0.5) * factor + shift_y).astype(int)
     x = np.floor((np.arange(window.columns.start, window.columns.stop) + 0.5) * factor + shift_x).astype(int)
-    # Rows first: they are copied whole.
+    # Rows first: they are contiguous.
     found = array.take(np.clip(y, 0, source.height - 1), 0).take(np.clip(x, 0, source.width - 1), 1)
     return np.asarray(found, np.uint8)
 
 
 def _shifts(source: PixelGrid, target: PixelGrid) -> tuple[float, float]:
-    """How far the target starts to the east and south of the source, in pixels of the source."""
+    """Return how far the target starts to the east and south of the source, in pixels of the source."""
     return (
         (target.left_m - source.left_m) / source.resolution_m,
         (source.top_m - target.top_m) / source.resolution_m,

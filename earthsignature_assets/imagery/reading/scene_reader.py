@@ -1,8 +1,8 @@
-"""Read a scene's bands in windows: on one grid, harmonised, parts laid together.
+"""Read a scene's bands in windows: on one grid, harmonised, parts merged.
 
-While one block is worked on the next ones are being read, so memory is bounded by a few blocks and a row of the files'
-own blocks, and not by the tile. The bands of a block are read at once, on as many threads as the provider allows
-connections: over HTTP most of it is waiting.
+The next blocks are read while one is processed, so memory is bounded by a few blocks and a row of the files' own
+blocks, not by the tile. The bands of a block are read in parallel, on as many threads as the provider allows
+connections: over HTTP most of the time is waiting.
 """
 
 import os
@@ -27,7 +27,7 @@ from earthsignature_assets.system.heap import share_heap_between_threads
 
 _BLOCKS_AHEAD = 1
 _BLOCK_COLUMNS, _BLOCK_COLUMNS_FROM_AFAR = 1024, 2048
-"""Pixels of a window: about one block of a file, and two of them where each request to a server takes its time."""
+"""Columns of a window in pixels: about one block of a local file, and two of a remote one to save requests."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class SceneBlock:
     """A window of a scene.
 
     Attributes:
-        window: what of the 10 m grid.
-        reflectance: (bands, rows, columns) uint16, reflectance × 10000; where there is no data it means nothing.
-        no_data: (rows, columns) bool, where no part holds an observation.
+        window: the window of the 10 m grid.
+        reflectance: (bands, rows, columns) uint16, reflectance × 10000; undefined where there is no data.
+        no_data: (rows, columns) bool, true where no part has an observation.
     """
 
     window: PixelWindow
@@ -46,7 +46,7 @@ class SceneBlock:
 
 
 def block_columns(scene: Scene, patch_size: int) -> int:
-    """How wide a window of a scene is read at once: whole patches, in pixels of 10 m."""
+    """Return the width of the windows in which a scene is read: whole patches, in pixels of 10 m."""
     columns = _BLOCK_COLUMNS_FROM_AFAR if scene.is_remote else _BLOCK_COLUMNS
     return patch_size * max(1, columns // patch_size)
 
@@ -55,8 +55,8 @@ def read_blocks(scene: Scene, bands: Sequence[str], rows_each: int, columns_each
     """Read a scene block by block, from the upper left, row after row.
 
     Raises:
-        BandError: a band is damaged, on another CRS, does not cover the grid, or holds nothing but zeros.
-        ProviderUnavailableError: a server does not answer.
+        BandError: a band is damaged, on another CRS, does not cover the grid, or holds only zeros.
+        ProviderUnavailableError: a server does not respond.
         CredentialError: the provider needs a credential that is not in the environment.
     """
     grid = scene.grid
@@ -75,14 +75,14 @@ def read_blocks(scene: Scene, bands: Sequence[str], rows_each: int, columns_each
 
 
 def _connections(scene: Scene) -> int:
-    """How many bands are read at once: as many as the provider allows, of local files as many as can be decoded."""
+    """Return how many bands to read in parallel: the provider's limit, for local files at most the processors."""
     allowed = scene.parts[0].access.connections
     return allowed if scene.is_remote else min(allowed, os.cpu_count() or 1)
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that are waited for at the end; what they have not begun then is let go."""
+    """Open a pool of threads; at the end, cancel pending work and wait for the rest."""
     share_heap_between_threads()
     pool = ThreadPoolExecutor(count, "band")
     try:
@@ -92,7 +92,7 @@ def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
 
 
 class _PartReader:
-    """The open bands of one part; reads a window of all of them at once."""
+    """The open bands of one part, of which windows are read in parallel."""
 
     def __init__(
         self, files: ExitStack, pool: ThreadPoolExecutor, part: SceneItem, bands: Sequence[str], grid: PixelGrid
@@ -105,9 +105,9 @@ class _PartReader:
 
     @property
     def cache_bytes(self) -> int:
-        """What lets each of the files' blocks be decoded once.
+        """Cache size that lets each of the files' blocks be decoded once, in bytes.
 
-        Of a coarser band two rows of blocks: interpolation looks beyond the one that lies under a window.
+        A coarser band needs two rows of blocks: interpolation reaches beyond the row under a window.
         """
         return sum(
             reader.row_of_blocks_bytes * (1 if reader.grid.resolution_m == self._grid.resolution_m else 2)
@@ -115,7 +115,7 @@ class _PartReader:
         )
 
     def start(self, window: PixelWindow) -> "_Reading":
-        """Let a window be read."""
+        """Start reading a window."""
         stack = np.empty((len(self._readers), *window.shape), np.uint16)
         access, grid = self._part.access, self._grid
         reads = [
@@ -125,24 +125,24 @@ class _PartReader:
         return _Reading(self, stack, reads)
 
     def finish(self, reading: "_Reading") -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
-        """Wait for a window: its reflectance × 10000, and where there is no data."""
+        """Wait for a window; return its reflectance × 10000, and where there is no data."""
         for band, read in zip(self._seen, reading.reads, strict=True):
             self._seen[band] |= read.result()
         return reading.stack, harmonise(reading.stack, self._offsets)
 
     def refuse_empty_bands(self) -> None:
-        """Refuse a part of which a band held nothing: that is a damaged product, not a dark scene."""
+        """Refuse a part with an empty band: that is a damaged product, not a dark scene."""
         empty = [band for band, seen in self._seen.items() if not seen]
         if empty:
             raise BandError(
-                f"item {self._part.item_id}: band {', '.join(empty)} holds nothing but zeros "
+                f"item {self._part.item_id}: band {', '.join(empty)} holds only zeros "
                 f"({self._part.bands[empty[0]].href}): its product is damaged; {REMEDY}"
             )
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """A window of a part that is being read: (bands, rows, columns) uint16, one read a band."""
+    """A window of a part that is being read: (bands, rows, columns) uint16, one read for each band."""
 
     part: _PartReader
     stack: npt.NDArray[np.uint16]
@@ -159,7 +159,7 @@ def _open(part: SceneItem, band: str) -> BandReader:
 def _read_on_grid(
     reader: BandReader, access: Access, grid: PixelGrid, window: PixelWindow, out: npt.NDArray[np.uint16], seen: bool
 ) -> bool:
-    """Read a window of a band onto the scene's grid; returns whether it, or what was `seen` before, holds anything."""
+    """Read a window of a band on the scene's grid; return whether it, or a window `seen` before, holds data."""
     with gdal_environment(access):
         if reader.grid.resolution_m == grid.resolution_m:
             reader.read(window, out)
@@ -171,17 +171,17 @@ def _read_on_grid(
 
 
 def check_grid(reader: BandReader, part: SceneItem) -> None:
-    """Refuse a band that is not the item's: another CRS, another size, or ground that it does not cover.
+    """Refuse a band that does not match its item: another CRS or size, or ground that it does not cover.
 
     Raises:
-        BandError: the band is not the item's.
+        BandError: the band does not match.
     """
     named = f"item {part.item_id}: band {reader.band} ({reader.href})"
     if reader.grid.epsg != part.grid.epsg:
         raise BandError(f"{named} is in EPSG:{reader.grid.epsg}, the item says EPSG:{part.grid.epsg}; {REMEDY}")
     if reader.grid.resolution_m == part.grid.resolution_m and reader.grid != part.grid:
         raise BandError(f"{named} has the grid {reader.grid}, the item says {part.grid}; {REMEDY}")
-    # A coarser band may start or end within one of its own pixels of the item's grid, as in crops.
+    # In crops a coarser band may start or end up to one of its own pixels inside the item's grid.
     slack = reader.grid.resolution_m
     west, south, east, north = part.grid.bounds
     has_west, has_south, has_east, has_north = reader.grid.bounds
@@ -192,7 +192,7 @@ def check_grid(reader: BandReader, part: SceneItem) -> None:
 
 
 def _finished(window: PixelWindow, readings: Sequence[_Reading]) -> SceneBlock:
-    """Wait for a window of all parts and lay them over each other: the earlier wins where both saw the ground."""
+    """Wait for a window of all parts and merge them: the earlier part wins where both saw the ground."""
     stack, no_data = readings[0].part.finish(readings[0])
     for reading in readings[1:]:
         other_stack, other_no_data = reading.part.finish(reading)

@@ -1,7 +1,7 @@
-"""The area of interest: which ground discovery looks at.
+"""The area of interest: the ground that discovery searches.
 
-By default Europe's land tiles; or named tiles, a WKT or GeoJSON polygon, or a file that holds one. Areas may lie
-across the antimeridian: they are cut there, as RFC 7946 asks of GeoJSON.
+By default Europe's land tiles; or named tiles, a WKT or GeoJSON polygon, or a file with one. Areas may cross the
+antimeridian: they are cut there, as RFC 7946 asks of GeoJSON.
 """
 
 import json
@@ -25,7 +25,7 @@ from earthsignature_assets.imagery.scenes.scene import tile_of
 from earthsignature_assets.keys import parse_tile
 
 EUROPE = "europe"
-"""The text that stands for Europe's land tiles."""
+"""The setting that means Europe's land tiles."""
 
 _TILES = re.compile(r"[0-9A-Za-z]{4,6}([, ]+[0-9A-Za-z]{4,6})*[, ]*")
 _MOST_BOXES = 8
@@ -35,13 +35,13 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class AreaOfInterest:
-    """What discovery looks at: named tiles, or every tile of a polygon.
+    """The ground that discovery searches: named tiles, or every tile of a polygon.
 
-    With tiles, only items of exactly these tiles count; neighbours overlap them by 10 km.
+    With tiles, only items of exactly these tiles count, because neighbouring tiles overlap them by 10 km.
 
     Attributes:
         geometry: polygons in EPSG:4326, cut at the antimeridian.
-        tiles: MGRS tiles; none where the polygon decides.
+        tiles: MGRS tiles; empty if the polygon decides.
     """
 
     geometry: BaseGeometry
@@ -52,7 +52,7 @@ class AreaOfInterest:
         """Read an area from a setting: `europe`, tiles separated by commas, WKT, or the path of a file.
 
         Raises:
-            InvalidKeyError: the text is none of these, or names what is no area.
+            InvalidKeyError: the text is none of these, or is not a valid area.
             ConfigurationError: the file cannot be read.
         """
         text = text.strip()
@@ -66,10 +66,10 @@ class AreaOfInterest:
 
     @classmethod
     def of_tiles(cls, *tiles: str) -> Self:
-        """The area of named MGRS tiles.
+        """Make the area of named MGRS tiles.
 
         Raises:
-            InvalidKeyError: a name is no tile.
+            InvalidKeyError: a name is not a tile.
         """
         if not tiles:
             raise InvalidKeyError("an area of interest needs at least one tile, such as 32TQM")
@@ -78,10 +78,10 @@ class AreaOfInterest:
 
     @classmethod
     def of_wkt(cls, wkt: str) -> Self:
-        """The area of WKT polygons, EPSG:4326; longitudes beyond ±180 lie across the antimeridian.
+        """Read an area from WKT polygons, EPSG:4326; longitudes beyond ±180 lie across the antimeridian.
 
         Raises:
-            InvalidKeyError: the text is no WKT area.
+            InvalidKeyError: the text is not a WKT area.
         """
         try:
             return cls(_area(from_wkt(wkt)))
@@ -92,24 +92,24 @@ class AreaOfInterest:
 
     @classmethod
     def of_geojson(cls, content: dict[str, Any]) -> Self:
-        """The area of a GeoJSON geometry, feature or feature collection.
+        """Read an area from a GeoJSON geometry, feature or feature collection.
 
         Raises:
-            InvalidKeyError: it holds no area.
+            InvalidKeyError: the content has no valid area.
         """
         try:
             geometries = [shape(geometry) for geometry in _geometries(content)]
         except (ShapelyError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidKeyError(f"the area of interest is no GeoJSON: {error!r}") from error
+            raise InvalidKeyError(f"the area of interest is not valid GeoJSON: {error!r}") from error
         return cls(_area(*geometries))
 
     @classmethod
     def of_file(cls, path: Path) -> Self:
-        """The area of a GeoJSON or WKT file.
+        """Read an area from a GeoJSON or WKT file.
 
         Raises:
             ConfigurationError: the file cannot be read.
-            InvalidKeyError: it holds no area.
+            InvalidKeyError: the file has no valid area.
         """
         try:
             text = path.expanduser().read_text(encoding="utf-8-sig").strip()
@@ -123,20 +123,20 @@ class AreaOfInterest:
 
     @property
     def boxes(self) -> list[Box]:
-        """Boxes (west, south, east, north) that together hold the area, none of them across the antimeridian."""
+        """Return boxes (west, south, east, north) that cover the area; none of them crosses the antimeridian."""
         parts = polygons_of(self.geometry)
         if len(parts) <= _MOST_BOXES:
             return [part.bounds for part in parts]
-        # A side of the antimeridian each: one box of both would go around the earth.
+        # One box for each side of the antimeridian: a single box would span the whole globe.
         sides = [[part for part in parts if east is (part.centroid.x >= 0)] for east in (False, True)]
         crossing = min(part.bounds[0] for part in parts) <= -179 and max(part.bounds[2] for part in parts) >= 179
         groups = [side for side in sides if side] if crossing else [parts]
         return [MultiPolygon(group).bounds for group in groups]
 
     def holds(self, item: Mapping[str, Any]) -> bool:
-        """Whether a STAC item counts: its tile is named, or its footprint touches the polygon.
+        """Tell whether a STAC item belongs to the area: its tile is named, or its footprint touches the polygon.
 
-        An item that does not tell its tile or footprint counts: what it lacks is told where it is read.
+        An item without a tile or footprint belongs: reading it reports what it lacks.
         """
         if self.tiles:
             try:
@@ -153,7 +153,7 @@ class AreaOfInterest:
 
 @cache
 def europe_tiles() -> tuple[str, ...]:
-    """Europe's land tiles (`scripts/list_europe_tiles.py` says what counts as Europe)."""
+    """Return Europe's land tiles (`scripts/list_europe_tiles.py` defines what counts as Europe)."""
     text = (resources.files("earthsignature_assets.imagery") / "europe_tiles.txt").read_text(encoding="ascii")
     lines = (line.split() for line in text.splitlines())
     return tuple(zone + square for zone, *squares in lines for square in squares)
@@ -172,7 +172,7 @@ def _area(*geometries: BaseGeometry | None) -> BaseGeometry:
     west, south, east, north = whole.bounds
     if west < -180 or south < -90 or east > 180 or north > 90:
         raise InvalidKeyError(
-            f"the area of interest reaches from {west:g} {south:g} to {east:g} {north:g}: give degrees in EPSG:4326"
+            f"the area of interest extends from {west:g} {south:g} to {east:g} {north:g}: give degrees in EPSG:4326"
         )
     return whole
 

@@ -1,7 +1,7 @@
-"""Which of a day's items show the same scene, and which of those count.
+"""Group a day's items into scenes and resolve duplicates.
 
 Reprocessing leaves duplicates: the highest baseline wins, then the latest processing. Two ground stations can
-deliver two partial products of one datatake: those belong together.
+deliver two partial products of one datatake: those form one scene.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ parts of a split product share a few scan lines only."""
 
 
 def group_scenes(items: Iterable[SceneItem]) -> list[Scene]:
-    """Group items into scenes, newest processing first within each; scenes in the order of their keys."""
+    """Group items into scenes, ordered by key; within each scene the newest processing comes first."""
     by_scene: dict[SceneKey, list[SceneItem]] = defaultdict(list)
     for item in items:
         by_scene[item.key].append(item)

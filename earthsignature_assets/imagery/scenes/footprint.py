@@ -9,13 +9,13 @@ from shapely.geometry.base import BaseGeometry
 def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
     """Cut polygons (EPSG:4326) where they cross ±180°: rings that jump there, and longitudes beyond.
 
-    A ring wider than 180° is taken for one that jumps. What does not cross is returned as it is.
+    A ring wider than 180° counts as one that jumps. A geometry that does not cross is returned unchanged.
     """
     parts = []
     for part in polygons_of(geometry):
         west, _, east, _ = part.bounds
         crosses = west < -180 or east > 180 or east - west > 180
-        # `fix_winding` turns clockwise rings, which otherwise stand for the rest of the earth; Sentinel-2's sides are
+        # `fix_winding` turns clockwise rings, which otherwise mean the rest of the globe; Sentinel-2's sides are
         # straight in degrees, not great circles.
         parts.extend(
             polygons_of(antimeridian.fix_polygon(part, fix_winding=True, great_circle=False)) if crosses else [part]
@@ -26,7 +26,7 @@ def cut_at_antimeridian(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def polygons_of(geometry: BaseGeometry) -> list[Polygon]:
-    """The polygons that a geometry is made of; other members are left out."""
+    """Return the polygons of a geometry; other members are left out."""
     if isinstance(geometry, Polygon):
         return [geometry]
     return [part for member in getattr(geometry, "geoms", ()) for part in polygons_of(member)]

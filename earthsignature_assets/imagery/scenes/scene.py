@@ -1,7 +1,7 @@
-"""A scene: one tile seen from one orbit on one day, as the chain needs it, read strictly from STAC items.
+"""A scene: one tile seen from one orbit on one day, read strictly from STAC items.
 
-Facts come from the item, never from the date: the radiometric offset above all (baseline 04.00 added −1000, also
-to older data that was reprocessed, and some providers have already undone it).
+Facts come from the item, never from the date, above all the radiometric offset: baseline 04.00 added −1000, also
+to older data that was reprocessed, and some providers have already undone it.
 """
 
 import datetime as dt
@@ -25,7 +25,7 @@ from earthsignature_assets.sentinel2 import LEVEL_OF_PRODUCT_TYPE, TEN_METRE_BAN
 
 _QUANTIFICATION = 10_000
 _OFFSET_SINCE, _OFFSET_DN = (4, 0), -1000
-# The names of a fact: of the older `s2:` extension, then those that CDSE uses.
+# The names of each property: first those of the older `s2:` extension, then those of CDSE.
 _PRODUCT_TYPE = ("s2:product_type", "product:type")
 _BASELINE = ("s2:processing_baseline", "processing:version")
 _GENERATED_AT = ("s2:generation_time", "processing:datetime")
@@ -34,7 +34,7 @@ _TILE = ("grid:code", "s2:mgrs_tile")
 
 @dataclass(frozen=True)
 class BandFile:
-    """Where a band is, and what turns its digital numbers into reflectance × 10000: add `offset_dn`, once."""
+    """A band's URL, and the offset that turns its digital numbers into reflectance × 10000 when added once."""
 
     href: str
     offset_dn: int = 0
@@ -42,24 +42,24 @@ class BandFile:
 
 @dataclass(frozen=True)
 class SceneItem:
-    """One STAC item of Sentinel-2, checked.
+    """One validated STAC item of Sentinel-2.
 
     Attributes:
         item_id: the item's id.
-        href: the item's own address, empty where it names none.
+        href: the item's own URL, empty if it has none.
         product_id: the Sentinel-2 product name.
         product_type: `S2MSI1C` or `S2MSI2A`.
-        key: the scene that it shows.
+        key: the scene that the item shows.
         baseline: processing baseline as a pair of integers, so that (2, 5) is older than (4, 0).
         datatake: the datatake's identity: platform and start of sensing.
         sensed_at: time of acquisition over the tile, UTC.
         generated_at: time of processing, UTC.
-        cloud_cover_percent: the provider's own figure; None where it gives none.
+        cloud_cover_percent: the provider's own figure; None if it gives none.
         footprint: the valid-data footprint, EPSG:4326.
         grid: the 10 m grid of the item's bands.
         bands: file of each band, by Sentinel-2 band name.
-        classification: file of the scene classification; None where the item has none.
-        access: how its files are reached.
+        classification: file of the scene classification; None if the item has none.
+        access: how to open its files.
     """
 
     item_id: str
@@ -81,9 +81,9 @@ class SceneItem:
 
 @dataclass(frozen=True)
 class Scene:
-    """The items that together show a scene: usually one, two where ground stations split a datatake.
+    """The items that together show a scene: usually one, two if ground stations split a datatake.
 
-    The first part names the product; where parts overlap the earlier one wins.
+    The first part names the product; where parts overlap, the earlier one wins.
     """
 
     parts: tuple[SceneItem, ...]
@@ -91,17 +91,17 @@ class Scene:
 
     @property
     def key(self) -> SceneKey:
-        """The scene's key."""
+        """Key of the scene."""
         return self.parts[0].key
 
     @property
     def product_id(self) -> str:
-        """The Sentinel-2 product name that clients know the scene by."""
+        """Sentinel-2 product name under which clients know the scene."""
         return self.parts[0].product_id
 
     @property
     def source(self) -> str:
-        """What the scene is made from: the product names of its parts. Another processing is another source."""
+        """Product names of the parts; another processing is another source."""
         return " ".join(sorted(part.product_id for part in self.parts))
 
     @property
@@ -111,17 +111,17 @@ class Scene:
 
     @property
     def is_remote(self) -> bool:
-        """Whether a server has to be asked for a band."""
+        """Whether the bands come from a server."""
         return any("://" in file.href for part in self.parts for file in part.bands.values())
 
     @property
     def grid(self) -> PixelGrid:
-        """The scene's 10 m grid."""
+        """10 m grid of the scene."""
         return self.parts[0].grid
 
     @property
     def footprint(self) -> BaseGeometry:
-        """The valid-data footprint of all parts, EPSG:4326."""
+        """Valid-data footprint of all parts, EPSG:4326."""
         whole = self.parts[0].footprint
         for part in self.parts[1:]:
             whole = whole.union(part.footprint)
@@ -133,11 +133,11 @@ def scene_item(item: Mapping[str, Any], provider: Provider, bands: Sequence[str]
 
     Args:
         item: the item as a JSON object.
-        provider: whose item it is.
-        bands: the Sentinel-2 bands that must be there.
+        provider: the provider of the item.
+        bands: the Sentinel-2 bands that the item must have.
 
     Raises:
-        ItemError: the item lacks a fact or a band, or is of another level or collection.
+        ItemError: the item lacks a property or a band, or is of another level or collection.
     """
     item_id = str(item.get("id") or "without id")
     properties: Mapping[str, Any] = item.get("properties") or {}
@@ -145,7 +145,7 @@ def scene_item(item: Mapping[str, Any], provider: Provider, bands: Sequence[str]
     if item.get("collection") != provider.collection:
         raise ItemError(
             f"item {item_id} is of collection {item.get('collection')!r}, expected {provider.collection!r}: "
-            "collections are never mixed"
+            "collections are never mixed, choose the provider of this collection"
         )
     product_type = str(_fact(item_id, properties, *_PRODUCT_TYPE))
     if LEVEL_OF_PRODUCT_TYPE.get(product_type) != provider.level:
@@ -190,11 +190,11 @@ def scene_item(item: Mapping[str, Any], provider: Provider, bands: Sequence[str]
 
 
 def tile_of(item: Mapping[str, Any]) -> str:
-    """Return the MGRS tile that an item shows, in its canonical form: some APIs write `MGRS-7HFE` for 07HFE.
+    """Return the MGRS tile of an item in its canonical form: some APIs write `MGRS-7HFE` for 07HFE.
 
     Raises:
-        ItemError: the item does not tell its tile.
-        InvalidKeyError: what it tells is no tile.
+        ItemError: the item does not state its tile.
+        InvalidKeyError: its statement is not a tile.
     """
     properties: Mapping[str, Any] = item.get("properties") or {}
     text = str(_fact(str(item.get("id") or "without id"), properties, *_TILE))
@@ -217,7 +217,7 @@ def _time(item_id: str, properties: Mapping[str, Any], *names: str) -> dt.dateti
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise ItemError(f"item {item_id}: property {' or '.join(names)} {text!r} is no time") from error
+        raise ItemError(f"item {item_id}: property {' or '.join(names)} {text!r} is not a time") from error
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
@@ -245,17 +245,17 @@ def _offset_dn(
     if rule is OffsetRule.EARTH_SEARCH_FLAG:
         applied = properties.get("earthsearch:boa_offset_applied")
         if applied is None:
-            raise ItemError(f"item {item_id} does not say whether the offset is applied (boa_offset_applied)")
+            raise ItemError(f"item {item_id} does not state whether the offset is applied (boa_offset_applied)")
         if applied:
             return 0
     described = (asset.get("raster:bands") or [{}])[0]
-    # A parquet file has every column for every item: what an item does not say is None there.
+    # A Parquet file has every column for every item: a property that an item lacks is None there.
     scale, offset = (
         asset.get(f"raster:{name}") if described.get(name) is None else described[name] for name in ("scale", "offset")
     )
     if scale is None or offset is None:
         raise ItemError(
-            f"item {item_id}: band {band} does not tell scale and offset (raster:bands, raster:scale, raster:offset)"
+            f"item {item_id}: band {band} states no scale and offset (raster:bands, raster:scale, raster:offset)"
         )
     if not scale or round(1 / scale) != _QUANTIFICATION:
         raise ItemError(f"item {item_id}: band {band} has scale {scale}, expected {1 / _QUANTIFICATION}")
@@ -286,10 +286,10 @@ def _grid(item_id: str, properties: Mapping[str, Any], asset: Mapping[str, Any])
         "",
     )
     if not affine or not size or not code:
-        raise ItemError(f"item {item_id} does not tell its grid (proj:epsg or proj:code, proj:transform, proj:shape)")
+        raise ItemError(f"item {item_id} does not state its grid (proj:epsg or proj:code, proj:transform, proj:shape)")
     a, b, left, d, e, top = affine[:6]
     if b or d or a != -e:
         raise ItemError(f"item {item_id}: proj:transform {affine} is not north-up with square pixels")
     if not code.isdigit():
-        raise ItemError(f"item {item_id}: {code!r} is no EPSG code")
+        raise ItemError(f"item {item_id}: {code!r} is not an EPSG code")
     return PixelGrid(int(code), float(left), float(top), float(a), int(size[1]), int(size[0]))

@@ -181,5 +181,5 @@ def test_s3_is_addressed_by_path_with_the_credentials_of_the_environment(
 
 
 def test_an_s3_address_without_an_endpoint_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="names no S3 endpoint"):
+    with pytest.raises(ConfigurationError, match="give its provider an S3 endpoint"):
         read("s3://eodata/B02.tif", Access())

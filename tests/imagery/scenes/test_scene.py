@@ -247,7 +247,7 @@ def broken(item: dict[str, Any], how: str) -> dict[str, Any]:
         ("grid", "proj:transform"),
         ("datetime", "datetime"),
         ("tile", "grid:code or s2:mgrs_tile"),
-        ("epsg", "'unknown' is no EPSG"),
+        ("epsg", "'unknown' is not an EPSG"),
     ],
 )
 def test_an_item_without_a_fact_is_refused_by_name(

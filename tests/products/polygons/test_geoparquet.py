@@ -118,7 +118,7 @@ def test_columns_that_contradict_each_other_are_named(layer: PolygonLayer, tmp_p
             read_geoparquet(path)
     write_geoparquet(layer, path)
     spoil(path, code=pa.array(np.full(count, 110, np.uint16)))
-    with pytest.raises(ProductError, match="110 is no CORINE"):
+    with pytest.raises(ProductError, match="110 is not a CORINE"):
         read_geoparquet(path)
 
 
