@@ -26,7 +26,7 @@ def test_the_day_that_is_not_over_is_refused_by_utc_whatever_the_clock_of_the_ma
     yesterday = today - dt.timedelta(days=1)
     assert day_of(yesterday.isoformat()) == yesterday
     for day in (today, today + dt.timedelta(days=1), dt.date(2099, 1, 1)):
-        with pytest.raises(InvalidKeyError, match=rf"{day} is not over yet \(UTC\): a day can be discovered from the"):
+        with pytest.raises(InvalidKeyError, match=rf"{day} is not over yet \(UTC\): discover it from the"):
             day_of(day.isoformat())
 
 
