@@ -20,8 +20,8 @@ class DiscoveredDay:
     """Items of one day.
 
     Attributes:
-        items: the items as JSON objects, each id once, in the order of their ids.
-        dropped: how many items the provider listed that are not of the question, by the reason.
+        items: the items as JSON objects, each id once, ordered by id.
+        dropped: number of listed items that do not match the search, by reason.
     """
 
     items: list[dict[str, Any]]
@@ -29,7 +29,7 @@ class DiscoveredDay:
 
     @property
     def dropped_text(self) -> str:
-        """The dropped items in words, such as `3 of another day`; empty where there are none."""
+        """Dropped items in words, such as `3 of another day`; empty if there are none."""
         return ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
 
     @property
@@ -39,16 +39,16 @@ class DiscoveredDay:
 
 
 def discover_day(provider: Provider, day: dt.date, area: AreaOfInterest) -> DiscoveredDay:
-    """Find every item of a UTC day over the area; drop what the provider lists beyond that.
+    """Find every item of a UTC day over the area; drop other items that the provider lists.
 
-    An item that does not state its day, collection, tile or footprint is kept: what it lacks is reported where it is
-    read. Some items outside the area are expected, because a search asks for its bounding boxes.
+    An item that does not state its day, collection, tile or footprint is kept: reading it reports what it lacks. Some
+    items outside the area are expected, because a search uses the area's bounding boxes.
 
     Raises:
-        ConfigurationError: the provider's address has no scheme.
-        ProviderUnavailableError: the API does not answer, not in time, or leaves items out.
-        ProviderAnswerError: the API refuses the search, does not answer with STAC, or pages without end.
-        CredentialError: the search needs a credential that is not in the environment, or the API refuses it.
+        ConfigurationError: the provider's URL has no scheme.
+        ProviderUnavailableError: the API does not respond, or not in time, or omits items.
+        ProviderAnswerError: the API refuses the search, does not respond with STAC, or pages without end.
+        CredentialError: the credential for the search is not in the environment, or the API refuses it.
     """
     found: dict[str, dict[str, Any]] = {}
     dropped: dict[str, str] = {}
@@ -80,7 +80,7 @@ def discover_tile(provider: Provider, day: dt.date, tile: str) -> list[dict[str,
 
 
 def _deviation(item: Mapping[str, Any], provider: Provider, day: dt.date) -> str:
-    """Say in which fact an item is not of the question; empty where it is, or where it does not state the fact."""
+    """Return how an item deviates from the search; empty if it does not, or if it does not state the property."""
     collection = item.get("collection")
     if collection is not None and collection != provider.collection:
         return "of another collection"

@@ -1,8 +1,7 @@
-"""Search a STAC API for items, and check that it lists what it says it has.
+"""Search a STAC API for items, and check that it lists as many as it reports.
 
-Timeouts and retries are those of `remote_policy`. pystac-client makes the requests; its own walk through the pages is
-not used, because it takes an empty page for the last one, follows paging in a circle for ever, and reads neither
-relative links nor the headers of a link.
+Timeouts and retries follow `remote_policy`. pystac-client makes the requests, but its own paging is not used: it stops
+at an empty page, never ends if the pages form a circle, and supports neither relative links nor headers of a link.
 """
 
 import datetime as dt
@@ -32,10 +31,10 @@ from earthsignature_assets.imagery.providers.provider import Provider, SearchHea
 
 _PAGE_ITEMS = 100
 _MOST_STALE_PAGES = 5
-"""Pages in a row without a new item: sound APIs leave a page empty now and then, never this many."""
+"""Pages in a row without a new item that end a search: sound APIs send an empty page now and then, never this many."""
 _SHORTEST_SPAN = dt.timedelta(minutes=30)
 _NO_POST = (403, 404, 405, 501)
-"""Statuses by which APIs that search by GET alone refuse a POST."""
+"""Statuses with which APIs that support only GET refuse a POST."""
 
 Box = tuple[float, float, float, float]
 Span = tuple[dt.datetime, dt.datetime]
@@ -45,8 +44,8 @@ AnswerT = TypeVar("AnswerT")
 def search_items(provider: Provider, day: dt.date, box: Box) -> Iterator[dict[str, Any]]:
     """Yield every item that the provider lists for a UTC day in a box, each id once.
 
-    Where an API lists fewer items than it says match, the day is searched again in halves: some services end their
-    paging silently after 10,000 results.
+    If an API lists fewer items than it reports as matching, the day is searched again in halves: some services silently
+    end their paging after 10,000 results.
 
     Args:
         provider: the collection to search.
@@ -54,11 +53,11 @@ def search_items(provider: Provider, day: dt.date, box: Box) -> Iterator[dict[st
         box: west, south, east and north, in degrees.
 
     Raises:
-        ConfigurationError: the provider's address has no scheme.
-        ProviderUnavailableError: the API does not answer, not in time, or leaves items out.
-        ProviderAnswerError: the API has no item search, refuses the search, pages without end, or does not answer with
+        ConfigurationError: the provider's URL has no scheme.
+        ProviderUnavailableError: the API does not respond, or not in time, or omits items.
+        ProviderAnswerError: the API has no item search, refuses the search, pages without end, or does not respond with
             a STAC feature collection.
-        CredentialError: the search needs a credential that is not in the environment, or the API refuses it.
+        CredentialError: the credential for the search is not in the environment, or the API refuses it.
     """
     api = _Api(provider)
     start = dt.datetime.combine(day, dt.time(), dt.UTC)
@@ -88,7 +87,7 @@ def _halves(span: Span, shortfall: str) -> list[Span]:
 
 
 def _matched(page: dict[str, Any]) -> int:
-    """Return how many items match the search; 0 where the API does not say so."""
+    """Return the number of matching items that the API reports; 0 if it reports none."""
     context = page.get("context")
     matched = page.get("numberMatched", context.get("matched") if isinstance(context, dict) else None)
     return matched if isinstance(matched, int) else 0
@@ -102,7 +101,7 @@ def _id(item: Any, provider: Provider) -> str:
 
 @dataclass(frozen=True)
 class _Request:
-    """One request of a search; `parameters` are the body of a POST, and the query of a GET."""
+    """One request of a search; `parameters` are the body of a POST or the query of a GET."""
 
     method: str
     url: str
@@ -111,11 +110,11 @@ class _Request:
 
     @property
     def identity(self) -> str:
-        """Text that two equal requests share."""
+        """Text that identifies the request: equal requests have the same."""
         return json.dumps([self.method, self.url, self.parameters, self.headers], sort_keys=True)
 
     def following(self, link: dict[str, Any]) -> "_Request":
-        """The request that a `next` link asks for: its address may be relative, its body may add to this one's."""
+        """Build the request of a `next` link, whose URL may be relative and whose body may extend this one's."""
         body = link.get("body") or {}
         return _Request(
             str(link.get("method", "GET")).upper(),
@@ -171,7 +170,7 @@ class _Api:
             page = self._page(request)
 
     def _search_link(self) -> tuple[str, str]:
-        """Read the landing page: the address of the search, and the method to begin with."""
+        """Read the landing page; return the URL of the search, and the first method to try."""
         landing = self._page(_Request("GET", self._url))
         try:
             links = [link for link in landing.get("links") or [] if link["rel"] == "search"]
@@ -188,7 +187,7 @@ class _Api:
         )
 
     def _first_page(self, span: Span, box: Box) -> tuple[_Request, dict[str, Any]]:
-        """Ask by POST; by GET from then on, where the API refuses that."""
+        """Fetch the first page by POST; if the API refuses that, switch to GET."""
         request = self._question(span, box)
         try:
             return request, self._fetch(request)
@@ -242,7 +241,7 @@ class _Api:
         return ProviderAnswerError(f"{self._url} refuses the search ({status}): {error}")
 
     def _check_redirect(self, response: Response, *_: Any, **__: Any) -> None:
-        """Refuse redirects that lose the question or take the credential to another host."""
+        """Refuse redirects that lose the search's body or send the credential to another host."""
         if not response.is_redirect:
             return
         target = urljoin(str(response.url), response.headers["location"])
@@ -259,7 +258,7 @@ class _Api:
 
 
 class _SearchAuth(AuthBase):
-    """The credential of searches, for the provider's own host and no other."""
+    """The credential of searches, sent only to the provider's own host."""
 
     def __init__(self, api_url: str, name: str, value: str) -> None:
         self._netloc, self._name, self._value = urlsplit(api_url).netloc, name, value
@@ -277,12 +276,12 @@ def _secret(provider_name: str, header: SearchHeader) -> str:
 
 
 def _inclusive(span: Span) -> Span:
-    """Both ends of a span as STAC means them: the last moment belongs to it."""
+    """Return both ends of a span as in STAC, where the last moment is included."""
     return span[0], span[1] - dt.timedelta(milliseconds=1)
 
 
 def _whole(url: str, ask: Callable[[], AnswerT]) -> AnswerT:
-    """Ask; retry where the answer ends too early: the session's own retries end with the headers."""
+    """Call `ask`, and retry if the response is truncated: the session itself retries only until the headers."""
     pauses = remote_policy.POLICY.pauses_s()
     while True:
         try:
@@ -291,7 +290,7 @@ def _whole(url: str, ask: Callable[[], AnswerT]) -> AnswerT:
             if not _ends_too_early(error):
                 raise
             if (pause_s := next(pauses, None)) is None:
-                raise ProviderUnavailableError(f"{url} answers, but the answer ends too early: {error}") from error
+                raise ProviderUnavailableError(f"{url} responds, but its response is truncated: {error}") from error
         time.sleep(pause_s)
 
 
