@@ -1,1 +1,1 @@
-"""The assets, one module per step of the chain, in the order of the chain."""
+"""The assets, one module for each step of the chain."""

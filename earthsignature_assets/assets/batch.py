@@ -1,7 +1,7 @@
-"""The scene × model partitions of one run: one of them, or a batch of a backfill over history.
+"""The scene × model partitions of one run: a single one, or a batch of a backfill.
 
-A run costs seconds of processor time before it does anything, so a backfill takes ten partitions a run. What fails
-in a batch costs the others nothing in that step: they are recorded before the step fails.
+A run costs seconds of processor time before its first step, so a backfill takes ten partitions a run. A failed
+partition does not affect the others of the batch in that step: they are recorded before the step fails.
 """
 
 import time
@@ -19,16 +19,16 @@ from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import scene_and_model, scene_models
 
 PARTITIONS_A_RUN = 10
-"""How many scene × model partitions of a backfill share a run."""
+"""Number of scene × model partitions of a backfill that share a run."""
 
 Metadata = Mapping[str, Any]
 MadeT = TypeVar("MadeT")
 
 
 def scene_model_asset(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """`dg.asset` for what is partitioned by scene × model version and may be made in batches."""
+    """Decorate an asset that is partitioned by scene × model version and can be made in batches."""
     with warnings.catch_warnings():
-        # In beta, and the only way to several partitions a run.
+        # In beta, and the only way to run several partitions at once.
         warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
         policy = dg.BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_A_RUN)
         asset: Callable[[Callable[..., Any]], dg.AssetsDefinition]
@@ -43,13 +43,13 @@ def materialise_each(
 ) -> dg.MaterializeResult[None]:
     """Call `make` for each scene × model version of the run, then `check`.
 
-    What `make` returns is the partition's metadata; what `check` finds answers the asset's check specs.
+    `make` returns the metadata of the partition; the findings of `check` answer the check specs of the asset.
 
-    One partition fails and is tried again as `step_faults` says. In a batch what can pass is tried again within the
-    step, for the partitions that it stopped alone.
+    A single partition fails and is retried by `step_faults`. A batch retries the partitions with transient errors
+    within the step.
 
     Raises:
-        dg.Failure: a partition failed for good; in a batch the message names each one.
+        dg.Failure: a partition failed finally; the message names each failed partition of a batch.
     """
     if len(context.partition_keys) == 1:
         with step_faults(context):
@@ -75,14 +75,14 @@ def materialise_each(
     _record(context, made)
     raise dg.Failure(
         description=f"{len(faults)} of {len(context.partition_keys)} partitions failed, the others are recorded and "
-        "can go on without them: " + "; ".join(f"{key}: {error}" for key, error in faults.items()),
+        "can continue without them: " + "; ".join(f"{key}: {error}" for key, error in faults.items()),
         metadata={key: type(error).__name__ for key, error in faults.items()},
         allow_retries=False,
     )
 
 
 def _record(context: dg.AssetExecutionContext, made: Mapping[str, tuple[Metadata, Sequence[Finding]]]) -> None:
-    """Record what was made although the step fails."""
+    """Record the finished partitions of a step that fails."""
     for key, (metadata, _) in made.items():
         parts = scene_models.get_partition_key_from_str(key).keys_by_dimension
         tags = {f"dagster/partition/{dimension}": part for dimension, part in parts.items()}
@@ -92,7 +92,7 @@ def _record(context: dg.AssetExecutionContext, made: Mapping[str, tuple[Metadata
 def _make_batch(
     context: dg.AssetExecutionContext, make: Callable[[SceneKey, ModelVersion], MadeT], made: dict[str, MadeT]
 ) -> dict[str, EarthSignatureError]:
-    """Add to `made` what could be made; returns the faults of the others."""
+    """Add the results to `made`; return the errors of the failed partitions."""
     faults: dict[str, EarthSignatureError] = {}
     pending = list(context.partition_keys)
     for attempt in range(MAX_RETRIES + 1):
@@ -106,6 +106,6 @@ def _make_batch(
         pending = [key for key, error in faults.items() if error.retryable]
         if not pending or attempt == MAX_RETRIES:
             break
-        context.log.warning("trying %d partitions again, because this can pass", len(pending))
+        context.log.warning("retrying %d partitions, because their errors are transient", len(pending))
         time.sleep(pause_s(attempt))
     return faults

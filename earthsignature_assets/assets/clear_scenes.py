@@ -1,4 +1,4 @@
-"""`clear_scenes`: a verdict on each scene of a day; the accepted ones become partition keys."""
+"""`clear_scenes`: the verdict on each scene of a day; accepted scenes become partition keys."""
 
 import dagster as dg
 
@@ -6,12 +6,12 @@ from earthsignature_assets.assets.checks.clouds import SPECS, check_clouds
 from earthsignature_assets.assets.checks.finding import check_results
 from earthsignature_assets.assets.discovered_items import DAILY, discovered_items
 from earthsignature_assets.assets.metadata import OWNERS, Materialised, picture, table
-from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, provider_slot
 from earthsignature_assets.assets.step_failures import step_faults
 from earthsignature_assets.imagery.days.day_map import draw_day
 from earthsignature_assets.imagery.days.scene_verdicts import judge_day
 from earthsignature_assets.partitions import day_of, days, scenes
 from earthsignature_assets.resources.imagery_source import ImagerySource
+from earthsignature_assets.resources.provider_slots import PROVIDER_POOL, provider_slot
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.sentinel2 import S2_BANDS
 
@@ -29,7 +29,7 @@ from earthsignature_assets.sentinel2 import S2_BANDS
     pool=PROVIDER_POOL,
 )
 def clear_scenes(context: dg.AssetExecutionContext, imagery: ImagerySource, workspace: Workspace) -> Materialised:
-    """The true cloud cover of each scene and a verdict with its reason; accepted scenes become partitions."""
+    """Cloud cover of each scene and a verdict with its reason; accepted scenes become partitions."""
     with step_faults(context), provider_slot(context, workspace.patches_root):
         day = day_of(context.partition_key)
         verdicts = judge_day(

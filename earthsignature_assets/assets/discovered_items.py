@@ -1,4 +1,4 @@
-"""`discovered_items`: every Sentinel-2 item that the provider publishes for a day over the area of interest."""
+"""`discovered_items`: every Sentinel-2 item of the provider for a day over the area of interest."""
 
 import datetime as dt
 from collections import Counter
@@ -6,15 +6,15 @@ from collections import Counter
 import dagster as dg
 
 from earthsignature_assets.assets.metadata import OWNERS
-from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, provider_slot
 from earthsignature_assets.assets.step_failures import step_faults
 from earthsignature_assets.partitions import day_of, days
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
+from earthsignature_assets.resources.provider_slots import PROVIDER_POOL, provider_slot
 from earthsignature_assets.resources.workspace import Workspace
 
 DAILY = dg.FreshnessPolicy.time_window(warn_window=dt.timedelta(hours=30), fail_window=dt.timedelta(hours=54))
-"""A morning that was missed is a warning, two are a failure."""
+"""One missed morning is a warning, two are a failure."""
 
 
 @dg.asset(

@@ -1,4 +1,4 @@
-"""`land_cover_polygons`: the polygons of a product and its ready v2 message, in the draft."""
+"""`land_cover_polygons`: the polygons of a product and its encoded v2 message, in the draft."""
 
 import dagster as dg
 import numpy as np
@@ -33,7 +33,7 @@ from earthsignature_assets.system.atomic import write_whole
 def land_cover_polygons(
     context: dg.AssetExecutionContext, engine: InferenceEngine, workspace: Workspace, cartography: Cartography
 ) -> Materialised:
-    """Sieved, traced and simplified as one coverage: GeoParquet, and the geobuf message that v2 serves."""
+    """Polygons, sieved, traced and simplified as one coverage: GeoParquet, and the geobuf message that v2 serves."""
 
     def make(key: SceneKey, model: ModelVersion) -> Metadata:
         draft = Draft.load(workspace.draft(key, model))

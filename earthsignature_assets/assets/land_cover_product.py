@@ -1,4 +1,4 @@
-"""`land_cover_product`: the moment at which readers see a product."""
+"""`land_cover_product`: the publication of a product, which makes it visible to readers."""
 
 import dagster as dg
 
@@ -24,7 +24,7 @@ from earthsignature_assets.resources.workspace import Workspace
     kinds={"stac", "sqlite"},
 )
 def land_cover_product(context: dg.AssetExecutionContext, workspace: Workspace) -> Materialised:
-    """Validated, checksummed and published at once: the files, the STAC item, the catalogue row."""
+    """Publication of a validated and checksummed product: files, STAC item and catalogue row, all at once."""
 
     def make(key: SceneKey, model: ModelVersion) -> Metadata:
         store = workspace.store
@@ -46,7 +46,9 @@ def land_cover_product(context: dg.AssetExecutionContext, workspace: Workspace) 
         with store.open_catalogue(read_only=True) as catalogue:
             product = catalogue.find(product_id, model)
         if product is None:
-            raise ProductError(f"{product_id} by {model} is not in the catalogue although it was published")
+            raise ProductError(
+                f"{product_id} by {model} is not in the catalogue: run `earthsignature catalogue rebuild`"
+            )
         return check_product(product, store)
 
     return materialise_each(context, make, check)

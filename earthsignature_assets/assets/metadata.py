@@ -1,4 +1,4 @@
-"""What people look at in the Dagster UI: owners, pictures, tables."""
+"""Metadata for the Dagster UI: owners, pictures, tables."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -12,25 +12,25 @@ from earthsignature_assets.pictures import RGB, png
 if TYPE_CHECKING:
     Materialised = dg.MaterializeResult[None]
 else:
-    Materialised = dg.MaterializeResult  # where an asset has checks, Dagster wants the class itself
+    Materialised = dg.MaterializeResult  # an asset with checks must be annotated with the class itself
 
 
 OWNERS = ["team:earthsignature"]
-"""Whom the UI names for every asset."""
+"""Owners of every asset in the UI."""
 
 
 def picture(image: RGB) -> dg.MarkdownMetadataValue:
-    """A picture within the event itself."""
+    """Encode a picture as metadata."""
     return png_picture(png(image))
 
 
 def png_picture(content: bytes) -> dg.MarkdownMetadataValue:
-    """A PNG within the event itself."""
+    """Embed a PNG in the event."""
     return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(content).decode()})")
 
 
 def table(rows: Sequence[Mapping[str, str | int | float | bool | None]]) -> dg.TableMetadataValue:
-    """A table; every row has the columns of the first."""
+    """Make a table; every row has the columns of the first."""
     columns = list(rows[0]) if rows else ["nothing"]
     return dg.MetadataValue.table(
         records=[dg.TableRecord({name: _plain(value) for name, value in row.items()}) for row in rows],
@@ -39,7 +39,7 @@ def table(rows: Sequence[Mapping[str, str | int | float | bool | None]]) -> dg.T
 
 
 def class_table(area_m2_by_code: Mapping[int, float]) -> dg.TableMetadataValue:
-    """Area of each CORINE class in hectares, largest first."""
+    """Make the table of the class areas in hectares, largest first."""
     total = sum(area_m2_by_code.values())
     return table(
         [

@@ -1,4 +1,4 @@
-"""`model_evaluation`: how good a model version is on held-out samples, and whether it should be promoted."""
+"""`model_evaluation`: figures of a model version on held-out samples, and the promotion decision."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +18,14 @@ from earthsignature_assets.resources.workspace import Workspace
 
 
 class EvaluationConfig(dg.Config):
-    """What to judge a version by."""
+    """The samples and the version to compare with."""
 
     training_set: str = ""
-    """Name of the training set, or its folder; the newest one of the home where empty."""
+    """Name or folder of the training set; empty for the newest one of the home."""
     split: str = Split.TEST.value
-    """The split whose samples judge: test or validation."""
+    """Split of the samples: test or validation."""
     compare_with: str = ""
-    """The version to compare with; the promoted one where empty."""
+    """Version to compare with; empty for the promoted one."""
 
 
 @dg.asset(
@@ -41,8 +41,8 @@ class EvaluationConfig(dg.Config):
 def model_evaluation(
     context: dg.AssetExecutionContext, config: EvaluationConfig, engine: InferenceEngine, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
-    """Figures with intervals over places, the picture of input, truth and prediction, and a verdict with its reason."""
-    # What the runs of the chain do without.
+    """Figures with intervals over places, a picture of input, truth and prediction, and a decision with its reason."""
+    # The runs of the chain do not need this import.
     from earthsignature_assets.evaluation.evaluation_report import PAGE, PICTURE, evaluate_version
 
     with step_faults(context):

@@ -1,4 +1,4 @@
-"""`patches`: a scene's ten bands, harmonised on one 10 m grid and split."""
+"""`patches`: the ten bands of a scene, harmonised on one 10 m grid and split."""
 
 import zlib
 from collections.abc import Iterator
@@ -12,7 +12,6 @@ import dagster as dg
 from earthsignature_assets.assets.clear_scenes import clear_scenes
 from earthsignature_assets.assets.metadata import OWNERS, picture, table
 from earthsignature_assets.assets.progress import progress_of
-from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, provider_slot
 from earthsignature_assets.assets.step_failures import step_faults
 from earthsignature_assets.imagery.patches.patch_store import PatchStore
 from earthsignature_assets.imagery.patches.patch_writing import write_patches
@@ -21,12 +20,13 @@ from earthsignature_assets.models.input_range import band_quantiles
 from earthsignature_assets.partitions import scenes
 from earthsignature_assets.pictures import true_colour
 from earthsignature_assets.resources.imagery_source import ImagerySource
+from earthsignature_assets.resources.provider_slots import PROVIDER_POOL, provider_slot
 from earthsignature_assets.resources.workspace import Workspace
 from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.system.locks import locked
 
-# Scenes come out of many days and a day holds many scenes: Dagster has no mapping for that, so the edge is drawn
-# and no day is waited for. A scene without items or verdict fails with its own message.
+# A scene belongs to one day and a day has many scenes. Dagster has no mapping for this, so the dependency is drawn
+# without one. A scene without items or verdict fails with its own message.
 _ANY_DAY = dg.AssetDep(clear_scenes, partition_mapping=dg.SpecificPartitionsPartitionMapping([]))
 
 
@@ -53,15 +53,15 @@ def patches(
 def stored_patches(
     context: dg.AssetExecutionContext, key: SceneKey, imagery: ImagerySource, workspace: Workspace
 ) -> PatchStore:
-    """The patches of a scene. Those that retention removed are fetched again, and `patches` says so.
+    """Open the patches of a scene; fetch them again if retention removed them, and record this for `patches`.
 
     Raises:
-        EarthSignatureError: they are not there and cannot be fetched.
+        EarthSignatureError: the patches are missing and cannot be fetched.
     """
     path = workspace.patches(key)
     with _locked(path):
         if not path.is_dir():
-            context.log.info("%s has no patches any more: they are fetched again", key)
+            context.log.info("the patches of %s were removed: fetching them again", key)
             metadata = _fetch(context, key, imagery, workspace)
             context.log_event(dg.AssetMaterialization(patches.key, partition=str(key), metadata=metadata))
         return PatchStore(path)
@@ -70,7 +70,7 @@ def stored_patches(
 def _fetch(
     context: dg.AssetExecutionContext, key: SceneKey, imagery: ImagerySource, workspace: Workspace
 ) -> dict[str, Any]:
-    """Write the patches of a scene; returns what people want to see of them."""
+    """Write the patches of a scene; return their metadata for the UI."""
     scene = workspace.days.scene(key, imagery.provider, S2_BANDS)
     verdict = workspace.days.verdict(key)
     with provider_slot(context, workspace.patches_root):
@@ -102,7 +102,7 @@ def _fetch(
 
 
 def _band_table(store: PatchStore) -> dg.TableMetadataValue:
-    """The reflectance of the ground, band by band: what drift is seen from."""
+    """Tabulate the quantiles of the ground's reflectance by band, in which drift is visible."""
     pixels = store.clear_overview()
     ranges = band_quantiles(pixels) if pixels.size else []
     return table([{"band": band, **asdict(found)} for band, found in zip(store.bands, ranges, strict=False)])
@@ -110,7 +110,7 @@ def _band_table(store: PatchStore) -> dg.TableMetadataValue:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One fetch at a time of each scene, over all processes; 256 lock files serve all scenes."""
+    """Allow one fetch of a scene at a time over all processes; 256 lock files serve all scenes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(f".lock-{zlib.crc32(path.name.encode()) % 256}")):
         yield

@@ -1,4 +1,7 @@
-"""How far a long step is: in Dagster's log at every tenth, and before the eyes of whoever runs it in this process."""
+"""The progress of long steps: in Dagster's log at every tenth, and to a watcher in the same process.
+
+The progress bars of the command line are in `cli/progress.py`.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +17,7 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 @contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """Call `watcher` with what is done and what there is in all, for every step that runs in this block."""
+    """Call `watcher` with the units done and the total, for every step that runs in this block."""
     token = _watcher.set(watcher)
     try:
         yield
@@ -23,21 +26,21 @@ def watched(watcher: Watcher) -> Iterator[None]:
 
 
 def progress_of(context: dg.AssetExecutionContext, what: str, unit: str) -> Watcher:
-    """What a long step calls with the units done and the units in all.
+    """Return the function that a long step calls with the units done and the total.
 
     Args:
-        context: the step's, for its log.
-        what: what is worked on.
-        unit: what is counted, in the plural.
+        context: context of the step, for its log.
+        what: name of the work.
+        unit: name of the units, in the plural.
     """
-    watcher, started, told = _watcher.get(), time.monotonic(), [0]
+    watcher, started, logged_tenth = _watcher.get(), time.monotonic(), [0]
 
     def report(done: int, of: int) -> None:
         if watcher:
             watcher(done, of)
         tenth = 10 * done // of
-        if tenth > told[0]:
-            told[0] = tenth
+        if tenth > logged_tenth[0]:
+            logged_tenth[0] = tenth
             left_s = (time.monotonic() - started) * (of - done) / done
             context.log.info("%s: %d of %d %s, about %.0f s left", what, done, of, unit, left_s)
 

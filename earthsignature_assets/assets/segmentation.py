@@ -1,4 +1,4 @@
-"""`segmentation`: the class and the confidence of every valid pixel, from one model version."""
+"""`segmentation`: the class and the confidence of every valid pixel by one model version."""
 
 import dagster as dg
 
@@ -27,7 +27,7 @@ from earthsignature_assets.resources.workspace import Workspace
 def segmentation(
     context: dg.AssetExecutionContext, imagery: ImagerySource, engine: InferenceEngine, workspace: Workspace
 ) -> Materialised:
-    """Class index and confidence per pixel: windows with halo through the model, only where there is data."""
+    """Class index and confidence of each pixel. Windows with a halo go through the model where there is data."""
 
     def make(scene: SceneKey, model: ModelVersion) -> Metadata:
         store = stored_patches(context, scene, imagery, workspace)

@@ -1,6 +1,6 @@
-"""How an error of the project becomes a failure of a step: tried again where that can help, terminal where not.
+"""The failures of steps: retryable errors of the project are retried, all others are final.
 
-Not by a retry policy: that would try programming errors again as well.
+A retry policy of Dagster would retry programming errors too.
 """
 
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ _FIRST_PAUSE_S = 30.0
 
 
 def pause_s(attempt: int) -> float:
-    """Seconds to wait after a failed attempt (0 is the first): 30, 60, 120."""
+    """Return the seconds to wait after a failed attempt (0 is the first): 30, 60, 120."""
     return _FIRST_PAUSE_S * 2.0**attempt
 
 
 @contextmanager
 def step_faults(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
-    """Fail the step with the error's own message; a retryable one only after three more tries.
+    """Fail the step with the message of the error; retry a retryable error three times before.
 
-    The pauses are 30 s, 1 min and 2 min. Errors that are not the project's pass through and fail the step at once.
+    The pauses are 30 s, 1 min and 2 min. Errors from outside the project pass through and fail the step at once.
     """
     try:
         yield
     except EarthSignatureError as error:
         attempt = context.retry_number
         if error.retryable and attempt < MAX_RETRIES:
-            context.log.warning("trying again, because this can pass: %s", error)
+            context.log.warning("retrying, because the error is transient: %s", error)
             raise dg.RetryRequested(MAX_RETRIES, pause_s(attempt)) from error
         raise dg.Failure(
             description=str(error),

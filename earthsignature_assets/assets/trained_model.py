@@ -1,4 +1,4 @@
-"""`trained_model`: a new version of a model, trained on a training set, in the model repository."""
+"""`trained_model`: a new model version in the model repository, trained on a training set."""
 
 import math
 
@@ -15,28 +15,28 @@ from earthsignature_assets.resources.workspace import Workspace
 
 
 class TrainingConfig(dg.Config):
-    """What to train on, and how."""
+    """The training set and the hyperparameters."""
 
     training_set: str = ""
-    """Name of the training set, or its folder; the newest one of the home where empty."""
+    """Name or folder of the training set; empty for the newest one of the home."""
     name: str = "corine-unet"
-    """The model that gets a new version."""
+    """Model of the new version."""
     version: int = 0
-    """The number of the version; the next one where 0."""
+    """Number of the version; 0 for the next one."""
     epochs: int = 60
-    """An epoch is as many tiles as there are samples."""
+    """Maximum number of epochs; an epoch has as many tiles as there are samples."""
     patience: int = 12
-    """Epochs without a better accuracy on the validation split before training stops; 0 trains to the end."""
+    """Epochs without a better accuracy on the validation split before training stops; 0 for no early stop."""
     width: int = 16
     """Channels at the full resolution."""
     depth: int = 3
-    """Halvings of the resolution."""
+    """Number of times that the resolution is halved."""
     tile: int = 96
     """Height and width of a training tile in pixels."""
     seed: int = 20181016
-    """The seed of everything random."""
+    """Seed of all random numbers."""
     device: str = "cpu"
-    """Where PyTorch computes: cpu or cuda."""
+    """Device of PyTorch: cpu or cuda."""
 
 
 @dg.asset(
@@ -51,10 +51,10 @@ class TrainingConfig(dg.Config):
 def trained_model(
     context: dg.AssetExecutionContext, config: TrainingConfig, engine: InferenceEngine, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
-    """A U-Net trained on the training split and stopped by the validation split; it becomes a model version."""
+    """U-Net, trained on the training split and stopped by the validation split; it becomes a model version."""
     with step_faults(context):
         try:
-            # Needs PyTorch, which a deployment that trains nowhere does without.
+            # Needs PyTorch, which only deployments that train install.
             from earthsignature_assets.training.optimisation import Recipe
             from earthsignature_assets.training.set_training import CURVES, SetPlan, train_on_set
         except ModuleNotFoundError as error:

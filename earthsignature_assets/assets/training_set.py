@@ -15,7 +15,7 @@ from earthsignature_assets.resources.workspace import Workspace
 
 
 class TrainingSetConfig(dg.Config):
-    """Which recipe to follow."""
+    """The recipe of the training set."""
 
     recipe: str
     """Path of the recipe, a TOML file: docs/how-to/train-on-your-polygons.md lists its keys."""
@@ -32,7 +32,7 @@ def training_set(
     context: dg.AssetExecutionContext, config: TrainingSetConfig, imagery: ImagerySource, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """Images and their ground truth on one grid, cut into chips and split by cells of the European reference grid."""
-    # What the runs of the chain do without: half a second of imports.
+    # The runs of the chain do not need these imports, which take half a second.
     from earthsignature_assets.ground_truth.training_set_builder import build_training_set
     from earthsignature_assets.ground_truth.training_set_recipe import read_recipe
     from earthsignature_assets.resources.training_images import open_images

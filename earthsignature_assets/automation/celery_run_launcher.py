@@ -1,7 +1,7 @@
-"""The launcher of runs on Celery workers, which notices when a worker is gone.
+"""The launcher of runs on Celery workers, which detects dead workers.
 
-Dagster's own launcher believes the last state that the result backend holds. A worker that dies with its machine leaves
-the state "started" behind, and the run would stay started until its time is over. This one asks the worker.
+Dagster's launcher trusts the last state in the result backend. A worker that dies with its machine leaves the state
+"started" there, and the run would stay started until it times out. This launcher asks the worker.
 """
 
 import dagster as dg
@@ -15,13 +15,13 @@ _TIMEOUT_S = 10.0
 
 
 class WatchedCeleryRunLauncher(CeleryRunLauncher):
-    """Dagster's Celery launcher, and a true answer to whether a run's worker is still at work on it.
+    """Dagster's Celery launcher with a health check that asks the worker.
 
     `deploy/dagster-celery.yaml` names it; its configuration is that of `dagster_celery.CeleryRunLauncher`.
     """
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Ask the worker that took the run's task; where nobody knows which, ask all."""
+        """Ask the worker that took the task of the run; ask all workers if it is not known."""
         task_id = run.tags[DAGSTER_CELERY_TASK_ID_TAG]
         task = self.celery.AsyncResult(task_id)
         state, taken_by = task.state, task.info
@@ -34,11 +34,11 @@ class WatchedCeleryRunLauncher(CeleryRunLauncher):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(
             WorkerStatus.FAILED,
-            f"worker {worker or '(unknown)'} is gone, or has been started anew without its Celery task {task_id}",
+            f"worker {worker or '(unknown)'} is gone, or has restarted without its Celery task {task_id}",
         )
 
     def _is_held(self, task_id: str, worker: str | None) -> bool:
-        """Whether a worker has the task; one that is named is waited for no longer than until it answers."""
+        """Ask whether a worker has the task; a named worker ends the wait by its answer."""
         asked = (
             Inspect(app=self.celery, timeout=_TIMEOUT_S, destination=[worker], limit=1)
             if worker

@@ -1,8 +1,8 @@
-"""The Celery app of workers, as the `dagster.yaml` of their DAGSTER_HOME has it: broker and settings stand there once.
+"""The Celery app of workers, configured by the `dagster.yaml` of their DAGSTER_HOME: broker and settings.
 
     celery --app earthsignature_assets.automation.celery_worker worker --queues dagster --concurrency 2
 
-A pool process keeps what it imported, so after an upgrade workers are started again.
+A pool process keeps its imports, so restart the workers after an upgrade.
 """
 
 import dagster as dg
@@ -14,10 +14,10 @@ from earthsignature_assets.errors import ConfigurationError
 
 
 def worker_app(instance: dg.DagsterInstance) -> Celery:
-    """The app of an instance's run launcher, with the tasks that run Dagster's jobs.
+    """Return the app of an instance's run launcher, with the tasks that run Dagster's jobs.
 
     Raises:
-        ConfigurationError: the instance runs its jobs elsewhere.
+        ConfigurationError: the instance has another run launcher.
     """
     launcher = instance.run_launcher
     if not isinstance(launcher, CeleryRunLauncher):
@@ -31,7 +31,7 @@ def worker_app(instance: dg.DagsterInstance) -> Celery:
 
 
 def __getattr__(name: str) -> Celery:
-    # `celery` imports this module for its `app`; others import it without an instance.
+    # `celery` imports this module for its `app`; other importers have no instance.
     if name != "app":
         raise AttributeError(name)
     with dg.DagsterInstance.get() as instance:

@@ -1,4 +1,4 @@
-"""The jobs: what one run of each partition materialises."""
+"""The jobs: the assets that one run of a partition materialises."""
 
 import dagster as dg
 
@@ -11,7 +11,7 @@ from earthsignature_assets.assets.patches import patches
 from earthsignature_assets.assets.segmentation import segmentation
 
 discovery_job = dg.define_asset_job(
-    "discovery", [discovered_items, clear_scenes], description="A day: find its scenes and judge them."
+    "discovery", [discovered_items, clear_scenes], description="A day: find its scenes and give verdicts."
 )
 patches_job = dg.define_asset_job("scene_patches", [patches], description="A scene: fetch, harmonise and split it.")
 land_cover_job = dg.define_asset_job(

@@ -1,4 +1,4 @@
-"""What the last judgement of a day says of its scenes."""
+"""The latest verdicts on the scenes of a day."""
 
 import datetime as dt
 from functools import cache
@@ -10,20 +10,20 @@ from earthsignature_assets.keys import SceneKey
 
 
 class Judgements:
-    """The last materialisation of `clear_scenes` of each day, looked up once. For one tick."""
+    """The latest materialisations of `clear_scenes`, cached by day for one tick."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
         self._withdrawn = cache(self._withdrawn_on)
 
     def withdrawn(self, key: SceneKey) -> bool:
-        """Whether a scene was accepted once and is refused now, by clouds of a newer processing for example."""
+        """Return whether a scene was accepted before and is refused now, for example after a reprocessing."""
         return str(key) in self._withdrawn(key.day)
 
     def _withdrawn_on(self, day: dt.date) -> frozenset[str]:
         wanted = dg.AssetRecordsFilter(clear_scenes.key, asset_partitions=[day.isoformat()])
         for record in self._instance.fetch_materializations(wanted, limit=1).records:
             metadata = record.asset_materialization.metadata if record.asset_materialization else {}
-            if told := metadata.get("withdrawn"):
-                return frozenset(map(str, told.value))  # type: ignore[arg-type]
+            if withdrawn := metadata.get("withdrawn"):
+                return frozenset(map(str, withdrawn.value))  # type: ignore[arg-type]
         return frozenset()

@@ -1,4 +1,4 @@
-"""The sensor that makes model versions partitions, and takes retired ones out."""
+"""The sensor that adds model versions as partitions and removes retired ones."""
 
 from collections.abc import Set
 
@@ -15,19 +15,19 @@ from earthsignature_assets.resources.workspace import Workspace
 @dg.sensor(
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Makes each version of the model repository a partition; retired ones cease to be. Starts no run.",
+    description="Adds each version of the model repository as a partition and removes retired ones. Starts no run.",
 )
 def registered_models(
     context: dg.SensorEvaluationContext, engine: InferenceEngine, workspace: Workspace
 ) -> dg.SensorResult:
-    """Bring the keys of `model_version` in line with the repository; what was published stays.
+    """Bring the keys of `model_version` in line with the repository; published products stay.
 
-    A key that is no model version is removed with a word in the log: with a `|` in it Dagster would lose its
-    partitions without one.
+    A key that is not a model version is removed and logged, because Dagster drops partitions whose key has a `|`
+    without a message.
     """
     there = set(context.instance.get_dynamic_partitions(str(model_versions.name)))
     active = active_versions(context, engine.repository, workspace, there)
-    nonsense = {key for key in there if _no_model_version(context, key)}
+    nonsense = {key for key in there if _not_a_model_version(context, key)}
     added = sorted({str(model) for model in active} - there)
     removed = sorted(nonsense | (there & {str(model) for model in workspace.retired_models.all()}))
     requests = list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]()
@@ -35,7 +35,7 @@ def registered_models(
         context.log.info("new model versions: %s", ", ".join(added))
         requests.append(model_versions.build_add_request(added))
     if removed:
-        context.log.info("no partitions any more: %s", ", ".join(removed))
+        context.log.info("partitions removed: %s", ", ".join(removed))
         requests.append(model_versions.build_delete_request(removed))
     return dg.SensorResult(
         skip_reason=f"{len(added)} added, {len(removed)} removed, {len(active)} active",
@@ -46,9 +46,10 @@ def registered_models(
 def active_versions(
     context: dg.SensorEvaluationContext, repository: ModelRepository, workspace: Workspace, there: Set[str]
 ) -> list[ModelVersion]:
-    """The whole versions of a repository that take part; one that is still being copied is named and waits.
+    """Return the active versions of a repository; log an incomplete version, such as one that is still being copied.
 
-    Retired ones do not, nor shipped ones that a newer one supersedes, unless they are among the partitions `there`.
+    Retired versions are not active, nor are shipped versions that a newer one supersedes, unless they are partitions
+    already (`there`).
     """
     retired, superseded, found = workspace.retired_models.all(), superseded_versions(repository), []
     for model in repository.versions():
@@ -63,7 +64,7 @@ def active_versions(
     return found
 
 
-def _no_model_version(context: dg.SensorEvaluationContext, key: str) -> bool:
+def _not_a_model_version(context: dg.SensorEvaluationContext, key: str) -> bool:
     try:
         ModelVersion.parse(key)
     except InvalidKeyError as error:

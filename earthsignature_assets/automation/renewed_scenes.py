@@ -1,4 +1,4 @@
-"""What follows when a scene is made from other products than before: a reprocessing, or the late part of a datatake."""
+"""The sensor that follows renewals: reprocessed scenes, and scenes with a late part of a datatake."""
 
 import datetime as dt
 import json
@@ -18,24 +18,24 @@ from earthsignature_assets.partitions import model_versions, scene_model_key, sc
 from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 
 _MOST_EVENTS = 100
-"""Most judged days that one tick looks at; the next tick goes on."""
+"""Maximum number of days with verdicts that one tick reads; the next tick continues."""
 
 
 @dg.sensor(
     jobs=[patches_job, land_cover_job],
     minimum_interval_seconds=60,
-    description="Asks for the patches, then the products, of accepted scenes that were reprocessed or completed late.",
+    description="Requests the patches, then the products, of accepted scenes that were reprocessed or completed late.",
 )
 def renewed_scenes(
     context: dg.SensorEvaluationContext, discovery_window: DiscoveryWindow
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Request what is made from superseded products anew: the patches first, then each active model's product.
+    """Request the update of scenes with superseded sources: first the patches, then the product of each active model.
 
-    The cursor holds the last judged day that was seen, and the scenes that wait: what they are made from now, and since
-    when they wait. The run keys carry what they are made from, so nothing is asked for twice, and a scene that is
-    renewed again is asked for again. A scene waits until its products are younger than its new patches; as long as the
-    look-back window its run keys carry the day too, so that what failed is tried again each day, and then it is given
-    up and named in the log. One that is refused by now waits no longer.
+    The cursor has the last verdict event that was read and the waiting scenes: their current source, and the day since
+    which they wait. The run keys contain the source, so nothing is requested twice, and a scene that is renewed again
+    is requested again. A scene waits until its products are newer than its patches. Within the look-back window its run
+    keys contain the day too, so that failed runs are retried daily; after it the sensor gives the scene up and logs it.
+    A scene that is refused now does not wait.
     """
     instance = context.instance
     today = _today()
@@ -60,7 +60,7 @@ def renewed_scenes(
         wanted = list(_wanted(instance, key, renewal["source"], models)) if stays else []
         waits = today - dt.date.fromisoformat(renewal["since"])
         if wanted and waits > dt.timedelta(days=discovery_window.look_back_days):
-            context.log.warning("%s is given up: its renewal from %s keeps failing", key, renewal["source"])
+            context.log.warning("%s is given up: its update from %s keeps failing", key, renewal["source"])
             wanted = []
         if not wanted:
             del waiting[key]
@@ -72,14 +72,14 @@ def renewed_scenes(
             )
     context.update_cursor(json.dumps({"seen": seen, "waiting": waiting}))
     if not requested:
-        yield dg.SkipReason(f"no renewed scene can go on: {len(waiting)} wait for runs under way")
+        yield dg.SkipReason(f"nothing to request: {len(waiting)} renewed scenes wait for active runs")
 
 
 def _read_cursor(context: dg.SensorEvaluationContext, today: dt.date) -> tuple[int, dict[str, dict[str, str]]]:
-    """The last judged day that was seen, and the scenes that wait.
+    """Parse the last verdict event that was read and the waiting scenes.
 
-    Cursors of before say of a waiting scene what it is made from and not since when: since today. Where a cursor cannot
-    be read at all every judged day is looked at again: what has been made anew meanwhile is found done.
+    Cursors of earlier versions have the source of a waiting scene and not the day: it is today. If a cursor cannot be
+    read, the sensor reads all verdicts again; updated scenes are found complete.
     """
     try:
         state = json.loads(context.cursor or '{"seen": 0, "waiting": {}}')
@@ -92,14 +92,14 @@ def _read_cursor(context: dg.SensorEvaluationContext, today: dt.date) -> tuple[i
         }
         return int(state["seen"]), waiting
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        context.log.warning("the cursor cannot be read (%r), so every judged day is looked at again", error)
+        context.log.warning("the cursor cannot be read (%r): reading all verdicts again", error)
         return 0, {}
 
 
 def _wanted(
     instance: dg.DagsterInstance, key: str, source: str, models: Sequence[ModelVersion]
 ) -> Iterator[tuple[str, str, str]]:
-    """What a renewed scene lacks: what it is, its job and its partition. Nothing where all has been made anew."""
+    """Yield name, job and partition of each missing update of a scene; nothing if it is complete."""
     fetched = _latest(instance, patches.key, key)
     if fetched is None or _source(fetched) != source:
         yield "patches", patches_job.name, key
@@ -112,13 +112,13 @@ def _wanted(
 
 
 def _latest(instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str) -> dg.EventLogRecord | None:
-    """The last materialisation of a partition; None where it never was."""
+    """Return the last materialisation of a partition; None if there is none."""
     wanted = dg.AssetRecordsFilter(asset, asset_partitions=[partition])
     return next(iter(instance.fetch_materializations(wanted, limit=1).records), None)
 
 
 def _source(record: dg.EventLogRecord) -> str:
-    """What patches were made from, as they say."""
+    """Return the source of patches from their metadata."""
     source = record.asset_materialization.metadata.get("source") if record.asset_materialization else None
     return str(source.value) if source else ""
 

@@ -1,7 +1,7 @@
-"""Retention: every night, transient folders that are past their time are removed.
+"""Retention: the nightly removal of expired transient folders.
 
-Patches go by age and by the disk budget; segmentations and drafts go once their product is published. What a run
-under way needs stays: a Zarr store that loses its chunks while it is read would read as no data.
+Patches expire by age and by the disk budget, segmentations and drafts with the publication of their product. The inputs
+of active runs stay: a Zarr store that loses chunks while it is read would read as no data.
 """
 
 import datetime as dt
@@ -29,7 +29,7 @@ KeyT = TypeVar("KeyT", SceneKey, ModelVersion)
 
 @dg.op(name="remove_past_patches", out=dg.Out(dg.Nothing))
 def remove_past_patches(context: dg.OpExecutionContext, workspace: Workspace) -> None:
-    """Remove patch stores past their age or over the budget, and what was published of segmentations and drafts."""
+    """Remove patch stores past their age or over the budget, and segmentations and drafts of published products."""
     now = dt.datetime.now(dt.UTC)
     with step_faults(context):
         stores = stored_folders(_children(workspace.patches_root))
@@ -52,9 +52,9 @@ def remove_past_patches(context: dg.OpExecutionContext, workspace: Workspace) ->
     )
 
 
-@dg.job(name="patch_retention", description="Transient folders past their time are removed.")
+@dg.job(name="patch_retention", description="Remove expired transient folders.")
 def patch_retention_job() -> None:
-    """One step: measure, choose, remove."""
+    """Measure, choose and remove folders in one step."""
     remove_past_patches()
 
 
@@ -63,16 +63,16 @@ nightly_patch_retention = dg.ScheduleDefinition(
     job=patch_retention_job,
     cron_schedule="0 3 * * *",
     execution_timezone="UTC",
-    description="Every night (UTC): remove patches past their age or over the disk budget, and published leftovers.",
+    description="Every night (UTC): remove expired patches, and segmentations and drafts of published products.",
 )
 
 
 def _remove(context: dg.OpExecutionContext, folders: Iterable[TransientFolder]) -> list[TransientFolder]:
     removed = []
     for folder in folders:
-        # Asked anew before each removal: a sweep takes minutes, and runs start meanwhile.
+        # Queried before each removal: the whole takes minutes, and runs start meanwhile.
         if any(scene in folder.path.name for scene in scenes_under_way(context.instance)):
-            context.log.info("%s stays: a run of its scene is under way", folder.path)
+            context.log.info("%s stays: a run of its scene is active", folder.path)
             continue
         remove_folder(folder)
         context.log.info("%s removed: %d bytes, last written %s", folder.path, folder.size_bytes, folder.written_at)
@@ -85,7 +85,7 @@ def _children(root: Path) -> list[Path]:
 
 
 def _published_folders(workspace: Workspace) -> Iterator[Path]:
-    """Segmentations and drafts whose scene × model version has a product in the catalogue."""
+    """Yield the segmentations and drafts with a product in the catalogue."""
     found = [
         (path, scene, model)
         for root in (workspace.segmentations_root, workspace.drafts_root)
@@ -108,7 +108,7 @@ def _published_folders(workspace: Workspace) -> Iterator[Path]:
 
 
 def _parsed(parse: Callable[[str], KeyT], text: str) -> KeyT | None:
-    """The key that a folder is named for; None for folders that are not ours, and for unfinished ones."""
+    """Parse the key in the name of a folder; None for foreign and unfinished folders."""
     try:
         return parse(text)
     except InvalidKeyError:

@@ -1,8 +1,7 @@
-"""The launcher of runs on one machine, which notices when a run's process is gone.
+"""The launcher of runs on one machine, which detects dead processes.
 
-Dagster's own launcher learns of a killed run from the code server that started it. When that server dies with the
-run (a power cut, a container that is removed), nobody tells, and the run would stay started for ever. This one lets
-Dagster's run monitoring ask.
+Dagster's launcher learns of a killed run from the code server that started it. If that server dies with the run (a
+power cut, a removed container), the run would stay started for ever. This launcher answers Dagster's run monitoring.
 """
 
 import json
@@ -20,25 +19,25 @@ _TIMEOUT_S = 10
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
-    """Dagster's default launcher, and an answer to whether a run's process is still there.
+    """Dagster's default launcher with a health check of the run's process.
 
-    `dagster.yaml` names it; it takes no configuration.
+    `dagster.yaml` names it; it has no configuration.
     """
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Run monitoring may ask."""
+        """Whether run monitoring can check a run: always."""
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Ask the code server that started the run; where it is gone, look for the process itself."""
+        """Ask the code server that started the run; if it is gone, look for the process."""
         if _known_to_its_server(run):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         pid = self._process_of(run)
         if pid is not None and _alive(pid):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(
-            WorkerStatus.FAILED, f"its process {pid or ''} is gone: it was killed, or the machine was restarted"
+            WorkerStatus.FAILED, f"its process {pid or ''} is gone: it was killed, or the machine restarted"
         )
 
     def _process_of(self, run: dg.DagsterRun) -> int | None:
@@ -59,7 +58,7 @@ def _known_to_its_server(run: dg.DagsterRun) -> bool:
     try:
         client = DagsterGrpcClient(port=where.get("port"), socket=where.get("socket"), host=where.get("host"))
         answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=_TIMEOUT_S)
-    except Exception:  # noqa: BLE001 - whatever keeps the server from answering, it is gone
+    except Exception:  # noqa: BLE001 - a server that does not answer is gone, for whatever reason
         return False
     return deserialize_value(answer, CanCancelExecutionResult).can_cancel
 

@@ -1,4 +1,4 @@
-"""The runs under way: what they are about must neither be asked for again nor removed."""
+"""The active runs, whose scenes must be neither requested again nor removed."""
 
 import dagster as dg
 
@@ -14,6 +14,6 @@ UNDER_WAY = [
 
 
 def scenes_under_way(instance: dg.DagsterInstance) -> set[str]:
-    """The keys of the scenes that runs under way are about."""
+    """Return the keys of the scenes of active runs."""
     runs = instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
     return {scene for run in runs for scene in scenes_of_run(instance, run.tags)}

@@ -1,4 +1,4 @@
-"""The schedules: when days are discovered."""
+"""The schedule of the daily discovery."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ _MOST_DAYS_TO_CATCH_UP = 90
     job=discovery_job,
     cron_schedule="0 6 * * *",
     execution_timezone="UTC",
-    description="Every morning (UTC): discover and judge the days of the look-back window, for scenes arrive late.",
+    description="Every morning (UTC): discover the days of the look-back window and give verdicts; scenes arrive late.",
 )
 def daily_discovery(
     context: dg.ScheduleEvaluationContext, discovery_window: DiscoveryWindow
 ) -> Iterator[dg.RunRequest]:
-    """Request the days of the window, newest first, and earlier ones that an outage left without verdicts.
+    """Request the days of the window, newest first, and earlier days without verdicts after an outage.
 
-    The days end before the tick's own (UTC). Earlier ones are caught up back to the newest day that was judged,
-    90 at most: a deployment that was off for a month has no gap after the next tick.
+    The last day is the one before the tick (UTC). Earlier days are requested back to the newest day with verdicts, at
+    most 90: a deployment that was off for a month has no gap after the next tick.
     """
     today = context.scheduled_execution_time.astimezone(dt.UTC).date()
     judged = context.instance.get_materialized_partitions(clear_scenes.key)
@@ -33,12 +33,12 @@ def daily_discovery(
 
 
 def days_to_discover(today: dt.date, look_back_days: int, judged: set[str]) -> list[dt.date]:
-    """The days to discover on a morning, newest first.
+    """Return the days to discover on a morning, newest first.
 
     Args:
-        today: the day of the tick (UTC); it is not over, so it is not among the answer.
-        look_back_days: days before it that are always discovered, at least 1.
-        judged: days that have verdicts, as ISO dates.
+        today: the day of the tick (UTC), which is not over and thus not part of the result.
+        look_back_days: days before it that are always discovered; at least 1.
+        judged: days with verdicts, as ISO dates.
     """
     found = [today - dt.timedelta(days=n) for n in range(1, max(look_back_days, 1) + 1)]
     before = found[-1] - dt.timedelta(days=1)

@@ -1,4 +1,4 @@
-"""The sensors: what follows when scenes are accepted."""
+"""The sensor that requests patches and products of accepted scenes."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
@@ -19,33 +19,33 @@ from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 KeyT = TypeVar("KeyT", SceneKey, ModelVersion)
 
 _BATCH = 100
-"""Most runs that one tick asks for; the next tick goes on."""
+"""Maximum number of runs that one tick requests; the next tick continues."""
 _MOST_UNDER_WAY = 200
-"""No more is asked for while so many scenes are under way: the queue stays short enough to look at."""
+"""Maximum number of scenes with active runs, which keeps the queue short enough to read."""
 
 
 @dg.sensor(
     jobs=[patches_job, land_cover_job],
     minimum_interval_seconds=60,
-    description="Asks for the patches of each accepted scene, then for its product of each active model version.",
+    description="Requests the patches of each accepted scene, then its product of each active model version.",
 )
 def accepted_scenes(
     context: dg.SensorEvaluationContext, discovery_window: DiscoveryWindow
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Request patches and products of every scene that has no product yet, newest days first.
+    """Request patches and products of every scene without a product, newest days first.
 
-    A scene that has a product of any model is done here: a model version that came later starts missing everywhere,
-    and its history is a backfill that somebody asks for. Run keys make the sensor idempotent: a tick that is
-    repeated, or lost after half of its requests, asks for nothing twice. A scene that is refused by now, though it was
-    accepted once, is not asked for. Within the look-back window the run key
-    carries the day, so that what failed is tried again each day, after the provider's outage for example.
+    A scene with a product of any model is complete here: a later model version is missing everywhere, and an operator
+    starts a backfill of its history. Run keys make the sensor idempotent: a tick that is repeated, or interrupted after
+    half of its requests, requests nothing twice. A scene that was accepted before and is refused now is not requested.
+    Within the look-back window the run key contains the day, so that failed runs are retried daily, for example after
+    an outage of the provider.
     """
     instance = context.instance
     keys = instance.get_dynamic_partitions(str(scenes.name))
     models = _parsed(context, ModelVersion.parse, instance.get_dynamic_partitions(str(model_versions.name)))
     with_product = {key.rpartition("|")[2] for key in instance.get_materialized_partitions(land_cover_product.key)}
     under_way = scenes_under_way(instance)
-    # Of the thousands of keys in a window only those of a day or two are left to look at.
+    # Of the thousands of keys in a window only those of a day or two remain.
     pending = _parsed(context, SceneKey.parse, [key for key in keys if not (key in with_product or key in under_way)])
     with_patches = instance.get_materialized_partitions(patches.key) if pending else set()
     judgements = Judgements(instance)
@@ -71,20 +71,20 @@ def accepted_scenes(
             )
             requested += 1
     if waiting:
-        context.log.info("%d scenes wait for a later tick: %d are under way", waiting, len(under_way))
+        context.log.info("%d scenes wait for a later tick: %d have active runs", waiting, len(under_way))
     if not requested:
         yield dg.SkipReason(
-            f"nothing to ask for: {len(keys)} scenes, {len(models)} model versions, {len(under_way)} scenes under way, "
+            f"nothing to request: {len(keys)} scenes, {len(models)} model versions, {len(under_way)} with active runs, "
             f"{waiting} waiting"
         )
 
 
 def _parsed(context: dg.SensorEvaluationContext, parse: Callable[[str], KeyT], texts: Sequence[str]) -> list[KeyT]:
-    """The keys in order; one that was added by hand and does not parse is named in the log and passed over."""
+    """Parse and sort keys; log and skip a key that does not parse, such as one that was added by hand."""
     keys = []
     for text in texts:
         try:
             keys.append(parse(text))
         except InvalidKeyError as error:
-            context.log.warning("partition %r is passed over: %s", text, error)
+            context.log.warning("partition %r is skipped: %s", text, error)
     return sorted(keys)

@@ -1,4 +1,4 @@
-"""The sensor that keeps the scene keys few: Dagster holds a working window, the catalogue is the archive."""
+"""The sensor that limits the scene keys: Dagster has a working window, the catalogue is the archive."""
 
 import datetime as dt
 
@@ -14,13 +14,13 @@ from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 
 @dg.sensor(
     minimum_interval_seconds=3600,
-    description="Scenes that were last judged longer ago than the window cease to be partitions; products stay.",
+    description="Removes the partitions of scenes whose last verdict is older than the window; products stay.",
 )
 def working_window(context: dg.SensorEvaluationContext, discovery_window: DiscoveryWindow) -> dg.SensorResult:
-    """Remove the keys of scenes past the window, and those that are no scene keys; what runs need stays.
+    """Remove the keys of scenes past the window and invalid keys; scenes of active runs stay.
 
     The window counts from the last verdict, not from the acquisition: a backfill of `clear_scenes` over old days
-    brings their scenes back for a whole window.
+    restores their scenes for a whole window.
     """
     instance = context.instance
     now = _now()

@@ -1,1 +1,1 @@
-"""The one console command, `earthsignature`."""
+"""The console command `earthsignature`."""

@@ -63,7 +63,7 @@ def sweep(settings: Settings, hours: float) -> None:
 
 @click.group()
 def catalogue() -> None:
-    """The catalogue of the published products: rebuild it, export it."""
+    """Rebuild or export the catalogue of the published products."""
 
 
 @catalogue.command("rebuild")

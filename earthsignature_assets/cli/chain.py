@@ -1,4 +1,4 @@
-"""The chain as the command line runs it: real Dagster runs, in this process, on a home's own instance."""
+"""The chain on the command line: Dagster runs in this process, on the instance of a home."""
 
 import contextlib
 import datetime as dt
@@ -27,11 +27,11 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 class RunFailedError(EarthSignatureError):
-    """A Dagster run that failed; the message is that of the step's error."""
+    """A failed Dagster run, with the message of the step's error."""
 
 
 class Chain:
-    """The assets of one home, materialised run by run."""
+    """The assets of one home, which each method materialises by one run."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self._definitions = definitions(settings)
@@ -42,18 +42,18 @@ class Chain:
         """Materialise `discovered_items` and `clear_scenes` of a day; the accepted scenes become partitions.
 
         Raises:
-            InvalidKeyError: the day is not over yet, or lies before Sentinel-2.
+            InvalidKeyError: the day is not over, or is before Sentinel-2.
             RunFailedError: the run failed.
         """
         self._run(discovery_job.name, day_of(day.isoformat()).isoformat())
 
     def scenes(self, day: dt.date) -> list[SceneKey]:
-        """The accepted scenes of a day, in the order of their keys."""
+        """Return the accepted scenes of a day, sorted by key."""
         keys = self._instance.get_dynamic_partitions(str(scenes.name))
         return sorted(SceneKey.parse(key) for key in keys if key.startswith(day.isoformat()))
 
     def verdicts(self, day: dt.date) -> list[SceneVerdict]:
-        """The verdicts on a day's scenes, in the order of their keys."""
+        """Return the verdicts on the scenes of a day, sorted by key."""
         return self._workspace.days.verdicts(day)
 
     def fetch(self, scene: SceneKey) -> None:
@@ -66,7 +66,7 @@ class Chain:
         self._run(patches_job.name, str(scene))
 
     def segment(self, scene: SceneKey, model: ModelVersion) -> Product:
-        """Materialise everything from `segmentation` to `land_cover_product`; returns the published product.
+        """Materialise all assets from `segmentation` to `land_cover_product`; return the published product.
 
         Raises:
             RunFailedError: the run failed, or published nothing.
@@ -77,7 +77,7 @@ class Chain:
         with self._workspace.store.open_catalogue(read_only=True) as catalogue:
             product = catalogue.find(draft.product_id, model)
         if product is None:
-            raise RunFailedError(f"{draft.product_id} is not in the catalogue although its run succeeded")
+            raise RunFailedError(f"{draft.product_id} is not in the catalogue: run `earthsignature catalogue rebuild`")
         return product
 
     def _run(self, job: str, partition: str) -> None:
@@ -99,13 +99,13 @@ class Chain:
 
 @contextlib.contextmanager
 def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    """Open the Dagster instance of a home, made on first use: SQLite under `<home>/dagster`."""
+    """Open the Dagster instance of a home, or create it on first use: SQLite in `<home>/dagster`."""
     with dg.DagsterInstance.from_config(str(dagster_home(home))) as instance:
         yield instance
 
 
 def dagster_home(home: Path) -> Path:
-    """The DAGSTER_HOME of a home, with its `dagster.yaml` in place; an existing one is kept as it is."""
+    """Return the DAGSTER_HOME of a home and put `dagster.yaml` there, unless it exists."""
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "dagster.yaml"

@@ -33,7 +33,7 @@ TILES = ("32TQM", "33TUG")
 
 @dataclass(frozen=True)
 class Question:
-    """A filter in words and as the client takes it, and the products that must come back (None: any one)."""
+    """A filter in words and as arguments of the client, and the expected products (None: any one)."""
 
     named: str
     filters: dict[str, Any]
@@ -42,7 +42,7 @@ class Question:
 
 
 def recipes(size: int) -> list[SceneRecipe]:
-    """The demo's scenes: two tiles on two days, the last one too cloudy to be segmented."""
+    """Return the recipes of the demo's scenes: two tiles on two days, the last one too cloudy to be segmented."""
     keys = [SceneKey(day, orbit, tile) for day, orbit in zip(DAYS, (22, 50), strict=True) for tile in TILES]
     clouds, edges = (0.06, 0.12, 0.03, 0.85), (0.2, 0.0, 0.0, 0.0)
     return [
@@ -52,12 +52,12 @@ def recipes(size: int) -> list[SceneRecipe]:
 
 
 def run_demo(settings: Settings, size: int, console: Console) -> None:
-    """Simulate, discover, judge, segment, publish, serve, ask, and draw.
+    """Simulate, discover, segment, publish, serve, query and draw the demo's scenes.
 
     Args:
-        settings: the deployment; home is kept, everything else is the demo's.
+        settings: settings of the deployment; the demo replaces the STAC API and the area.
         size: rows and columns of each scene in pixels of 10 m.
-        console: where to tell what happens.
+        console: console for the progress and the result.
 
     Raises:
         EarthSignatureError: a step failed.
@@ -72,13 +72,13 @@ def run_demo(settings: Settings, size: int, console: Console) -> None:
             chain = Chain(replace(settings, stac_api=stac_api, area=",".join(TILES)), instance)
             published = _materialise(chain, console)
     with service_process(home / "store", home / "service.log") as address:
-        console.print(f"[bold]Serving[/] over gRPC on {address}, in a process of its own")
+        console.print(f"[bold]Serving[/] over gRPC on {address}, in a separate process")
         answers, rasters = ask(address, published)
     console.print(answers)
     picture = draw(home, scenes, rasters, console)
     console.print(f"[bold]Done[/] in {time.monotonic() - started:.0f} s. One picture of it: [bold]{picture}[/]")
-    console.print("Open the Dagster UI on what was made:       [bold]make ui[/]")
-    console.print(f"Serve it to clients of your own:            [bold]earthsignature serve --home {home}[/]")
+    console.print("Open the Dagster UI on this home:           [bold]make ui[/]")
+    console.print(f"Serve it to your clients:                   [bold]earthsignature serve --home {home}[/]")
     console.print(
         "Run a real tile from Earth Search:          "
         "[bold]earthsignature run --tile 32TQM --date 2025-06-21 --provider earth-search[/]"
@@ -88,7 +88,7 @@ def run_demo(settings: Settings, size: int, console: Console) -> None:
 def _materialise(chain: Chain, console: Console) -> list[Product]:
     published = []
     for day in DAYS:
-        with _step(console, f"Discovering and judging {day}"):
+        with _step(console, f"Discovering {day}"):
             chain.discover(day)
         for scene in chain.scenes(day):
             with _step(console, f"Fetching and splitting {scene}"):
@@ -99,7 +99,7 @@ def _materialise(chain: Chain, console: Console) -> list[Product]:
 
 
 def questions(published: Sequence[Product]) -> list[Question]:
-    """Every filter alone and all together, with the products that must come back."""
+    """Return every filter alone and all together, with the expected products."""
     first = min(published, key=lambda product: (product.sensed_at, product.product_id))
     day = first.sensed_at.date()
     rarest = min(CODES, key=lambda code: sum(code in product.class_codes for product in published) or len(CODES))
@@ -144,12 +144,12 @@ def questions(published: Sequence[Product]) -> list[Question]:
 
 
 def ask(address: str, published: Sequence[Product]) -> tuple[Table, list[RasterProduct]]:
-    """Put every filter to both APIs; returns a table of what came back, and the rasters of all products.
+    """Query both APIs with every filter; return a table of the answers, and the rasters of all products.
 
     Raises:
-        ServiceAnswerError: an answer is not the products that it must be.
+        ServiceAnswerError: an answer does not have the expected products.
     """
-    table = Table(title="What the service answered: products, and the time until the last one")
+    table = Table(title="Answers of the service: products, and the time until the last one")
     for column in ("filter", "v1 ids", "v1 rasters", "v2 ids", "v2 polygons"):
         table.add_column(column, justify="left" if column == "filter" else "right")
     with EarthSignatureClient(address) as client:
@@ -184,7 +184,7 @@ def _product_id(answer: ProductName | PolygonProduct) -> str:
 
 
 def draw(home: Path, scenes: Sequence[SimulatedScene], rasters: Sequence[RasterProduct], console: Console) -> Path:
-    """Draw input, truth and prediction of each product from what the API answered; returns the picture's path."""
+    """Draw input, truth and prediction of each product of the API; return the path of the picture."""
     workspace = Workspace(home=str(home))
     truth_of = {scene.item["properties"]["s2:product_uri"].removesuffix(".SAFE"): scene.truth for scene in scenes}
     sheets = []
@@ -199,7 +199,7 @@ def draw(home: Path, scenes: Sequence[SimulatedScene], rasters: Sequence[RasterP
         overview, step = patches.overview(), patches.overview_step
         red, green, blue = (overview[S2_BANDS.index(band)] for band in ("B04", "B03", "B02"))
         codes = sorted({int(code) for code in np.unique(truth) if code} | {int(c) for c in np.unique(predicted) if c})
-        title = f"{key}: {agreement:.0f} % of the clear pixels as in the simulated truth"
+        title = f"{key}: {agreement:.0f} % of the clear pixels agree with the simulated truth"
         console.print(title)
         sheets.append(
             side_by_side(
@@ -221,7 +221,7 @@ def draw(home: Path, scenes: Sequence[SimulatedScene], rasters: Sequence[RasterP
 
 @contextmanager
 def _step(console: Console, what: str) -> Iterator[None]:
-    """Say what is under way, and how long it took once it is done."""
+    """Show the current step, then print its duration."""
     began = time.monotonic()
     with console.status(what):
         yield

@@ -1,4 +1,4 @@
-"""`earthsignature get`: products from a service as files."""
+"""`earthsignature get`: products of a service as files."""
 
 import os
 import tempfile
@@ -24,28 +24,28 @@ from earthsignature_grpc.client import Progress as Received
 FORMS = ("geotiff", "geoparquet", "geojson", "picture", "ids")
 
 _PICTURE_HEIGHT = 1200
-# What these say of one product holds for all.
+# These errors concern all products, not one.
 _ENDS_ALL = (ServiceUnavailableError, CredentialError, QueryError, DownloadError)
 
 
 def fetch_products(
     client: EarthSignatureClient, form: str, folder: Path, filters: ListFilters, limit: int | None, console: Console
 ) -> bool:
-    """Write what matches into a folder, a line on standard output for each file; returns whether all went well.
+    """Download the matching products into a folder and print a line for each file; return whether all succeeded.
 
-    Files appear whole or not at all. What is there already is left, and what was interrupted is gone on with. A
-    product that fails is reported and does not keep back the others.
+    Files appear whole or not at all. Complete files stay, interrupted downloads resume. A product that fails is
+    reported and does not stop the others.
 
     Args:
         client: the service.
         form: one of `FORMS`.
-        folder: where the files go, made if absent.
-        filters: which products.
-        limit: at most this many, the newest.
-        console: for progress and reports, apart from standard output.
+        folder: folder of the files, created if absent.
+        filters: filters of the products.
+        limit: maximum number of products, the newest.
+        console: console for progress and reports, separate from standard output.
 
     Raises:
-        EarthSignatureError: the service refuses a filter or does not answer, or the folder takes no file.
+        EarthSignatureError: the service refuses a filter or does not answer, or no file can be written to the folder.
     """
     found = failed = 0
     with download_bar(console) as show:
@@ -81,7 +81,7 @@ def _fetch(
         return client.download(product.product_id, asset, path, model=product.model, on_progress=show)
 
     if form == "geotiff":
-        # QGIS takes the style of the classes from the .qml beside the raster.
+        # QGIS reads the style of the classes from the .qml file next to the raster.
         for asset, ending in (
             ("land_cover", "land_cover.tif"),
             ("style", "land_cover.qml"),
@@ -107,7 +107,7 @@ def _write_geojson(polygons: Path, path: Path) -> None:
 
 
 def _write_picture(land_cover: Path, path: Path, product: PublishedProduct) -> None:
-    """The classes in their official colours, with a legend of those that are there, the largest first."""
+    """Draw the classes in their official colours, with a legend of the present ones, the largest first."""
     import numpy as np
     import rasterio
 
@@ -115,7 +115,7 @@ def _write_picture(land_cover: Path, path: Path, product: PublishedProduct) -> N
 
     with rasterio.open(land_cover) as raster:
         shrink = max(1.0, raster.height / _PICTURE_HEIGHT)
-        # Read from the overviews, which pick classes and never mix them.
+        # This reads the overviews, which pick classes and never mix them.
         codes = raster.read(1, out_shape=(round(raster.height / shrink), round(raster.width / shrink)))
     present, pixels = np.unique(codes[codes != 0], return_counts=True)
     legend = present[np.argsort(pixels)[::-1]].tolist()
@@ -127,12 +127,12 @@ def _write_picture(land_cover: Path, path: Path, product: PublishedProduct) -> N
 
 @contextmanager
 def _written_whole(path: Path) -> Iterator[tuple[Path, Path]]:
-    """A file to write instead of `path`, renamed to it at the end, and a folder for what leads to it."""
+    """Yield a file that is renamed to `path` at the end, and a folder for intermediate files."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".earthsignature-") as workspace:
             yield Path(workspace) / path.name, Path(workspace)
-            os.replace(Path(workspace) / path.name, path)  # noqa: PTH105 - it takes the place of what is there
+            os.replace(Path(workspace) / path.name, path)  # noqa: PTH105 - replaces an existing file
     except OSError as error:
         raise DownloadError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -1,4 +1,4 @@
-"""`earthsignature missing`: what is not there yet, and its making."""
+"""`earthsignature missing`: missing days and products, and their making."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -12,22 +12,21 @@ from rich.table import Table
 from earthsignature_assets.assets.clear_scenes import clear_scenes
 from earthsignature_assets.assets.land_cover_product import land_cover_product
 from earthsignature_assets.cli.chain import Chain, RunFailedError, open_instance
+from earthsignature_assets.cli.options import MOST_LINES
 from earthsignature_assets.errors import InvalidKeyError
 from earthsignature_assets.keys import ModelVersion, SceneKey
 from earthsignature_assets.partitions import model_versions, scene_model_key, scenes
 from earthsignature_assets.system.settings import Settings
 
-_MOST_LINES = 50
-
 
 @dataclass(frozen=True)
 class Missing:
-    """What a deployment lacks, newest first.
+    """Missing days and products of a deployment, newest first.
 
     Attributes:
-        days: days without verdicts between the first judged day and today.
+        days: days without verdicts between the first day with verdicts and today.
         products: scene × model versions without a published product.
-        unreadable: partition keys that were added by hand and name nothing.
+        unreadable: invalid partition keys, which were added by hand.
     """
 
     days: tuple[dt.date, ...]
@@ -36,13 +35,13 @@ class Missing:
 
 
 def find_missing(instance: dg.DagsterInstance, today: dt.date, part: str, model: ModelVersion | None) -> Missing:
-    """Compare the partitions with what was materialised.
+    """Compare the partitions with the materialisations.
 
     Args:
         instance: the Dagster instance.
-        today: the day that is not over (UTC).
-        part: only scenes whose key contains it.
-        model: only this version; None for each one that takes part.
+        today: the current day (UTC).
+        part: text that the key of a scene must contain.
+        model: the model version; None for each active one.
     """
     unreadable = []
     found_scenes, found_models = list[SceneKey](), list[ModelVersion]()
@@ -68,10 +67,10 @@ def find_missing(instance: dg.DagsterInstance, today: dt.date, part: str, model:
 
 
 def report_missing(settings: Settings, console: Console, part: str, model: ModelVersion | None, resume: bool) -> None:
-    """Print what is missing; with `resume`, make it in this process, one after another.
+    """Print the missing days and products; with `resume`, make them in this process, one after another.
 
     Raises:
-        RunFailedError: something could not be made; everything else was.
+        RunFailedError: a day or product could not be made; the others were.
     """
     with open_instance(settings.home) as instance:
         lacking = find_missing(instance, dt.datetime.now(dt.UTC).date(), part, model)
@@ -80,14 +79,14 @@ def report_missing(settings: Settings, console: Console, part: str, model: Model
             return
         chain, failed = Chain(settings, instance), 0
         for day in lacking.days:
-            failed += not _made(console, f"discovering and judging {day}", partial(chain.discover, day))
+            failed += not _made(console, f"discovering {day}", partial(chain.discover, day))
         if lacking.days:
             lacking = find_missing(instance, dt.datetime.now(dt.UTC).date(), part, model)
         for number, (scene, version) in enumerate(lacking.products, 1):
             named = f"{number} of {len(lacking.products)}: {scene} by {version}"
             failed += not _made(console, named, partial(chain.segment, scene, version))
         if failed:
-            raise RunFailedError(f"{failed} could not be made: the reasons are above")
+            raise RunFailedError(f"{failed} runs failed: the reasons are above")
 
 
 def _unjudged(instance: dg.DagsterInstance, today: dt.date) -> list[dt.date]:
@@ -101,18 +100,18 @@ def _unjudged(instance: dg.DagsterInstance, today: dt.date) -> list[dt.date]:
 
 def _print(lacking: Missing, console: Console) -> None:
     if lacking.unreadable:
-        console.print(f"[yellow]Partitions that name nothing, remove them:[/] {', '.join(lacking.unreadable)}")
+        console.print(f"[yellow]Invalid partitions, remove them:[/] {', '.join(lacking.unreadable)}")
     if lacking.days:
         console.print(
             f"{len(lacking.days)} days without verdicts, the newest {lacking.days[0]}, the oldest {lacking.days[-1]}"
         )
     table = Table("scene", "model version", title=f"{len(lacking.products)} products are missing")
-    for scene, version in lacking.products[:_MOST_LINES]:
+    for scene, version in lacking.products[:MOST_LINES]:
         table.add_row(str(scene), str(version))
     if lacking.products:
         console.print(table)
-        if len(lacking.products) > _MOST_LINES:
-            console.print(f"… and {len(lacking.products) - _MOST_LINES} more")
+        if len(lacking.products) > MOST_LINES:
+            console.print(f"… and {len(lacking.products) - MOST_LINES} more")
     if not lacking.products and not lacking.days:
         console.print("Nothing is missing")
 

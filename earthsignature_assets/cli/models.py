@@ -104,7 +104,7 @@ def _on_deployment(command: Callable[..., None]) -> Callable[..., None]:
 @click.pass_context
 @deployment_options
 def models(context: click.Context, settings: Settings) -> None:
-    """Model versions: register, evaluate, promote, retire, quantise, serve by Triton. Alone it lists them."""
+    """Register, evaluate, promote, retire or quantise model versions, or serve them by Triton. Alone it lists them."""
     require_platform()
     context.obj = Deployment(settings, Console())
     if context.invoked_subcommand is None:

@@ -1,4 +1,4 @@
-"""`earthsignature run`: one real tile of one day through the chain."""
+"""`earthsignature run`: the chain on one tile of one day."""
 
 import datetime as dt
 import time
@@ -23,13 +23,13 @@ from earthsignature_assets.system.settings import Settings
 
 
 def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, console: Console) -> None:
-    """Discover, judge, fetch, segment and publish every scene of a tile on a day.
+    """Discover, fetch, segment and publish every scene of a tile on a day.
 
     Raises:
-        NoSuchSceneError: the provider has no item, or no scene is clear enough.
-        ItemError: no item of the tile can be used; the message says why.
+        NoSuchSceneError: the provider has no item, or no scene is accepted.
+        ItemError: no item of the tile can be used; the message has the reason.
         RunFailedError: a run failed.
-        ModelError: the model version is not there.
+        ModelError: the model version is absent.
     """
     InferenceEngine.of(settings).repository.describe(model)
     provider = ImagerySource(
@@ -38,7 +38,7 @@ def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, c
     _check_usable(discover_tile(provider, day, tile), provider)
     with open_instance(settings.home) as instance:
         chain = Chain(settings, instance)
-        with console.status(f"Discovering and judging {day}"):
+        with console.status(f"Discovering {day}"):
             chain.discover(day)
         judged = [verdict for verdict in chain.verdicts(day) if verdict.key.tile == parse_tile(tile)]
         for verdict in judged:
@@ -61,7 +61,7 @@ def run_tile(settings: Settings, tile: str, day: dt.date, model: ModelVersion, c
 
 
 def _check_usable(items: list[dict[str, Any]], provider: Provider) -> None:
-    """Raise the first item's fault if every item has one."""
+    """Raise the fault of the first item if every item has one."""
     faults = []
     for item in items:
         try:

@@ -1,4 +1,4 @@
-"""The gRPC service in a process of its own, for as long as a block lasts."""
+"""The gRPC service in a separate process, while a block runs."""
 
 import queue
 import subprocess
@@ -18,16 +18,16 @@ _STOP_TIMEOUT_S = 10.0
 def service_process(
     store: Path | str, log: Path, listen: str = "127.0.0.1:0", catalogue: Path | str = ""
 ) -> Iterator[str]:
-    """Serve a product store from another process; yields the address to connect to.
+    """Serve a product store from another process; yield the address to connect to.
 
     Args:
-        store: the product store: a folder, or `s3://bucket/prefix`.
-        log: file that the service's log is written to.
+        store: product store: a folder, or `s3://bucket/prefix`.
+        log: file for the log of the service.
         listen: `host:port`, port 0 for a free one.
-        catalogue: `postgresql://…` or a SQLite file, where it is not the store's own.
+        catalogue: `postgresql://…` or a SQLite file; empty for the one of the store.
 
     Raises:
-        StoreUnavailableError: the service did not come up; the message carries the end of its log.
+        StoreUnavailableError: the service did not start; the message has the end of its log.
     """
     command = [sys.executable, "-m", "earthsignature_grpc", "--store", str(store), "--listen", listen]
     command += ["--catalogue", str(catalogue)]
@@ -49,7 +49,7 @@ def service_process(
 
 
 def _address(process: subprocess.Popen[str], log: Path) -> str:
-    """The address in the first line that the service writes."""
+    """Return the address in the first line of the service's output."""
     lines: queue.Queue[str] = queue.Queue()
     output = process.stdout
     assert output is not None  # noqa: S101 - opened as a pipe

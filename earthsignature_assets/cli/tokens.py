@@ -17,7 +17,7 @@ _file_options = settings_options("home", "tokens", flags={"tokens": "--file"})
 
 @click.group()
 def tokens() -> None:
-    """Tokens that allow clients of the service to write: make, list, revoke."""
+    """Make, list or revoke tokens, which allow clients of the service to write."""
 
 
 @tokens.command("add")

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from earthsignature_assets.assets import step_failures as faults
+from earthsignature_assets.assets import step_failures
 from earthsignature_assets.assets.batch import Metadata, materialise_each, scene_model_asset
 from earthsignature_assets.errors import BandError, EngineUnavailableError
 from earthsignature_assets.keys import ModelVersion, SceneKey
@@ -17,7 +17,7 @@ KEYS = [f"{MODEL}|{scene}" for scene in SCENES]
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(step_failures, "_FIRST_PAUSE_S", 0.0)
 
 
 def run_batch(
@@ -100,7 +100,7 @@ def test_what_does_not_pass_is_given_up() -> None:
     result, events = run_batch(make)
     assert not result.success
     assert not events
-    assert len(calls) == 3 * (faults.MAX_RETRIES + 1)
+    assert len(calls) == 3 * (step_failures.MAX_RETRIES + 1)
 
 
 @pytest.mark.parametrize(

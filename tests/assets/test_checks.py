@@ -48,7 +48,7 @@ def rewrite(path: Path, change: Callable[[Any], Any], **profile: Any) -> None:
 
 
 def failing(findings: list[Finding]) -> dict[str, str]:
-    return {finding.check: finding.told for finding in findings if not finding.passed}
+    return {finding.check: finding.message for finding in findings if not finding.passed}
 
 
 def rasters(draft: Draft, deployment: Any, **changes: Any) -> dict[str, str]:
@@ -68,7 +68,7 @@ def test_a_raster_off_its_grid_is_found(deployment: Any, draft: Draft) -> None:
 
 
 def test_codes_that_the_model_cannot_tell_are_found(deployment: Any, draft: Draft) -> None:
-    assert "are none of" in rasters(draft, deployment, classes=DESCRIPTION.classes[:1])["class_codes"]
+    assert "are not classes of" in rasters(draft, deployment, classes=DESCRIPTION.classes[:1])["class_codes"]
 
 
 def test_pixels_that_lost_their_class_are_found(deployment: Any, draft: Draft) -> None:
@@ -86,8 +86,8 @@ def test_a_jump_of_the_classes_names_the_class_that_jumped(deployment: Any, draf
     findings = check_rasters(draft, DESCRIPTION, patches, [(deployment.product, {523: 1e6})])
     (jump,) = [finding for finding in findings if not finding.passed]
     assert (jump.check, jump.warns) == ("class_areas", True)
-    assert "Sea and ocean" in jump.told
-    assert str(CLEAR) in jump.told
+    assert "Sea and ocean" in jump.message
+    assert str(CLEAR) in jump.message
 
 
 def test_earlier_products_of_the_tile_are_compared_with(deployment: Any, draft: Draft) -> None:
@@ -121,12 +121,12 @@ def test_polygons_that_overlap_or_are_missing_are_found(draft: Draft) -> None:
     coordinates = polygons.coordinates.copy()
     coordinates[: polygons.ring_offsets[polygons.polygon_offsets[1]]] += 1e-4
     write_geoparquet(dataclasses.replace(polygons, coordinates=coordinates), path)
-    assert "overlap or part" in failing(check_polygons(draft))["coverage"]
+    assert "with overlaps or gaps" in failing(check_polygons(draft))["coverage"]
     largest = int(polygons.areas_m2.argmax())
     write_geoparquet(polygons.chosen(np.arange(len(polygons)) != largest), path)
     told = failing(check_polygons(draft))["coverage"]
-    assert told.startswith(f"{len(polygons) - 1} polygons, 0 of them overlap or part")
-    assert "off the raster's" in told
+    assert told.startswith(f"{len(polygons) - 1} polygons, 0 of them with overlaps or gaps")
+    assert "area off by" in told
     write_geoparquet(polygons.chosen(np.zeros(len(polygons), bool)), path)
     assert "100.000 % off" in failing(check_polygons(draft))["coverage"]
 
@@ -173,7 +173,7 @@ def test_a_cloud_cover_far_from_the_providers_is_a_warning() -> None:
     far = check_clouds([*close, verdict("32TQP", 5, 80)])
     assert not far.passed
     assert far.warns
-    assert "2026-05-01_R022_T32TQP (75)" in far.told
+    assert "2026-05-01_R022_T32TQP (75)" in far.message
 
 
 def test_findings_of_a_batch_become_one_result_that_names_what_failed() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from earthsignature_assets.assets import step_failures as faults
+from earthsignature_assets.assets import step_failures
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.definitions import definitions
 from earthsignature_assets.imagery.providers import remote_policy
@@ -36,7 +36,7 @@ MODEL = ModelVersion("corine-unet", 1)
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step is tried again at once, and within a step nothing is."""
-    monkeypatch.setattr(faults, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(step_failures, "_FIRST_PAUSE_S", 0.0)
     monkeypatch.setattr(remote_policy, "POLICY", replace(remote_policy.POLICY, tries=1, first_pause_s=0.0))
 
 

@@ -56,10 +56,10 @@ def test_a_scene_with_a_wrong_offset_is_told_with_band_side_and_cause(shift: int
     finding = check_input(scene(shift), KNOWN)
     assert not finding.passed
     assert finding.warns, "it stops nothing"
-    assert "corine-unet-v1" in finding.told
-    assert f"mostly {word}" in finding.told
-    assert cause in finding.told
-    assert "Look at the picture" in finding.told
+    assert "corine-unet-v1" in finding.message
+    assert f"mostly {word}" in finding.message
+    assert cause in finding.message
+    assert "Look at the picture" in finding.message
 
 
 def test_one_band_alone_is_named() -> None:
@@ -67,14 +67,14 @@ def test_one_band_alone_is_named() -> None:
     pixels[4] += 900
     finding = check_input(pixels, KNOWN)
     assert not finding.passed
-    assert "B06" in finding.told
-    assert "B05 " not in finding.told
+    assert "B06" in finding.message
+    assert "B05 " not in finding.message
 
 
 def test_a_model_without_a_range_says_so_and_passes() -> None:
     finding = check_input(scene(5000), dataclasses.replace(KNOWN, training_range=None))
     assert finding.passed
-    assert "no training range is known of corine-unet-v1" in finding.told
+    assert "the training range of corine-unet-v1 is not known" in finding.message
     assert check_input(np.empty((10, 0), np.uint16), KNOWN).passed
 
 
@@ -115,11 +115,11 @@ def test_a_class_beyond_the_past_is_named(areas: dict[int, float], code: int) ->
     assert not finding.passed
     assert finding.warns
     assert finding.figures["furthest_class"] == code
-    assert "tile's last 3 products" in finding.told
+    assert "tile's last 3 products" in finding.message
 
 
 def test_a_short_past_says_nothing() -> None:
     finding = check_history({335: 1.0}, USUAL[:2])
     assert finding.passed
-    assert "3 are needed" in finding.told
+    assert "3 are needed" in finding.message
     assert check_history({}, USUAL).passed

@@ -3,14 +3,14 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from earthsignature_assets.assets import step_failures as faults
+from earthsignature_assets.assets import step_failures
 from earthsignature_assets.assets.step_failures import step_faults
 from earthsignature_assets.errors import BandError, ProviderUnavailableError
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(step_failures, "_FIRST_PAUSE_S", 0.0)
 
 
 def materialise(fail: Callable[[int], None]) -> tuple[int, dg.ExecuteInProcessResult]:

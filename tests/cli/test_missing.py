@@ -46,7 +46,7 @@ def test_what_is_missing_is_made_and_what_fails_is_named_last(deployment: Any, t
         instance.add_dynamic_partitions("scene", [str(scene), str(absent)])
         instance.add_dynamic_partitions("model_version", [str(FIRST)])
     told = io.StringIO()
-    with pytest.raises(RunFailedError, match="1 could not be made"):
+    with pytest.raises(RunFailedError, match="1 runs failed"):
         report_missing(settings, Console(file=told, width=200), "", None, resume=True)
     assert "2 products are missing" in told.getvalue()
     assert f"by {FIRST}" in told.getvalue()

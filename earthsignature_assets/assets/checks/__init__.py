@@ -1,1 +1,1 @@
-"""What must hold of each materialisation, and what should: read back from disk, not from the memory that wrote it."""
+"""The checks of materialisations. They read the files back from disk."""

@@ -1,4 +1,4 @@
-"""Check on `clear_scenes`: our cloud cover against the provider's figure."""
+"""Check of `clear_scenes`: the computed cloud cover against the provider's figure."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ SPECS = [
 
 
 def check_clouds(verdicts: Sequence[SceneVerdict]) -> Finding:
-    """Compare each scene's cloud cover with what the provider says; scenes without a figure do not count."""
+    """Compare the cloud cover of each scene with the provider's figure; scenes without a figure do not count."""
     differences = {
         str(verdict.key): abs(verdict.cloud_percent - verdict.provider_cloud_percent)
         for verdict in verdicts
@@ -26,9 +26,9 @@ def check_clouds(verdicts: Sequence[SceneVerdict]) -> Finding:
     }
     far = {key: points for key, points in differences.items() if points > _MOST_DIFFERENT_POINTS}
     worst = max(differences.values(), default=0.0)
-    told = f"{len(differences)} scenes compared, at most {worst:.1f} points apart"
+    message = f"{len(differences)} scenes compared, at most {worst:.1f} points apart"
     if far:
         named = ", ".join(f"{key} ({points:.0f})" for key, points in sorted(far.items()))
-        told += f"; the provider's figure refers to something else, or a classification is wrong: {named}"
+        message += f"; the provider's figure refers to something else, or a classification is wrong: {named}"
     figures = {"compared": len(differences), "far_apart": len(far), "most_points": round(worst, 1)}
-    return Finding("cloud_cover", not far, told, figures, warns=True)
+    return Finding("cloud_cover", not far, message, figures, warns=True)

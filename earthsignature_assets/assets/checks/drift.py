@@ -1,4 +1,4 @@
-"""Checks for drift: a scene unlike what its model was trained on, and class shares unlike those of the tile's past."""
+"""Checks for drift: scenes unlike the training data, and class shares unlike those of the tile's earlier products."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ from earthsignature_assets.nomenclature import class_of
 _MOST_OUTSIDE = 0.10
 _FEWEST_PRODUCTS = 3
 MOST_PRODUCTS = 12
-"""How many earlier products of a tile its class shares are held against."""
+"""Number of earlier products of a tile that its class shares are compared with."""
 _MOST_BEYOND = 0.10
 
 INPUT_SPECS = [
@@ -35,24 +35,24 @@ HISTORY_SPECS = [
 
 
 def check_input(pixels: npt.NDArray[np.uint16], description: ModelDescription) -> Finding:
-    """Hold a scene's clear pixels against the range that the model's training saw.
+    """Compare the clear pixels of a scene with the range of the model's training data.
 
     Args:
-        pixels: (bands, n) uint16 × 10000.
-        description: of the model version.
+        pixels: reflectance × 10000, (bands, n) uint16.
+        description: description of the model version.
     """
     known = description.training_range
     if known is None:
-        told = f"no training range is known of {description.model}: its model.json gives none"
-        return Finding("input_range", True, told, warns=True)
+        message = f"the training range of {description.model} is not known: its model.json has none"
+        return Finding("input_range", True, message, warns=True)
     if not pixels.shape[1]:
-        return Finding("input_range", True, "no clear pixel to look at", warns=True)
+        return Finding("input_range", True, "no clear pixel to compare", warns=True)
     below, above = known.outside(pixels)
     outside = below + above
     worst = int(outside.argmax())
     passed = bool(outside[worst] <= _MOST_OUTSIDE)
     band, limits = description.bands[worst], known.bands[worst]
-    told = f"at most {outside[worst]:.0%} of a band, {band}, outside the range, {EXPECTED_OUTSIDE:.0%} expected"
+    message = f"at most {outside[worst]:.0%} of a band, {band}, outside the range, {EXPECTED_OUTSIDE:.0%} expected"
     if not passed:
         where = "above" if above[worst] >= below[worst] else "below"
         bands = ", ".join(
@@ -60,35 +60,35 @@ def check_input(pixels: npt.NDArray[np.uint16], description: ModelDescription) -
             for name, share in zip(description.bands, outside, strict=True)
             if share > _MOST_OUTSIDE
         )
-        told = (
-            f"unlike what {description.model} was trained on: {bands} of the clear pixels are outside its range, "
+        message = (
+            f"unlike the training data of {description.model}: {bands} of the clear pixels are outside its range, "
             f"{band} mostly {where} ({limits.low:.0f}…{limits.high:.0f}, median {limits.median:.0f}; here "
-            f"{np.median(pixels[worst]):.0f}). {_CAUSES[where]} Look at the picture before you trust the product"
+            f"{np.median(pixels[worst]):.0f}). {_CAUSES[where]} Look at the picture before you use the product"
         )
     figures = {
         f"{name}_outside_percent": round(100 * float(share), 2)
         for name, share in zip(description.bands, outside, strict=True)
     }
-    return Finding("input_range", passed, told, figures, warns=True)
+    return Finding("input_range", passed, message, figures, warns=True)
 
 
 _CAUSES = {
-    "above": "Snow, haze, thin cloud, or an offset that was not taken off.",
-    "below": "Cloud shadow, low sun, water, or an offset that was taken off twice.",
+    "above": "Snow, haze, thin cloud, or an offset that was not subtracted.",
+    "below": "Cloud shadow, low sun, water, or an offset that was subtracted twice.",
 }
 
 
 def check_history(areas: Mapping[int, float], history: Sequence[Mapping[int, float]]) -> Finding:
-    """Hold a product's class shares against those of earlier products of its tile by the same model.
+    """Compare the class shares of a product with those of its tile's earlier products by the same model.
 
     Args:
         areas: area of each class, in any unit.
-        history: the same of earlier products.
+        history: areas of the earlier products.
     """
     before = [_shares(earlier) for earlier in history if sum(earlier.values())]
     if len(before) < _FEWEST_PRODUCTS or not sum(areas.values()):
-        told = f"{len(before)} earlier products of the tile: {_FEWEST_PRODUCTS} are needed to know what is usual"
-        return Finding("class_history", True, told, warns=True)
+        message = f"{len(before)} earlier products of the tile: {_FEWEST_PRODUCTS} are needed for a comparison"
+        return Finding("class_history", True, message, warns=True)
     now, beyond = _shares(areas), {}
     for code in sorted(set(now).union(*before)):
         usual = [shares.get(code, 0.0) for shares in before]
@@ -97,18 +97,18 @@ def check_history(areas: Mapping[int, float], history: Sequence[Mapping[int, flo
     worst = max(beyond, key=lambda code: beyond[code])
     passed = beyond[worst] <= _MOST_BEYOND
     usual = [shares.get(worst, 0.0) for shares in before]
-    told = (
+    message = (
         f"{class_of(worst).name}: {now.get(worst, 0.0):.0%} of the area, {min(usual):.0%} to {max(usual):.0%} in the "
         f"tile's last {len(before)} products"
     )
     if not passed:
-        told += ": season, snow, haze, or a fault. Compare the pictures of both"
+        message += ": season, snow, haze, or a fault. Compare the pictures"
     figures = {
         "furthest_class": worst,
         "points_beyond": round(100 * max(beyond[worst], 0.0), 2),
         "products": len(before),
     }
-    return Finding("class_history", passed, told, figures, warns=True)
+    return Finding("class_history", passed, message, figures, warns=True)
 
 
 def _shares(areas: Mapping[int, float]) -> dict[int, float]:

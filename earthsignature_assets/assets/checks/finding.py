@@ -1,4 +1,4 @@
-"""What a check found, and how findings on several partitions become one result."""
+"""The finding of a check, and the result of a check over several partitions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,33 +11,33 @@ from earthsignature_assets.assets.metadata import table
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found on one partition.
+    """The finding of one check on one partition.
 
     Attributes:
-        check: the check's name.
-        passed: whether it holds.
-        told: one sentence with figures; where it does not hold, what that means.
-        figures: what was measured; plain values.
+        check: name of the check.
+        passed: whether the check passed.
+        message: one sentence with figures; for a failure also its meaning.
+        figures: measured values.
         warns: a failure is a warning and blocks nothing.
     """
 
     check: str
     passed: bool
-    told: str
+    message: str
     figures: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     warns: bool = False
 
 
 def check_spec(name: str, asset: str, description: str, *, blocking: bool) -> dg.AssetCheckSpec:
-    """The declaration of a check: a blocking one stops what comes after the asset."""
+    """Declare a check; a blocking check stops the assets after its own."""
     return dg.AssetCheckSpec(name, asset=asset, description=description, blocking=blocking)
 
 
 def check_results(findings: Mapping[str, Sequence[Finding]]) -> list[dg.AssetCheckResult]:
-    """One result a check over the partitions of a run.
+    """Combine the findings on the partitions of a run into one result for each check.
 
     Args:
-        findings: by partition key.
+        findings: findings by partition key.
     """
     by_check: dict[str, dict[str, Finding]] = {}
     for key, found in findings.items():
@@ -52,19 +52,21 @@ def _result(name: str, found: Mapping[str, Finding]) -> dg.AssetCheckResult:
     metadata: dict[str, Any]
     if len(found) == 1:
         (finding,) = found.values()
-        metadata, told = dict(finding.figures), finding.told
+        metadata, message = dict(finding.figures), finding.message
     else:
         rows = [
-            {"partition": key, "passed": finding.passed, "found": finding.told, **finding.figures}
+            {"partition": key, "passed": finding.passed, "found": finding.message, **finding.figures}
             for key, finding in found.items()
         ]
         columns = list(dict.fromkeys(column for row in rows for column in row))
         metadata = {"partitions": table([{column: row.get(column) for column in columns} for row in rows])}
-        told = "; ".join(f"{key}: {finding.told}" for key, finding in failed.items()) or f"{len(found)} partitions hold"
+        message = (
+            "; ".join(f"{key}: {finding.message}" for key, finding in failed.items()) or f"{len(found)} partitions pass"
+        )
     return dg.AssetCheckResult(
         check_name=name,
         passed=not failed,
         severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
-        description=told,
+        description=message,
         metadata=metadata,
     )

@@ -1,4 +1,4 @@
-"""Check on `land_cover_polygons`: one coverage, of the rasters' area."""
+"""Check of `land_cover_polygons`: one coverage with the area of the rasters."""
 
 import numpy as np
 import rasterio
@@ -15,7 +15,7 @@ SPECS = [
     check_spec(
         "coverage",
         "land_cover_polygons",
-        f"Polygons neither overlap nor part, and have the raster's area (within {_MOST_DIFFERENT_PERCENT} %).",
+        f"Polygons have no overlaps and no gaps, and have the raster's area (within {_MOST_DIFFERENT_PERCENT} %).",
         blocking=True,
     )
 ]
@@ -29,6 +29,6 @@ def check_polygons(draft: Draft) -> list[Finding]:
     invalid = len(invalid_polygons(polygons))
     area_m2 = float(polygons.areas_m2.sum())
     difference = 100 * abs(area_m2 / raster_m2 - 1) if raster_m2 else 100.0 * bool(area_m2)
-    told = f"{len(polygons)} polygons, {invalid} of them overlap or part, area {difference:.3f} % off the raster's"
+    message = f"{len(polygons)} polygons, {invalid} of them with overlaps or gaps, area off by {difference:.3f} %"
     figures = {"polygons": len(polygons), "invalid_polygons": invalid, "area_difference_percent": round(difference, 4)}
-    return [Finding("coverage", not invalid and difference <= _MOST_DIFFERENT_PERCENT, told, figures)]
+    return [Finding("coverage", not invalid and difference <= _MOST_DIFFERENT_PERCENT, message, figures)]

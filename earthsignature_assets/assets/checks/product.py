@@ -1,4 +1,4 @@
-"""Checks on `land_cover_product`: what readers now see is what was meant."""
+"""Checks of `land_cover_product`: readers see the files that were written."""
 
 import json
 from typing import Any
@@ -11,13 +11,13 @@ from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_assets.products.validation import validate_item
 
 SPECS = [
-    check_spec("checksums", "land_cover_product", "Each file has the SHA-256 that its STAC item says.", blocking=True),
+    check_spec("checksums", "land_cover_product", "Each file has the SHA-256 of its STAC item.", blocking=True),
     check_spec("stac_item", "land_cover_product", "The item is valid STAC and lists every file.", blocking=True),
 ]
 
 
 def check_product(product: Product, store: ProductStore) -> list[Finding]:
-    """Read a published product as a reader does."""
+    """Check a published product as a reader sees it."""
     item = json.loads(store.read(product, Asset.ITEM))
     return [_checksums(product, store, item), _stac_item(item)]
 
@@ -30,7 +30,7 @@ def _checksums(product: Product, store: ProductStore, item: dict[str, Any]) -> F
         except ProductError as error:
             return Finding("checksums", False, str(error))
         if len(content) != size or multihash(content) != checksum:
-            return Finding("checksums", False, f"{asset.value} in {product.folder} is not what was published")
+            return Finding("checksums", False, f"{asset.value} in {product.folder} differs from the published file")
         total += size
     return Finding("checksums", True, f"{total} bytes as published", {"bytes": total})
 

@@ -1,4 +1,4 @@
-"""Checks on `land_cover_raster`: on its grid, known codes, as much data as was observed; and what looks unlikely."""
+"""Checks of `land_cover_raster`: grid, codes and extent of the data, and signs of unlikely values."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,12 @@ _LEAST_CONFIDENCE_PERCENT = 40.0
 _MOST_CHANGED_PERCENT = 30.0
 
 SPECS = [
-    check_spec("grid_and_crs", "land_cover_raster", "All rasters lie on the tile's own UTM grid.", blocking=True),
-    check_spec(
-        "class_codes", "land_cover_raster", "Only codes that the model can tell, and 0 for no data.", blocking=True
-    ),
+    check_spec("grid_and_crs", "land_cover_raster", "All rasters lie on the UTM grid of the tile.", blocking=True),
+    check_spec("class_codes", "land_cover_raster", "Only codes of the model, and 0 for no data.", blocking=True),
     check_spec(
         "valid_fraction",
         "land_cover_raster",
-        f"A class wherever the scene was observed, and nowhere else (within {_MOST_DIFFERENT_PERCENT} %).",
+        f"Exactly the observed pixels have a class (within {_MOST_DIFFERENT_PERCENT} %).",
         blocking=True,
     ),
     check_spec(
@@ -59,9 +57,9 @@ def check_rasters(
     """Read the rasters of a draft back and compare them with the scene, the model and the tile's earlier products.
 
     Args:
-        draft: the product in the making.
-        description: of the model version that made it.
-        patches: what was observed.
+        draft: product before its publication.
+        description: description of its model version.
+        patches: patches of the scene.
         history: earlier products of the tile by this model, the newest first, with their class areas in m².
     """
     with rasterio.open(draft.path(Asset.LAND_COVER)) as raster:
@@ -84,7 +82,7 @@ def check_rasters(
 def earlier_of_tile(
     draft: Draft, store: ProductStore, most: int = MOST_PRODUCTS
 ) -> list[tuple[Product, Mapping[int, float]]]:
-    """Products of other, earlier scenes of the draft's tile and model, the newest first, with class areas in m²."""
+    """Return the products of earlier scenes of the draft's tile and model, the newest first, with class areas in m²."""
     if not store.has_catalogue():
         return []
     query = ProductQuery(area=draft.footprint.representative_point(), end=draft.sensed_at, model=draft.model)
@@ -120,16 +118,16 @@ def _on_grid(draft: Draft) -> Finding:
 
 def _known_codes(areas: Mapping[int, float], description: ModelDescription) -> Finding:
     strange = sorted(set(areas) - set(description.class_codes))
-    told = f"codes {strange} are none of {description.model}'s" if strange else f"{len(areas)} classes"
-    return Finding("class_codes", not strange, told, {"classes": len(areas)})
+    message = f"codes {strange} are not classes of {description.model}" if strange else f"{len(areas)} classes"
+    return Finding("class_codes", not strange, message, {"classes": len(areas)})
 
 
 def _as_observed(valid: int, observed: int, pixels: int) -> Finding:
     percent, expected = 100 * valid / pixels, 100 * observed / pixels
     passed = bool(valid) == bool(observed) and abs(percent - expected) <= _MOST_DIFFERENT_PERCENT
-    told = f"{percent:.2f} % of the tile has a class, {expected:.2f} % was observed"
+    message = f"{percent:.2f} % of the tile has a class, {expected:.2f} % was observed"
     return Finding(
-        "valid_fraction", passed, told, {"valid_percent": round(percent, 3), "observed_percent": round(expected, 3)}
+        "valid_fraction", passed, message, {"valid_percent": round(percent, 3), "observed_percent": round(expected, 3)}
     )
 
 
@@ -137,10 +135,10 @@ def _confident(mean_percent: float | None) -> Finding:
     if mean_percent is None:
         return Finding("confidence", True, "no pixel has a class", warns=True)
     passed = mean_percent >= _LEAST_CONFIDENCE_PERCENT
-    told = f"mean confidence {mean_percent:.1f} %"
+    message = f"mean confidence {mean_percent:.1f} %"
     if not passed:
-        told += ": look at the picture before you trust the product, the scene may be unlike what the model knows"
-    return Finding("confidence", passed, told, {"mean_confidence_percent": round(mean_percent, 1)}, warns=True)
+        message += ": look at the picture before you use the product; the scene may be unlike the training data"
+    return Finding("confidence", passed, message, {"mean_confidence_percent": round(mean_percent, 1)}, warns=True)
 
 
 def _like_before(areas: Mapping[int, float], before: tuple[Product, Mapping[int, float]] | None) -> Finding:
@@ -153,25 +151,25 @@ def _like_before(areas: Mapping[int, float], before: tuple[Product, Mapping[int,
         )
     changed = share_difference_percent(areas, earlier)
     passed = changed <= _MOST_CHANGED_PERCENT
-    told = f"{changed:.1f} % of the area is of another class than in {product.scene}"
+    message = f"{changed:.1f} % of the area has another class than in {product.scene}"
     if not passed:
         now, then = _shares(areas), _shares(earlier)
         code = max(set(now) | set(then), key=lambda code: abs(now.get(code, 0.0) - then.get(code, 0.0)))
-        told += (
+        message += (
             f"; most of it {class_of(code).name} ({then.get(code, 0.0):.0%} then, {now.get(code, 0.0):.0%} now): "
             "season, snow, haze, or a fault"
         )
     return Finding(
         "class_areas",
         passed,
-        told,
+        message,
         {"changed_percent": round(changed, 2), "compared_with": str(product.scene)},
         warns=True,
     )
 
 
 def share_difference_percent(areas: Mapping[int, float], earlier: Mapping[int, float]) -> float:
-    """Half the sum of absolute differences of the class shares, in percent: 0 the same shares, 100 nothing shared."""
+    """Compute half the sum of absolute differences of class shares, in percent: 0 if equal, 100 if disjoint."""
     now, then = _shares(areas), _shares(earlier)
     return 50 * sum(abs(now.get(code, 0.0) - then.get(code, 0.0)) for code in set(now) | set(then))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from earthsignature_assets.assets import step_failures as faults
+from earthsignature_assets.assets import step_failures
 from earthsignature_assets.automation.jobs import discovery_job
 from earthsignature_assets.automation.schedules import daily_discovery
 from earthsignature_assets.automation.sensors import accepted_scenes
@@ -33,7 +33,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def test_the_next_tick_catches_up_what_the_outage_left(
     instance: dg.DagsterInstance, tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faults, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(step_failures, "_FIRST_PAUSE_S", 0.0)
     port = free_port()
     settings = Settings(
         home=tmp_path / "home", stac_api=f"http://127.0.0.1:{port}", area="32TQM", look_back_days=1, threads=1
@@ -67,7 +67,9 @@ def test_the_next_tick_catches_up_what_the_outage_left(
         assert tick(DAYS[2]) == {"2026-05-02": failure}
         (failed,) = instance.get_runs(dg.RunsFilter(statuses=[failure]))
         told = [log.message for log in instance.all_logs(failed.run_id)]
-        assert sum("trying again, because this can pass" in message for message in told) == faults.MAX_RETRIES
+        assert (
+            sum("retrying, because the error is transient" in message for message in told) == step_failures.MAX_RETRIES
+        )
         assert instance.get_materialized_partitions(dg.AssetKey("clear_scenes")) == {"2026-05-01"}
         # It is back: the next tick asks for its own day and for the one that was missed, and nothing is left out.
         with serve_stac(items, port):

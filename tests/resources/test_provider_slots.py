@@ -14,16 +14,16 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from earthsignature_assets.assets import provider_slots as provider_slots
-from earthsignature_assets.assets.provider_slots import PROVIDER_POOL, places, provider_slot
 from earthsignature_assets.cli.chain import Chain, open_instance
 from earthsignature_assets.keys import ModelVersion
+from earthsignature_assets.resources import provider_slots
+from earthsignature_assets.resources.provider_slots import PROVIDER_POOL, provider_slot, slots
 
 MODEL = ModelVersion("corine-unet", 1)
 HOLDER = """
 import fcntl, sys, time
-place = open(sys.argv[1], "w")
-fcntl.flock(place, fcntl.LOCK_EX)
+slot = open(sys.argv[1], "w")
+fcntl.flock(slot, fcntl.LOCK_EX)
 print("held", flush=True)
 time.sleep(600)
 """
@@ -41,17 +41,17 @@ def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
         time.sleep(0.02)
 
 
-def test_there_are_as_many_places_as_the_pool_has(tmp_path: Path) -> None:
+def test_there_are_as_many_slots_as_the_pool_has(tmp_path: Path) -> None:
     with open_instance(tmp_path) as instance:
-        assert places(instance) == 4  # dagster.yaml's, for every pool
+        assert slots(instance) == 4  # dagster.yaml's, for every pool
         instance.event_log_storage.set_concurrency_slots(PROVIDER_POOL, 1)
         instance.event_log_storage.set_concurrency_slots("inference", 3)
-        assert places(instance) == 1
+        assert slots(instance) == 1
     with dg.DagsterInstance.ephemeral() as instance:
-        assert places(instance) is None
+        assert slots(instance) is None
 
 
-def test_never_more_are_inside_than_there_are_places(tmp_path: Path) -> None:
+def test_no_more_steps_read_than_there_are_slots(tmp_path: Path) -> None:
     inside, most, guard = 0, 0, threading.Lock()
     with open_instance(tmp_path) as instance:
         instance.event_log_storage.set_concurrency_slots(PROVIDER_POOL, 2)
@@ -74,7 +74,7 @@ def test_never_more_are_inside_than_there_are_places(tmp_path: Path) -> None:
     assert (inside, most) == (0, 2)
 
 
-def test_the_place_of_a_killed_process_is_free_again(tmp_path: Path) -> None:
+def test_the_slot_of_a_killed_process_is_free_again(tmp_path: Path) -> None:
     with open_instance(tmp_path) as instance:
         instance.event_log_storage.set_concurrency_slots(PROVIDER_POOL, 1)
         command = [sys.executable, "-c", HOLDER, str(tmp_path / ".provider-0")]
@@ -86,7 +86,7 @@ def test_the_place_of_a_killed_process_is_free_again(tmp_path: Path) -> None:
                 assert holder.wait() == -signal.SIGKILL
 
 
-def test_a_limit_that_is_raised_is_noticed_by_those_who_wait(tmp_path: Path) -> None:
+def test_waiting_steps_notice_a_raised_limit(tmp_path: Path) -> None:
     with open_instance(tmp_path) as instance:
         instance.event_log_storage.set_concurrency_slots(PROVIDER_POOL, 1)
         context = dg.build_asset_context(instance=instance)
@@ -94,12 +94,10 @@ def test_a_limit_that_is_raised_is_noticed_by_those_who_wait(tmp_path: Path) -> 
         with provider_slot(context, tmp_path):
             raised.start()
             with provider_slot(context, tmp_path):
-                assert places(instance) == 2
+                assert slots(instance) == 2
 
 
-def test_segmentation_waits_for_a_place_before_it_fetches_what_retention_removed(
-    deployment: Any, tmp_path: Path
-) -> None:
+def test_segmentation_waits_for_a_slot_before_it_fetches_removed_patches(deployment: Any, tmp_path: Path) -> None:
     home, scene = tmp_path / "home", deployment.product.scene
     shutil.copytree(
         deployment.settings.home, home, ignore=shutil.ignore_patterns("simulated", "dagster", "patches", "store")
@@ -109,8 +107,8 @@ def test_segmentation_waits_for_a_place_before_it_fetches_what_retention_removed
         instance.add_dynamic_partitions("scene", [str(scene)])
         chain = Chain(dataclasses.replace(deployment.settings, home=home), instance)
         (home / "patches").mkdir()
-        with (home / "patches" / ".provider-0").open("w") as place:
-            fcntl.flock(place, fcntl.LOCK_EX)
+        with (home / "patches" / ".provider-0").open("w") as slot:
+            fcntl.flock(slot, fcntl.LOCK_EX)
             run = pool.submit(chain.segment, scene, MODEL)
             until(lambda: run.done() or _waits(instance))
             assert not run.done(), run.exception()
@@ -121,7 +119,7 @@ def test_segmentation_waits_for_a_place_before_it_fetches_what_retention_removed
 
 
 def _waits(instance: dg.DagsterInstance) -> bool:
-    # Of a run that has not started yet the file of its events may be half made.
+    # The event file of a run that has not started may be incomplete.
     runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-    told = [log.message for run in runs for log in instance.all_logs(run.run_id)]
-    return any("all 1 places of the pool stac_provider are taken" in message for message in told)
+    messages = [log.message for run in runs for log in instance.all_logs(run.run_id)]
+    return any("all 1 slots of the pool stac_provider are taken" in message for message in messages)
