@@ -1,4 +1,4 @@
-"""Create what standard input holds, within limits of memory and time, and say on standard output what came of it."""
+"""Create the product on standard input, within limits of memory and time, and report on standard output."""
 
 import json
 import os
@@ -20,12 +20,12 @@ CPU_S = 600
 
 
 def main() -> None:
-    """Read what to create from standard input, create it, and say on standard output what came of it."""
+    """Create the product of the request on standard input and write the outcome to standard output as JSON."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # prints of libraries must not mix with the answer
     version, store, request, folder = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the server that started this process
     outcome: dict[str, str]
     try:
@@ -37,7 +37,7 @@ def main() -> None:
     except EarthSignatureError as error:
         outcome = {"error": "QueryError", "field": "product", "message": str(error)}
     except MemoryError:
-        outcome = {"error": "QueryError", "field": "product", "message": "needs more memory than a product may take"}
+        outcome = {"error": "QueryError", "field": "product", "message": "needs too much memory; send a smaller part"}
     json.dump(outcome, answers)
     answers.flush()
 

@@ -1,4 +1,4 @@
-"""Starts the process that creates a product, and brings back what came of it."""
+"""The server's side of creation: starts the process that creates a product, and reads its outcome."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ _AT_MOST_S = 900.0
 
 
 class ProductCreator:
-    """Creates products one after the other, each in a process of its own, beside the calls that read."""
+    """Creator of products, one at a time, each in a separate process next to the calls that read."""
 
     def __init__(self, store: ProductStore) -> None:
         self._store = store
@@ -32,18 +32,18 @@ class ProductCreator:
         self._waiting = 0
 
     async def create(self, version: str, request: bytes, writer: str) -> str:
-        """Publish what a CreateProduct request of `v1` or `v2` holds; returns the product's name.
+        """Publish the product of a CreateProduct request of `v1` or `v2`, and return its name.
 
-        A call that is cancelled takes its process with it; what was not published by then leaves nothing.
+        Cancelling the call kills its process; unless the product was published by then, nothing of it remains.
 
         Raises:
-            QueryError: the request holds no product that could be published.
-            AlreadyExistsError: the store has it.
+            QueryError: the request does not hold a product that can be published.
+            AlreadyExistsError: the store has the product already.
             StoreUnavailableError: the store cannot be written.
             BusyError: several products are being created already.
         """
         if self._waiting >= _WAITING:
-            raise BusyError(f"{_WAITING} products are being created; send this one again soon", retry_after_s=30.0)
+            raise BusyError(f"{_WAITING} products are being created; send this one again later", retry_after_s=30.0)
         self._waiting += 1
         try:
             async with self._turn:
@@ -80,7 +80,7 @@ class ProductCreator:
             log.error(
                 "creating a product ended with %s: %s", process.returncode, errors.decode(errors="replace")[-4000:]
             )
-            message = "cannot be read: its content ended the process that tried; check that its rasters open elsewhere"
+            message = "cannot be read: it crashed the process that tried; check that its rasters open elsewhere"
             return {"error": "QueryError", "field": "product", "message": message}
         return outcome
 

@@ -1,7 +1,7 @@
-"""What a CreateProduct request says of its product.
+"""The facts about a product in a CreateProduct request.
 
-The facts are properties of the Geobuf in the request, of its one Feature or of its FeatureCollection: `product_id` and
-`model`, and if known `sensed_at`, `cloud_cover`, `confidence` (percent) and `source` (a URL).
+They are properties of the request's Geobuf, on its only Feature or on its FeatureCollection: `product_id` and `model`,
+and optionally `sensed_at`, `cloud_cover`, `confidence` (both in percent) and `source` (a URL).
 """
 
 import datetime as dt
@@ -15,7 +15,7 @@ from earthsignature_assets.keys import ModelVersion, SceneKey, parse_product_id,
 
 @dataclass(frozen=True)
 class Facts:
-    """What a request says of its product; `field` is where it says it."""
+    """The facts about a product, and the request field that holds them, for error messages."""
 
     field: str
     product_id: str
@@ -27,20 +27,20 @@ class Facts:
 
     @property
     def tile(self) -> str:
-        """The MGRS tile that the product name carries."""
+        """The MGRS tile in the product name."""
         return self.product_id.split("_")[5][1:]
 
     @property
     def scene(self) -> SceneKey:
-        """The scene that the product shows."""
+        """The scene of the product."""
         return SceneKey(self.sensed_at.date(), relative_orbit_of(self.product_id), self.tile)
 
 
 def read_facts(properties: dict[str, Any], field: str) -> Facts:
-    """The facts among the properties of a Geobuf.
+    """Read the facts from the properties of a Geobuf.
 
     Raises:
-        QueryError: one is missing, or is none.
+        QueryError: a fact is missing or invalid.
     """
 
     def wrong(name: str, why: object) -> QueryError:
@@ -48,7 +48,7 @@ def read_facts(properties: dict[str, Any], field: str) -> Facts:
 
     for name in ("product_id", "model"):
         if not isinstance(properties.get(name), str):
-            raise wrong(name, "is missing or no text; the request's feature or feature collection must carry it")
+            raise wrong(name, "is missing or not a text; set it on the request's feature or feature collection")
     try:
         product_id = parse_product_id(properties["product_id"])
         tile_grid(product_id.split("_")[5][1:])
@@ -58,7 +58,7 @@ def read_facts(properties: dict[str, Any], field: str) -> Facts:
     except (InvalidKeyError, ValueError, TypeError) as error:
         raise QueryError(field, f"properties product_id, model or sensed_at: {error}") from error
     if sensed_at.tzinfo is None or abs(sensed_at - named) > dt.timedelta(days=1):
-        raise wrong("sensed_at", f"{sensed_at} has no time zone or is not of the day in the product name")
+        raise wrong("sensed_at", f"{sensed_at} has no time zone, or is not on the day in the product name")
     numbers: dict[str, float | None] = {}
     for name in ("cloud_cover", "confidence"):
         value = properties.get(name)
@@ -67,6 +67,6 @@ def read_facts(properties: dict[str, Any], field: str) -> Facts:
         numbers[name] = value
     source = properties.get("source", product_id)
     if not isinstance(source, str) or not 0 < len(source) <= 2000 or not source.isprintable():
-        raise wrong("source", "is no URL; give that of the STAC item, or leave it out")
+        raise wrong("source", "is not a URL; give that of the STAC item, or leave it out")
     confidence = round(numbers["confidence"] or 0)
     return Facts(field, product_id, model, sensed_at, numbers["cloud_cover"], confidence, source)

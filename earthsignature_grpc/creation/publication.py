@@ -1,4 +1,4 @@
-"""The two ways to create a product: from rasters (version 1) and from polygons (version 2)."""
+"""Creation of a product from rasters (version 1) or from polygons (version 2)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,10 +41,10 @@ _OUTLINE_PIXELS = 16
 
 
 def create_v1(store: ProductStore, request: bytes, folder: Path) -> str:
-    """Publish what a `snapearth.api.v1.CreateProductRequest` holds; returns the product's name.
+    """Publish the product of a `snapearth.api.v1.CreateProductRequest`, and return its name.
 
-    The rasters make the product: its polygons are derived from them as the pipeline does. Where the request states no
-    confidence it is 0 %, which is what nobody vouches for.
+    Polygons are derived from the rasters as in the pipeline. Without a confidence in the request it is 0 %, because
+    nothing supports the classes.
 
     Raises:
         QueryError, AlreadyExistsError, StoreUnavailableError: see `publish_draft`.
@@ -61,10 +61,10 @@ def create_v1(store: ProductStore, request: bytes, folder: Path) -> str:
 
 
 def create_v2(store: ProductStore, request: bytes, folder: Path) -> str:
-    """Publish what a `snapearth.api.v2.CreateProductRequest` holds; returns the product's name.
+    """Publish the product of a `snapearth.api.v2.CreateProductRequest`, and return its name.
 
-    The polygons make the product: its raster is them, drawn on the tile's grid around them. A cloud mask cannot be
-    derived from polygons: it says clear, and `cloud_cover` is what the request states, or 0.
+    The raster is drawn from the polygons, on the part of the tile's grid around them. A cloud mask cannot be derived
+    from polygons, so it is clear everywhere; `cloud_cover` is that of the request, or 0.
 
     Raises:
         QueryError, AlreadyExistsError, StoreUnavailableError: see `publish_draft`.
@@ -72,7 +72,7 @@ def create_v2(store: ProductStore, request: bytes, folder: Path) -> str:
     message: Any = parse_strictly(request, "snapearth.api.v2.CreateProductRequest")
     field = "product"
     if message.product.WhichOneof("data_type") != "feature_collection":
-        raise QueryError(field, "holds no feature collection; send one feature a polygon, with its `code`")
+        raise QueryError(field, "holds no feature collection; send one with a feature for each polygon and its `code`")
     frame = _frame(message.product, field)
     facts = read_facts(dict(frame.attrs), field)
     _refuse_existing(store, facts)
@@ -99,16 +99,16 @@ def publish_draft(
     layer: PolygonLayer,
     footprint: BaseGeometry | None,
 ) -> str:
-    """Write every file of the product into `folder` and publish it, validated like the pipeline's own.
+    """Write all files of the product into `folder` and publish them, with the validation of the pipeline's products.
 
     Raises:
-        QueryError: the request's product is none.
-        AlreadyExistsError: the store has it, by this model version.
+        QueryError: the product of the request is not valid.
+        AlreadyExistsError: the store has it already, from this model version.
         StoreUnavailableError: the store cannot be written.
     """
     valid = codes != NO_DATA
     if not valid.any():
-        raise QueryError(facts.field, "holds no pixel with a class; there is nothing to publish")
+        raise QueryError(facts.field, "holds no pixel with a class; send at least one")
     cover = facts.cloud_cover_percent
     if cover is None:
         cover = _cloud_cover_percent(valid, cloud)
@@ -123,7 +123,7 @@ def publish_draft(
             footprint=_outline(valid, grid) if footprint is None else footprint,
             cloud_cover_percent=cover,
             source_hrefs=(facts.source,),
-            whole_scene=False,  # what is sent may be one part of a split datatake
+            whole_scene=False,  # the request may hold one part of a split datatake
             grid=grid,
         )
         draft.save()
@@ -135,18 +135,18 @@ def publish_draft(
         write_thumbnail(draft.path(Asset.THUMBNAIL), codes)
         return store.publish(draft, new=True).product_id
     except (ProductError, InvalidKeyError) as error:
-        raise QueryError(facts.field, f"makes no product: {error}") from error
+        raise QueryError(facts.field, f"is not a valid product: {error}") from error
 
 
 def _refuse_existing(store: ProductStore, facts: Facts) -> None:
-    """Refuse early what would be refused at its publication."""
+    """Refuse an existing product early, before the work that its publication would refuse."""
     with store.open_catalogue() as catalogue:
         if catalogue.find(facts.product_id, facts.model) is not None:
             raise AlreadyExistsError(f"{facts.product_id} by {facts.model} exists; a call never replaces it")
 
 
 def _described(data: Any, field: str) -> tuple[dict[str, Any], BaseGeometry | None]:
-    """The properties of the one feature or of the collection; the feature's geometry is the footprint."""
+    """Read the properties of the only feature or of the collection; the feature's geometry is the footprint."""
     kind = data.WhichOneof("data_type")
     if kind == "feature_collection":
         return dict(_frame_of_collection(data, field)), None
@@ -155,7 +155,8 @@ def _described(data: Any, field: str) -> tuple[dict[str, Any], BaseGeometry | No
     frame = _frame(data, field)
     footprint = frame.geometry.iloc[0]
     if not footprint.is_valid or footprint.is_empty or footprint.area == 0:
-        raise QueryError(field, f"the footprint is no valid polygon: {shapely.is_valid_reason(footprint)[:160]}")
+        reason = shapely.is_valid_reason(footprint)[:160]
+        raise QueryError(field, f"has a footprint that is not a valid polygon ({reason}); repair it")
     return frame.iloc[0].drop("geometry").to_dict(), footprint
 
 
@@ -167,7 +168,7 @@ def _frame(data: Any, field: str) -> Any:
 
 
 def _frame_of_collection(data: Any, field: str) -> dict[str, Any]:
-    """Properties of a collection whose polygons are not read: the rasters make the product."""
+    """Read the properties of a collection but not its polygons, which come from the rasters."""
     bare: Any = wire_class("geobufproto.Data")()
     bare.CopyFrom(data)
     del bare.feature_collection.features[:]
@@ -180,7 +181,7 @@ def _cloud_cover_percent(valid: npt.NDArray[np.bool_], cloud: npt.NDArray[np.boo
 
 
 def _outline(valid: npt.NDArray[np.bool_], grid: PixelGrid) -> BaseGeometry:
-    """The footprint of the valid pixels in EPSG:4326: their outline in steps of 160 m, from outside."""
+    """Outline the valid pixels in EPSG:4326, in steps of 160 m that contain them."""
     step = _OUTLINE_PIXELS
     rows, columns = (-(-size // step) for size in valid.shape)
     padded = np.zeros((rows * step, columns * step), bool)

@@ -1,4 +1,4 @@
-"""The GeoTIFFs of a version 1 request, which may say anything of themselves."""
+"""The GeoTIFFs of a version 1 request, whose headers cannot be trusted."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ from earthsignature_grpc.creation.facts import Facts
 
 
 def read_land_cover(content: bytes, facts: Facts) -> tuple[npt.NDArray[np.uint16], PixelGrid]:
-    """CORINE level-3 codes, (height, width) uint16, 0 = no data, and their grid, a part of the tile's.
+    """Read CORINE level-3 codes, (height, width) uint16, 0 = no data, and their grid, a part of the tile's.
 
     Raises:
-        QueryError: it is no GeoTIFF of such codes, or off the tile's grid.
+        QueryError: the bytes are not a GeoTIFF of such codes, or it is off the tile's grid.
     """
     tile = tile_grid(facts.tile)
     with _opened(content, "segmentation", "uint16") as raster:
@@ -32,9 +32,9 @@ def read_land_cover(content: bytes, facts: Facts) -> tuple[npt.NDArray[np.uint16
         if not inside or columns % 2 or rows % 2:
             raise QueryError(
                 "segmentation",
-                f"has its corner at {grid.left_m:g} {grid.top_m:g} and {grid.width}×{grid.height} pixels, which is not "
-                f"on the grid of tile {facts.tile}: corner {tile.left_m:g} {tile.top_m:g}, steps of 20 m, at most "
-                f"{tile.width}×{tile.height} pixels",
+                f"has its corner at {grid.left_m:g} {grid.top_m:g} and {grid.width}×{grid.height} pixels, off the grid "
+                f"of tile {facts.tile}; align it with the corner {tile.left_m:g} {tile.top_m:g} in steps of 20 m, at "
+                f"most {tile.width}×{tile.height} pixels",
             )
         codes: npt.NDArray[np.uint16] = _pixels(raster, "segmentation")
     present = np.unique(codes)
@@ -42,17 +42,15 @@ def read_land_cover(content: bytes, facts: Facts) -> tuple[npt.NDArray[np.uint16
         int(code) for code in present[present != NO_DATA] if code >= len(known_codes()) or not known_codes()[code]
     ]
     if unknown:
-        raise QueryError(
-            "segmentation", f"holds {unknown[:5]}, which are no CORINE level-3 codes (111…523, 0 = no data)"
-        )
+        raise QueryError("segmentation", f"holds {unknown[:5]}; give CORINE level-3 codes only (111…523, 0 = no data)")
     return codes, grid
 
 
 def read_cloud_mask(content: bytes, grid: PixelGrid) -> npt.NDArray[np.bool_]:
-    """Where it is cloudy, bool at 20 m on the grid that lies over the land cover's.
+    """Read the cloud mask, bool at 20 m, True under cloud, on the grid that covers the land cover's.
 
     Raises:
-        QueryError: it is no GeoTIFF of 0 and 1, or on another grid.
+        QueryError: the bytes are not a GeoTIFF of 0 and 1, or it is on another grid.
     """
     expected = grid.at_resolution(CLOUD_RESOLUTION_M)
     with _opened(content, "cloud_mask", "uint8") as raster:
@@ -60,19 +58,19 @@ def read_cloud_mask(content: bytes, grid: PixelGrid) -> npt.NDArray[np.bool_]:
         if found != expected:
             raise QueryError(
                 "cloud_mask",
-                f"is on another grid than the segmentation: EPSG:{found.epsg}, corner {found.left_m:g} "
+                f"is not on the grid of the segmentation: EPSG:{found.epsg}, corner {found.left_m:g} "
                 f"{found.top_m:g}, {found.width}×{found.height}; expected EPSG:{expected.epsg}, {expected.left_m:g} "
                 f"{expected.top_m:g}, {expected.width}×{expected.height}",
             )
         pixels = _pixels(raster, "cloud_mask")
     if pixels.max(initial=0) > 1:
-        raise QueryError("cloud_mask", "holds other values than 0 (clear) and 1 (cloud)")
+        raise QueryError("cloud_mask", "holds values other than 0 (clear) and 1 (cloud)")
     return np.asarray(pixels, bool)
 
 
 @contextlib.contextmanager
 def _opened(content: bytes, field: str, dtype: str) -> Iterator[DatasetReader]:
-    """A GeoTIFF of one band whose header promises no more than a tile; nothing is decoded yet."""
+    """Open a GeoTIFF of one band, no larger than a tile by its header; nothing is decoded yet."""
     if not content:
         raise QueryError(field, "is missing; send a GeoTIFF")
     try:
@@ -83,11 +81,13 @@ def _opened(content: bytes, field: str, dtype: str) -> Iterator[DatasetReader]:
             block = raster.block_shapes[0]
             if max(*raster.shape, *block) > most.width:
                 raise QueryError(
-                    field, f"says {raster.width}×{raster.height} pixels in blocks of {block}; a tile has {most.width}"
+                    field,
+                    f"has {raster.width}×{raster.height} pixels in blocks of {block}; send at most {most.width}, as a "
+                    "tile has",
                 )
             yield raster
     except RasterioError as error:
-        raise QueryError(field, f"is damaged or no GeoTIFF: {str(error)[:200]}") from error
+        raise QueryError(field, f"is damaged or not a GeoTIFF: {str(error)[:200]}") from error
 
 
 def _grid_of(raster: DatasetReader, field: str, resolution_m: float) -> PixelGrid:
@@ -105,4 +105,4 @@ def _pixels(raster: DatasetReader, field: str) -> Any:
     try:
         return raster.read(1)
     except RasterioError as error:
-        raise QueryError(field, f"does not hold the pixels that its header promises: {str(error)[:200]}") from error
+        raise QueryError(field, f"does not hold the pixels that its header declares: {str(error)[:200]}") from error

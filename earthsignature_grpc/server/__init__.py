@@ -1,1 +1,1 @@
-"""The server: options, the table of services, reflection, start and stop."""
+"""The server: its options, the table of services, reflection, start and stop."""

@@ -1,4 +1,4 @@
-"""Server reflection under both of its names: clients of 2022 ask v1alpha, those of today v1."""
+"""Server reflection under both of its names: clients of 2022 call v1alpha, those of today v1."""
 
 from collections.abc import Iterable
 
@@ -13,9 +13,9 @@ V1 = "grpc.reflection.v1.ServerReflection"
 
 
 def add_reflection(server: grpc.aio.Server, services: Iterable[str]) -> None:
-    """Let clients ask a server for its services and the messages that they speak.
+    """Let clients list a server's services and read their descriptors.
 
-    The messages of v1 are those of v1alpha but for the package's name, so one servicer answers both.
+    The messages of v1 and v1alpha differ only in the package's name, so one servicer answers both.
     """
     servicer = reflection.aio.ReflectionServicer((*services, V1, V1ALPHA), pool=wire_pool())
     methods = {

@@ -1,4 +1,4 @@
-"""The server: from a product store to a listening port, and down again without cutting a stream."""
+"""The server: start on a product store, and graceful stop without cutting a stream."""
 
 import asyncio
 import ctypes
@@ -34,19 +34,19 @@ log = logging.getLogger("earthsignature_grpc")
 
 _TRANSPORT_OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on a taken port must fail, not share its calls
-    # Clients may ask every 30 s, also between calls, whether the server is still there. By default neither side asks a
-    # third time until it has sent data: one that waits for news would never learn that the other has vanished.
+    # Clients may ping every 30 s, also between calls. By default neither side pings a third time until it has sent
+    # data, so a client that waits for news would never learn that the server has vanished.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
     ("grpc.http2.max_ping_strikes", 3),
-    ("grpc.max_connection_idle_ms", 600_000),  # idle is without a call: a stream that waits for news is not
+    ("grpc.max_connection_idle_ms", 600_000),  # idle means without a call; a stream that waits for news is not idle
     ("grpc.max_metadata_size", 16 << 10),
 )
 
 
-# gRPC ends calls that come while it closes as CANCELLED, which few clients try again. So busy clients are told for a
-# moment, by UNAVAILABLE, before it does.
+# While gRPC closes, it ends new calls as CANCELLED, which few clients retry. So the server first answers UNAVAILABLE
+# for a moment.
 _FAREWELL_S = 0.3
 
 
@@ -58,10 +58,10 @@ async def running_server(
     security: Security | None = None,
     public_url: str = "",
 ) -> AsyncGenerator[int, None]:
-    """Serve a product store for as long as the block lasts; yields the port, which for `host:0` the system chose.
+    """Serve a product store while the block runs, and yield the port; for `host:0` the system chooses it.
 
     Raises:
-        ServiceUnavailableError: the address cannot be listened on.
+        ServiceUnavailableError: the server cannot listen on the address.
         CertificateError: the certificates cannot be used.
     """
     limits, security = limits or Limits(), security or Security()
@@ -75,12 +75,12 @@ async def running_server(
         ThreadPoolExecutor(HEAVY_THREADS, thread_name_prefix="selecting") as heavy_threads,
     ):
         render_pools = RenderPools(threads, heavy_threads, MessageCache(limits.cache_bytes))
-        # Only who may write may send much, but gRPC knows one size for all methods.
+        # Only writers may send large requests, but gRPC has one limit for all methods.
         largest = limits.product_bytes if security.tokens else limits.request_bytes
         server = grpc.aio.server(
             options=(
                 *_TRANSPORT_OPTIONS,
-                # The server asks as well: what calls of a client hold that vanished without a word is freed.
+                # The server pings too, to free what the calls of a vanished client hold.
                 ("grpc.keepalive_time_ms", int(1000 * limits.silent_s)),
                 ("grpc.keepalive_timeout_ms", int(1000 * limits.answer_s)),
                 ("grpc.http2.ping_timeout_ms", int(1000 * limits.answer_s)),
@@ -126,18 +126,20 @@ async def serve(
     public_url: str = "",
     announce: Callable[[str], None] = log.info,
 ) -> None:
-    """Serve a product store until SIGTERM or SIGINT, then let calls under way finish. The process is the server's.
+    """Serve a product store until SIGTERM or SIGINT, then let calls under way finish.
+
+    The process belongs to the server: its signal handlers and its allocator are changed.
 
     Args:
-        store: the product store, or the folder of one; it need not hold a catalogue yet.
+        store: the product store, or its folder; a catalogue need not exist yet.
         listen: `host:port`; port 0 lets the system choose.
-        limits: what clients are granted.
-        security: TLS and who may write.
-        public_url: where others read the store's files over HTTP, or empty.
-        announce: told where the server listens, once it does.
+        limits: the limits to apply.
+        security: TLS and tokens.
+        public_url: HTTP address of the store's files, or empty.
+        announce: called with the address once the server listens.
 
     Raises:
-        ServiceUnavailableError: the address cannot be listened on.
+        ServiceUnavailableError: the server cannot listen on the address.
         CertificateError: the certificates cannot be used.
     """
     _keep_freed_memory()
@@ -153,10 +155,10 @@ async def serve(
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep what it frees for the next product, instead of giving it back and faulting it in again.
+    """Let glibc keep freed memory for the next product, instead of returning it and faulting it in again.
 
-    Measured with 20 products of 1.5 MB: 37 to 42 ms of processor time a stream instead of 55, the same resident
-    memory. One arena, because eight reading threads would each keep their own. Elsewhere than on glibc it does
+    Measured with 20 products of 1.5 MB: 37 to 42 ms of processor time per stream instead of 55, with the same
+    resident memory. One arena, because eight reading threads would otherwise each keep one. Without glibc this does
     nothing.
     """
     if sys.platform != "linux":

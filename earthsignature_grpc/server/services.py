@@ -1,6 +1,6 @@
-"""The services by name: which method answers with what. Generic handlers, so bytes go in and out as they are.
+"""The table of services and their methods. Handlers are generic, so that bytes go in and out unchanged.
 
-A service is one function of the table at the end: from what all of them share to its methods by name.
+A service is one function in the table at the end, which makes its methods from the shared backend.
 """
 
 import asyncio
@@ -29,22 +29,22 @@ from earthsignature_grpc.reading.product_reader import (
 )
 from earthsignature_grpc.wire.descriptors import LEGACY, V1, V2, V3
 
-# Names are small, and one hop to a thread serves many.
+# Names are small, so one hop to a thread renders many.
 _NAMES_AT_ONCE = 256
-_SEARCH_REMEDY = "SearchSegmentation is not served; ListSegmentation has filters for place, time, product and class"
+_SEARCH_REMEDY = "SearchSegmentation is not served; use the filters of ListSegmentation instead"
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What every service answers from.
+    """The parts that all services share.
 
     Attributes:
         reader: the product store; its methods block.
-        render_pools: where messages are made, off the event loop.
-        limits: what clients are granted.
-        authorisation: who may write.
-        creator: makes the products that clients send.
-        stopping: set once the server is told to stop; streams without an end of their own end then.
+        render_pools: threads and cache for rendering messages off the event loop.
+        limits: the limits to apply.
+        authorisation: the rule for who may write.
+        creator: publishes the products that clients send.
+        stopping: set once the server begins to stop; endless streams then end.
     """
 
     reader: ProductReader
@@ -57,11 +57,11 @@ class Backend:
 
 Methods: TypeAlias = dict[str, MethodHandler]
 Service: TypeAlias = Callable[[Backend, str], Methods]
-"""From the backend and the service's full name to its methods by name."""
+"""Maker of a service: backend and full name of the service to its methods by name."""
 
 
 def service_handlers(backend: Backend) -> list[grpc.GenericRpcHandler]:
-    """The handlers of every service, ready for `grpc.aio.Server.add_generic_rpc_handlers`."""
+    """Make the handlers of every service, for `grpc.aio.Server.add_generic_rpc_handlers`."""
     return [
         grpc.method_handlers_generic_handler(name, service(backend, name)) for name, service in SERVICE_TABLE.items()
     ]
@@ -70,7 +70,7 @@ def service_handlers(backend: Backend) -> list[grpc.GenericRpcHandler]:
 def _sending(
     backend: Backend, method: str, to_request: Callable[[bytes], tuple[ProductQuery, Rendering]]
 ) -> MethodHandler:
-    """The method that sends products whole."""
+    """Make a method that sends whole products."""
 
     def responses(request: bytes) -> AsyncGenerator[bytes, None]:
         return assembled(backend.reader, backend.render_pools, request, to_request)
@@ -81,10 +81,10 @@ def _sending(
 def _naming(
     backend: Backend, method: str, to_query: Callable[[bytes], ProductQuery], renderer: PortionRenderer
 ) -> MethodHandler:
-    """The method that names products."""
+    """Make a method that names products."""
 
     async def responses(request: bytes) -> AsyncGenerator[bytes, None]:
-        # A query takes microseconds, or milliseconds where the area is large: off the loop as well.
+        # Building a query takes microseconds, or milliseconds for a large area: it also runs off the loop.
         threads = backend.render_pools.threads
         query = await asyncio.get_running_loop().run_in_executor(threads, to_query, request)
         async with aclosing(rendered(backend.reader, threads, query, renderer, _NAMES_AT_ONCE)) as messages:
@@ -130,4 +130,4 @@ def _version_3(backend: Backend, name: str) -> Methods:
 
 
 SERVICE_TABLE: dict[str, Service] = {V1: _version_1, V2: _version_2, LEGACY: _legacy, V3: _version_3}
-"""Every service that is served; `descriptors.SERVICES` lists the same names for reflection and health."""
+"""All services; `descriptors.SERVICES` lists the same names for reflection and health."""

@@ -1,4 +1,4 @@
-"""Version 3 of the API: pages, single products, files in pieces, news, and class areas."""
+"""Version 3 of the API: pages of products, single products, downloads, watches, and class areas."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from earthsignature_grpc.v3.watch import product_watch
 def methods(
     reader: ProductReader, threads: ThreadPoolExecutor, limits: Limits, stopping: asyncio.Event, name: str
 ) -> dict[str, MethodHandler]:
-    """The methods of version 3 by name.
+    """Make the methods of version 3, by name.
 
     Args:
         reader: the product store; its methods block.
-        threads: where what blocks runs.
-        limits: what clients are granted.
-        stopping: set once the server is told to stop: streams without an end of their own end then.
+        threads: the pool for blocking work.
+        limits: the limits to apply.
+        stopping: set once the server begins to stop; endless streams then end.
         name: the service's full name.
     """
 

@@ -1,4 +1,4 @@
-"""The files of a product as version 3 names them, with sizes and checksums."""
+"""Names, sizes and checksums of a product's files in version 3."""
 
 import hashlib
 import json
@@ -13,30 +13,30 @@ _SHA256_MULTIHASH = "1220"  # function and length, before the digest
 
 
 def asset_name(asset: Asset) -> str:
-    """The name of a file in version 3: `land_cover`."""
+    """Return the name of a file in version 3, such as `land_cover`."""
     return asset.name.lower()
 
 
 def parse_asset(name: str) -> Asset:
-    """Read the name of a file.
+    """Parse the name of a file.
 
     Raises:
-        QueryError: no product has such a file.
+        QueryError: products have no file of this name.
     """
     for asset in Asset:
         if asset_name(asset) == name:
             return asset
-    raise QueryError("asset", f"{name!r} is no file of a product; give one of {', '.join(map(asset_name, Asset))}")
+    raise QueryError("asset", f"{name!r} is not a file of a product; give one of {', '.join(map(asset_name, Asset))}")
 
 
 def described_assets(reader: ProductReader, product: Product) -> list[dict[str, Any]]:
-    """The fields of each file's `Asset` message, in the order of their names.
+    """Return the fields of each file's `Asset` message, ordered by name.
 
-    The checksums are those of the publication, from the product's STAC item; only the item's own is computed.
+    Checksums come from the product's STAC item, where publication wrote them; only that of the item is computed.
 
     Raises:
         ProductError: the item is missing or damaged.
-        StoreUnavailableError: the disk does not give it.
+        StoreUnavailableError: the item cannot be read.
     """
     content = reader.read(product, Asset.ITEM)
     try:

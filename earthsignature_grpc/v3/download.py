@@ -1,4 +1,4 @@
-"""`DownloadAsset`: one file in pieces, from any byte on."""
+"""`DownloadAsset`: one file in pieces, from any offset."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -16,14 +16,14 @@ from earthsignature_grpc.v3.products import digest_of, named_product
 from earthsignature_grpc.wire.strict_decoding import decode_request, encode
 
 PIECE_BYTES = 1 << 20
-"""Bytes of data in one message: a quarter of what gRPC's clients accept unless told otherwise."""
+"""Bytes of data in one message: a quarter of what gRPC clients accept by default."""
 
 _RESPONSE = "earthsignature.v3.DownloadAssetResponse"
 
 
 @dataclass(frozen=True)
 class _Download:
-    """What one call sends: bytes `begin` to `end` (exclusive) of a file, whose `Asset` message has these fields."""
+    """One download: bytes `begin` to `end` (exclusive) of a file, and the fields of its `Asset` message."""
 
     product: Product
     asset: Asset
@@ -33,15 +33,15 @@ class _Download:
 
 
 def asset_download(reader: ProductReader, threads: ThreadPoolExecutor) -> StreamingAnswer:
-    """The answer to a `DownloadAssetRequest`: a head, then the data piece by piece.
+    """Make the answer to a `DownloadAssetRequest`: a head, then the data in pieces.
 
     The next piece is read while one is sent, so that a call holds two of them, however large the file and however
     slow the client.
 
-    While it goes on it raises:
-        QueryError: the bytes are malformed or a field cannot be answered as asked.
+    The answer raises:
+        QueryError: the bytes are malformed or a field is invalid.
         NoSuchProductError: there is no such product.
-        SupersededError: it has been published anew with another content than the one that is asked for.
+        SupersededError: the product was republished and no longer has the requested content.
         ProductError: a file is missing or damaged.
         StoreUnavailableError: the catalogue or the store cannot be read.
     """
@@ -58,7 +58,7 @@ def asset_download(reader: ProductReader, threads: ThreadPoolExecutor) -> Stream
                 upcoming = loop.run_in_executor(threads, _piece, reader, download, offset + PIECE_BYTES)
                 yield piece
         finally:
-            # A client that leaves cancels here; a read under way runs out, and its outcome is nobody's.
+            # A client that leaves cancels here. A read under way finishes, and its result is discarded.
             upcoming.add_done_callback(lambda future: future.cancelled() or future.exception())
             upcoming.cancel()
 
@@ -76,8 +76,8 @@ def _begin(reader: ProductReader, content: bytes) -> _Download:
     product = named_product(reader, request.product_id, request.model)
     if request.digest and request.digest != digest_of(product):
         raise SupersededError(
-            f"{product.product_id} by {product.model} has been published anew: its digest is {digest_of(product)}, "
-            f"not {request.digest}; begin again at offset 0 without a digest"
+            f"{product.product_id} by {product.model} was republished: its digest is now {digest_of(product)}, not "
+            f"{request.digest}; start over at offset 0 without a digest"
         )
     described = next(entry for entry in described_assets(reader, product) if entry["name"] == asset_name(asset))
     size = described["size_bytes"]

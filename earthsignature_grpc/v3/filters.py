@@ -1,4 +1,4 @@
-"""`ProductFilter`: from the message to a query of the catalogue, and to a test of one product."""
+"""`ProductFilter` as a catalogue query, and as a test of one product."""
 
 import math
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from earthsignature_grpc.reading.queries import parse_class_names, product_query
 
 
 def filter_query(message: ProductFilter | None) -> ProductQuery:
-    """The query of a filter; without one, of everything.
+    """Turn a filter into a query; without one, the query matches everything.
 
     Raises:
-        QueryError: a field cannot be answered as asked.
+        QueryError: a field is invalid.
     """
     message = message or ProductFilter()
     most = message.max_cloud_cover
     if most is not None and not (math.isfinite(most) and 0 <= most <= 100):
-        raise QueryError("max_cloud_cover", f"{most} is no percentage; give 0…100, or leave it out")
+        raise QueryError("max_cloud_cover", f"{most} is not a percentage; give 0…100, or leave it out")
     return product_query(
         wkt=message.wkt,
         start_date=message.start_date,
@@ -34,7 +34,7 @@ def filter_query(message: ProductFilter | None) -> ProductQuery:
 
 
 def product_test(query: ProductQuery) -> Callable[[Product], bool]:
-    """Whether one product answers a query, without the catalogue."""
+    """Make a test of whether a product matches a query, without the catalogue."""
     if query.area is not None:
         shapely.prepare(query.area)
 

@@ -1,4 +1,4 @@
-"""`ListModels`."""
+"""`ListModels`: the model versions that have products."""
 
 from earthsignature_grpc.messages.earthsignature.v3 import ListModelsRequest
 from earthsignature_grpc.reading.product_reader import ProductReader
@@ -7,7 +7,7 @@ from earthsignature_grpc.wire.strict_decoding import decode_request, encode
 
 
 def list_models(reader: ProductReader, content: bytes) -> bytes:
-    """From a `ListModelsRequest` to its response: model versions with products, the one promoted last first.
+    """Answer a `ListModelsRequest`: the model versions with products, most recently promoted first.
 
     Raises:
         QueryError: the bytes are malformed.

@@ -1,7 +1,7 @@
-"""Page tokens and cursors: opaque texts that clients give back, checked before they are believed.
+"""Page tokens and cursors: opaque texts that clients send back, checked before use.
 
-They carry no secret and grant nothing: all that they could reach may be asked for openly. The check finds damage and
-mix-ups (a token of another list, a cursor cut short), which would otherwise answer another question in silence.
+They hold no secret and grant nothing, because everything that they point to is public. The check finds damage and
+mix-ups (a token of another list, a truncated cursor), which would otherwise silently answer a different question.
 """
 
 import base64
@@ -22,7 +22,7 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 
 
 def fingerprint(*parts: bytes) -> bytes:
-    """Eight bytes that stand for what a list asks for, so that a token is not used for another list."""
+    """Hash the filter and order of a list to eight bytes, so that its tokens are not used for another list."""
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         digest.update(len(part).to_bytes(8) + part)
@@ -30,18 +30,18 @@ def fingerprint(*parts: bytes) -> bytes:
 
 
 def page_token(asked: bytes, position: Position) -> str:
-    """The token of the page that follows a product, of the list with the fingerprint `asked`."""
+    """Make the token of the page after a product, in the list with the fingerprint `asked`."""
     microseconds = (position.sensed_at - _EPOCH) // _MICROSECOND
     return _sealed(_PAGE, _PAGE_HEAD.pack(asked, microseconds) + position.product_id.encode())
 
 
 def parse_page_token(token: str, asked: bytes) -> Position:
-    """Where the page of a token begins: strictly after this place.
+    """Read the position of a token; its page begins strictly after it.
 
     Raises:
-        QueryError: the token is damaged, or of a list with another filter or order.
+        QueryError: the token is damaged, or belongs to a list with another filter or order.
     """
-    remedy = "give next_page_token as it came, with the same filter and order_by, or leave page_token empty"
+    remedy = "send next_page_token unchanged, with the same filter and order_by, or leave page_token empty"
     content = _opened(_PAGE, token, "page_token", remedy)
     try:
         of, microseconds = _PAGE_HEAD.unpack_from(content)
@@ -54,17 +54,17 @@ def parse_page_token(token: str, asked: bytes) -> Position:
 
 
 def cursor(change: int) -> str:
-    """The cursor after the catalogue's change of that number."""
+    """Make the cursor that follows a change of the catalogue."""
     return _sealed(_CURSOR, _CURSOR_CONTENT.pack(change))
 
 
 def parse_cursor(text: str) -> int:
-    """The number of the change after which a cursor goes on.
+    """Read the number of the change that a cursor follows.
 
     Raises:
         QueryError: the cursor is damaged.
     """
-    remedy = "give the cursor of a WatchProductsResponse as it came, or leave it empty"
+    remedy = "send the cursor of a WatchProductsResponse unchanged, or leave it empty"
     try:
         return int(_CURSOR_CONTENT.unpack(_opened(_CURSOR, text, "cursor", remedy))[0])
     except struct.error as error:

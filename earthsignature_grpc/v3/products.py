@@ -1,4 +1,4 @@
-"""`ListProducts` and `GetProduct`."""
+"""`ListProducts` and `GetProduct`: pages of products, and one product with its files."""
 
 import datetime as dt
 from dataclasses import replace
@@ -22,19 +22,19 @@ _NEWEST_FIRST, _OLDEST_FIRST = "sensed_at desc", "sensed_at"
 
 
 def list_products(reader: ProductReader, content: bytes) -> bytes:
-    """From a `ListProductsRequest` to its response.
+    """Answer a `ListProductsRequest`.
 
     Raises:
-        QueryError: the bytes are malformed or a field cannot be answered as asked.
+        QueryError: the bytes are malformed or a field is invalid.
         StoreUnavailableError: the catalogue cannot be read.
     """
     request = decode_request(content, ListProductsRequest, "earthsignature.v3.ListProductsRequest")
     size = _page_size(request.page_size)
     order = " ".join(request.order_by.split()) or _NEWEST_FIRST
     if order not in (_NEWEST_FIRST, _OLDEST_FIRST):
-        raise QueryError("order_by", f"{request.order_by!r} is no order; give {_NEWEST_FIRST!r} or {_OLDEST_FIRST!r}")
+        raise QueryError("order_by", f"{request.order_by!r} is unknown; give {_NEWEST_FIRST!r} or {_OLDEST_FIRST!r}")
     asked = fingerprint(bytes(request.filter) if request.filter else b"", order.encode())
-    # One more than the page holds tells whether there is another page.
+    # One product more than the page holds shows whether there is another page.
     query = replace(
         filter_query(request.filter),
         oldest_first=order == _OLDEST_FIRST,
@@ -51,10 +51,10 @@ def list_products(reader: ProductReader, content: bytes) -> bytes:
 
 
 def get_product(reader: ProductReader, content: bytes) -> bytes:
-    """From a `GetProductRequest` to its `Product`.
+    """Answer a `GetProductRequest` with a `Product`.
 
     Raises:
-        QueryError: the bytes are malformed or a field cannot be answered as asked.
+        QueryError: the bytes are malformed or a field is invalid.
         NoSuchProductError: there is no such product.
         StoreUnavailableError: the catalogue or the store cannot be read.
     """
@@ -64,10 +64,10 @@ def get_product(reader: ProductReader, content: bytes) -> bytes:
 
 
 def named_product(reader: ProductReader, product_id: str, model: str) -> Product:
-    """The product of that name: of that model version, or the current one where the text is empty.
+    """Find the product of a name and model version; an empty model means the current product.
 
     Raises:
-        QueryError: the name is empty, or the model unreadable.
+        QueryError: the name is empty, or the model cannot be parsed.
         NoSuchProductError: there is no such product.
         StoreUnavailableError: the catalogue cannot be read.
     """
@@ -77,12 +77,12 @@ def named_product(reader: ProductReader, product_id: str, model: str) -> Product
     product = reader.catalogue().find(name, parse_model(model) if model else None)
     if product is None:
         by = f" by {model}" if model else ""
-        raise NoSuchProductError(f"there is no product {product_id!r}{by}; ListProducts names those that are there")
+        raise NoSuchProductError(f"there is no product {product_id!r}{by}; ListProducts lists the existing ones")
     return product
 
 
 def product_fields(product: Product) -> dict[str, Any]:
-    """The fields of a `Product` message, without its assets."""
+    """Return the fields of a `Product` message, without its assets."""
     return {
         "product_id": product.product_id,
         "model": str(product.model),
@@ -99,13 +99,13 @@ def product_fields(product: Product) -> dict[str, Any]:
 
 
 def digest_of(product: Product) -> str:
-    """What names the product's content: its folder in the store is called so."""
+    """Return the digest of the product's content: the name of its folder in the store."""
     return product.folder.rpartition("/")[2]
 
 
 def timestamp(moment: dt.datetime) -> dict[str, int]:
-    """The fields of a `google.protobuf.Timestamp`."""
-    # Both from the whole number of seconds: a float of today's seconds is exact to a quarter of a microsecond only.
+    """Return the fields of a `google.protobuf.Timestamp`."""
+    # Nanoseconds come from the microseconds: as a float, today's seconds are exact only to a quarter of a microsecond.
     whole = moment.replace(microsecond=0)
     return {"seconds": int(whole.timestamp()), "nanos": 1000 * moment.microsecond}
 

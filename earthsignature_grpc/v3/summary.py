@@ -1,4 +1,4 @@
-"""`SummariseArea`."""
+"""`SummariseArea`: the area of each class, counted in the pixels of an area."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ from earthsignature_grpc.v3.products import timestamp
 from earthsignature_grpc.wire.strict_decoding import decode_request, encode
 
 MAX_PRODUCTS = 500
-"""Products that one summary may take in."""
+"""Products that one summary may cover."""
 
 _AT_ONCE = 2
 _WAITING = 8
@@ -34,13 +34,14 @@ _PERIODS: dict[Interval, Callable[[datetime], object]] = {
 
 
 def area_summaries(reader: ProductReader, threads: ThreadPoolExecutor) -> UnaryAnswer:
-    """The answer to a `SummariseAreaRequest`.
+    """Make the answer to a `SummariseAreaRequest`.
 
-    Counting pixels takes a core for seconds, so two go at once and eight wait; a client that leaves ends its count.
+    Counting pixels keeps a core busy for seconds, so two counts run at once and eight wait; a client that leaves ends
+    its count.
 
-    It raises:
-        QueryError: the bytes are malformed, a field cannot be answered as asked, or the answer takes too much work.
-        BusyError: ten are at it already.
+    The answer raises:
+        QueryError: the bytes are malformed, a field is invalid, or the answer takes too much work.
+        BusyError: ten requests are running or waiting already.
         ProductError: a raster is missing or damaged.
         StoreUnavailableError: the catalogue or the store cannot be read.
     """
@@ -50,7 +51,7 @@ def area_summaries(reader: ProductReader, threads: ThreadPoolExecutor) -> UnaryA
     async def answer(content: bytes) -> bytes:
         nonlocal under_way
         if under_way >= _AT_ONCE + _WAITING:
-            raise BusyError(f"{under_way} areas are being summed up; try again in {_BUSY_RETRY_S:g} s", _BUSY_RETRY_S)
+            raise BusyError(f"{under_way} areas are being summarised; retry in {_BUSY_RETRY_S:g} s", _BUSY_RETRY_S)
         under_way += 1
         left = threading.Event()
         try:
@@ -66,12 +67,12 @@ def area_summaries(reader: ProductReader, threads: ThreadPoolExecutor) -> UnaryA
 
 
 def summarise(reader: ProductReader, content: bytes, stopped: Callable[[], bool]) -> bytes:
-    """From a `SummariseAreaRequest` to its response; once `stopped` says so, to what is ready.
+    """Answer a `SummariseAreaRequest`; once `stopped` returns True, with what is ready.
 
     Raises:
         See `area_summaries`.
     """
-    # rasterio comes with it, which a server that is never asked for areas need not load.
+    # Imported here because it loads rasterio, which a server without such requests never needs.
     from earthsignature_assets.products.rasters.class_areas import ClassAreas, PixelBudget, class_areas, periods
 
     request = decode_request(content, SummariseAreaRequest, "earthsignature.v3.SummariseAreaRequest")
@@ -79,7 +80,7 @@ def summarise(reader: ProductReader, content: bytes, stopped: Callable[[], bool]
     assert query.area is not None  # noqa: S101 - checked with the request
     products = list(reader.search(replace(query, limit=MAX_PRODUCTS + 1)))
     if len(products) > MAX_PRODUCTS:
-        raise QueryError("wkt", f"more than {MAX_PRODUCTS} products match; ask for a smaller area or a shorter period")
+        raise QueryError("wkt", f"matches more than {MAX_PRODUCTS} products; give a smaller area or a shorter period")
     budget = PixelBudget()
 
     def fields(areas: ClassAreas) -> dict[str, Any]:
@@ -111,10 +112,10 @@ def summarise(reader: ProductReader, content: bytes, stopped: Callable[[], bool]
 
 def _query(request: SummariseAreaRequest) -> ProductQuery:
     if not request.wkt:
-        raise QueryError("wkt", "is empty; give the area to sum up, for example POLYGON ((14 46, 15 46, 15 47, 14 46))")
+        raise QueryError("wkt", "is empty; give an area, for example POLYGON ((14 46, 15 46, 15 47, 14 46))")
     if request.interval not in _PERIODS:
         raise QueryError(
-            "interval", f"{int(request.interval)} is no interval; give DAY, MONTH or YEAR, or leave it out"
+            "interval", f"{int(request.interval)} is not an interval; give DAY, MONTH or YEAR, or leave it out"
         )
     return filter_query(
         ProductFilter(wkt=request.wkt, start_date=request.start_date, end_date=request.end_date, model=request.model)

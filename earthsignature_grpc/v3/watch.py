@@ -1,4 +1,4 @@
-"""`WatchProducts`: news of what is published, also by other processes."""
+"""`WatchProducts`: a stream of products as they are published, by any process."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -22,10 +22,10 @@ _RESPONSE = "earthsignature.v3.WatchProductsResponse"
 
 
 class LatestChange:
-    """The number of the catalogue's latest change, asked of it twice a second at most, however many watch.
+    """The number of the catalogue's latest change, read at most twice a second for all watches together.
 
-    The pipeline publishes from other processes and machines, through SQLite or PostGIS; a question of a tenth of a
-    millisecond works with both.
+    The pipeline publishes from other processes and machines, through SQLite or PostGIS. Polling takes a tenth of a
+    millisecond and works with both.
     """
 
     def __init__(self, reader: ProductReader, threads: ThreadPoolExecutor) -> None:
@@ -35,7 +35,7 @@ class LatestChange:
         self._answer: asyncio.Future[int] | None = None
 
     async def number(self) -> int:
-        """The number, at most half a second old.
+        """Return the number, at most half a second old.
 
         Raises:
             StoreUnavailableError: the catalogue cannot be read.
@@ -44,18 +44,18 @@ class LatestChange:
         if self._answer is None or (self._answer.done() and loop.time() - self._asked_at >= _POLL_S):
             self._asked_at = loop.time()
             self._answer = loop.run_in_executor(self._threads, self._read)
-        return await asyncio.shield(self._answer)  # one that leaves does not cancel the others' answer
+        return await asyncio.shield(self._answer)  # a client that leaves must not cancel the answer of the others
 
     def _read(self) -> int:
         return self._reader.catalogue().latest_change()
 
 
 def product_watch(reader: ProductReader, threads: ThreadPoolExecutor, stopping: asyncio.Event) -> StreamingAnswer:
-    """The answer to a `WatchProductsRequest`: it ends with the client or with the server.
+    """Make the answer to a `WatchProductsRequest`, which ends with the client or the server.
 
-    While it goes on it raises:
-        QueryError: the bytes are malformed or a field cannot be answered as asked.
-        ServiceUnavailableError: the server stops; the client may go on from its cursor with another one.
+    The answer raises:
+        QueryError: the bytes are malformed or a field is invalid.
+        ServiceUnavailableError: the server stops; the client may resume from its cursor on another server.
         StoreUnavailableError: the catalogue cannot be read.
     """
     latest = LatestChange(reader, threads)
@@ -71,26 +71,26 @@ def product_watch(reader: ProductReader, threads: ThreadPoolExecutor, stopping: 
 
         def news() -> tuple[list[dict[str, Any]], int, bool]:
             changes = reader.catalogue().changes(seen, _CHANGES_AT_ONCE)
-            told = [
+            matching = [
                 {"cursor": cursor(change.number), "product": product_fields(change.product)}
                 for change in changes
                 if matches(change.product)
             ]
-            return told, changes[-1].number if changes else seen, len(changes) == _CHANGES_AT_ONCE
+            return matching, changes[-1].number if changes else seen, len(changes) == _CHANGES_AT_ONCE
 
         yield encode(_RESPONSE, cursor=cursor(seen))
-        told_at = loop.time()
+        sent_at = loop.time()
         while True:
             if await latest.number() > seen:
                 more = True
                 while more:
-                    told, seen, more = await loop.run_in_executor(threads, news)
-                    for fields in told:
+                    matching, seen, more = await loop.run_in_executor(threads, news)
+                    for fields in matching:
                         yield encode(_RESPONSE, **fields)
-                        told_at = loop.time()
-            if loop.time() - told_at >= heartbeat_s:
+                        sent_at = loop.time()
+            if loop.time() - sent_at >= heartbeat_s:
                 yield encode(_RESPONSE, cursor=cursor(seen))
-                told_at = loop.time()
+                sent_at = loop.time()
             await _pause(stopping)
 
     return answer
@@ -98,8 +98,8 @@ def product_watch(reader: ProductReader, threads: ThreadPoolExecutor, stopping: 
 
 async def _first_change(request: WatchProductsRequest, latest: LatestChange) -> int:
     if request.from_beginning and request.cursor:
-        raise QueryError("from_beginning", "contradicts a cursor; give one of the two")
-    # Even where it is not needed, the question finds out now whether the catalogue answers.
+        raise QueryError("from_beginning", "excludes a cursor; give one of the two")
+    # Read it even if it is not needed: this shows at once whether the catalogue answers.
     newest = await latest.number()
     if request.from_beginning:
         return 0
@@ -109,7 +109,7 @@ async def _first_change(request: WatchProductsRequest, latest: LatestChange) -> 
     if not 0 <= change <= newest:
         raise QueryError(
             "cursor",
-            "is of another catalogue, or of this one before it was restored; list the products anew, then watch "
+            "is from another catalogue, or from this one before it was restored; list the products again, then watch "
             "without a cursor",
         )
     return change
@@ -118,7 +118,7 @@ async def _first_change(request: WatchProductsRequest, latest: LatestChange) -> 
 def _heartbeat_s(seconds: int) -> int:
     if not 0 <= seconds <= MAX_HEARTBEAT_S:
         raise QueryError(
-            "heartbeat_seconds", f"{seconds} is outside 1…{MAX_HEARTBEAT_S}; 0 stands for {DEFAULT_HEARTBEAT_S}"
+            "heartbeat_seconds", f"{seconds} is outside 1…{MAX_HEARTBEAT_S}; give 0 for {DEFAULT_HEARTBEAT_S}"
         )
     return seconds or DEFAULT_HEARTBEAT_S
 
@@ -128,4 +128,4 @@ async def _pause(stopping: asyncio.Event) -> None:
         await asyncio.wait_for(stopping.wait(), _POLL_S)
     except TimeoutError:
         return
-    raise ServiceUnavailableError("the server is stopping; go on from the cursor, here or elsewhere", 1.0)
+    raise ServiceUnavailableError("the server is stopping; resume from the cursor, here or on another server", 1.0)

@@ -141,7 +141,7 @@ def test_a_range_of_a_superseded_content_is_refused(
     with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
         list(unary_stream(channel, "/earthsignature.v3.LandCoverService/DownloadAsset")(bytes(request), timeout=20))
     assert caught.value.code() is grpc.StatusCode.ABORTED
-    assert "published anew" in caught.value.details()
+    assert "was republished" in caught.value.details()
 
 
 @pytest.mark.parametrize(
