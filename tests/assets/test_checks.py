@@ -128,7 +128,7 @@ def test_polygons_that_overlap_or_are_missing_are_found(draft: Draft) -> None:
     assert told.startswith(f"{len(polygons) - 1} polygons, 0 of them with overlaps or gaps")
     assert "area off by" in told
     write_geoparquet(polygons.chosen(np.zeros(len(polygons), bool)), path)
-    assert "100.000 % off" in failing(check_polygons(draft))["coverage"]
+    assert "off by 100.000 %" in failing(check_polygons(draft))["coverage"]
 
 
 def test_a_published_file_that_changed_is_found(deployment: Any, tmp_path: Path) -> None:
