@@ -41,7 +41,8 @@ check: $(READY) docs  ## Format, lint, types, import contracts, docs (under a mi
 	$(BIN)/lint-imports
 
 docs: $(READY)  ## Build the docs into build/site; a broken link fails
-	$(BIN)/zensical build --strict
+	@rm -rf build/site
+	$(BIN)/zensical build --strict --clean  # its cache does not see a docstring that changed
 
 test: check  ## Check, then the tests on every core (6 minutes on two cores); ROOM=imagery runs tests/imagery alone
 	$(BIN)/pytest -m "not services" -n auto --dist loadfile $(if $(ROOM),tests/$(ROOM))
