@@ -150,7 +150,8 @@ def _naively_from_afar(options: Options) -> Iterator[Callable[[], float]]:
 def _far_scene(options: Options, connections: int) -> "Iterator[Scene]":
     """The simulated scene behind a server that lets each request wait."""
     from earthsignature_assets.imagery.providers.access import Access
-    from earthsignature_assets.imagery.scenes.scene import BandFile, Scene
+    from earthsignature_assets.imagery.scenes.band_asset import BandFile
+    from earthsignature_assets.imagery.scenes.scene import Scene
 
     part = simulated_scene(options).parts[0]
     folder = Path(part.bands["B02"].href).parent
@@ -173,7 +174,9 @@ def _tile_classification(options: Options) -> "npt.NDArray[np.uint8]":
     import numpy as np
     import rasterio
 
-    with rasterio.open(str(simulated_scene(options).parts[0].classification)) as dataset:
+    classification = simulated_scene(options).parts[0].classification
+    assert classification is not None
+    with rasterio.open(classification.href) as dataset:
         values = dataset.read(1)
     side = _TILE_PIXELS // 2
     repeats = -(-side // values.shape[0])

@@ -23,6 +23,7 @@ _BANDS = "CDEFGHJKLMNPQRSTUVWX"
 _ROWS = "ABCDEFGHJKLMNPQRSTUV"
 _COLUMNS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")
 _SQUARE_M = 100_000
+_FALSE_NORTHING_M = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,8 @@ def tile_grid(tile: str, resolution_m: float = 10.0) -> PixelGrid:
     if abs(northing + _SQUARE_M / 2 - middle) > 8 * 111_000 / 2 + 2 * _SQUARE_M + (250_000 if band == "X" else 0):
         raise InvalidKeyError(f"tile {tile}: row {row} does not exist in latitude band {band}")
     left = easting // 60 * 60
-    top = -(-(northing + _SQUARE_M) // 60) * 60
+    # South of the equator the grids nest from the false northing of 10,000 km.
+    base = 0 if north else _FALSE_NORTHING_M
+    top = -(-(northing + _SQUARE_M - base) // 60) * 60 + base
     size = round(TILE_SIZE_M / resolution_m)
     return PixelGrid(epsg, float(left), float(top), resolution_m, size, size)

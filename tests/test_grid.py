@@ -17,6 +17,14 @@ from earthsignature_assets.grid import PixelGrid, PixelWindow, tile_grid
         ("32TMS", 32632, 399960, 5200020),
         ("13TDE", 32613, 399960, 4500000),
         ("55WFR", 32655, 600000, 7600020),
+        # South of the equator, as in items of stactools-sentinel2 and odc-stac.
+        ("01LAC", 32701, 99960, 8300020),
+        ("07HFE", 32707, 600000, 6500020),
+        ("01KAB", 32701, 99960, 8200000),
+        ("34LBP", 32734, 199980, 8900020),
+        ("60CWS", 32760, 499980, 1200040),
+        ("01CCV", 32701, 300000, 2000020),
+        ("22HBD", 32722, 199980, 5900020),
     ],
 )
 def test_a_tile_lies_where_esa_publishes_it(tile: str, epsg: int, left: int, top: int) -> None:

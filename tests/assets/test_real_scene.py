@@ -51,7 +51,7 @@ def item_around(bands: Path, base_url: str) -> dict[str, Any]:
                 "type": "image/tiff; application=geotiff",
                 "proj:shape": list(dataset.shape),
                 "proj:transform": list(dataset.transform)[:6],
-                "raster:bands": [{"scale": 0.0001, "offset": 0, "data_type": "uint16"}],
+                "raster:bands": [{"scale": 0.0001, "offset": 0, "data_type": dataset.dtypes[0]}],
                 "roles": ["data"],
             }
     return {

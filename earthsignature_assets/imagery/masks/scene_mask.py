@@ -17,8 +17,9 @@ from earthsignature_assets.imagery.masks.scene_classification import (
     SceneMask,
     mask_scene,
 )
+from earthsignature_assets.imagery.reading.band_header import check_header
 from earthsignature_assets.imagery.reading.band_reader import REMEDY, BandReader, gdal_environment
-from earthsignature_assets.imagery.reading.scene_reader import check_grid, read_blocks
+from earthsignature_assets.imagery.reading.scene_reader import read_blocks
 from earthsignature_assets.imagery.scenes.scene import Scene, SceneItem
 
 NumberT = TypeVar("NumberT", np.float32, np.uint16)
@@ -68,12 +69,11 @@ def _read_classification(part: SceneItem) -> tuple[npt.NDArray[np.uint8], PixelG
         gdal_environment(part.access),
         BandReader(part.item_id, "SCL", part.classification, part.access) as reader,
     ):
-        check_grid(reader, part)
+        check_header(reader, part, part.classification)
         values = reader.read(reader.grid.whole, np.empty(reader.grid.shape, np.uint8))
     if not values.any():
         raise BandError(
-            f"item {part.item_id}: band SCL ({part.classification}) is no data everywhere: its product is damaged; "
-            f"{REMEDY}"
+            f"item {part.item_id}: band SCL ({reader.href}) says no data everywhere: its product is damaged; {REMEDY}"
         )
     return values, reader.grid
 

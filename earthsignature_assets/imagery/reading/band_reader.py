@@ -3,6 +3,7 @@
 Timeouts and retries follow `remote_policy`. GDAL lists no directories and merges requests for neighbouring ranges.
 """
 
+import math
 import re
 import threading
 import time
@@ -24,6 +25,7 @@ from earthsignature_assets.grid import PixelGrid, PixelWindow
 from earthsignature_assets.imagery.providers import remote_policy
 from earthsignature_assets.imagery.providers.access import Access
 from earthsignature_assets.imagery.providers.signing import SIGNER
+from earthsignature_assets.imagery.scenes.band_asset import BandFile
 from earthsignature_assets.system.gdal_cache import BLOCK_CACHE
 
 _GDAL_OPTIONS = {
@@ -67,15 +69,15 @@ def gdal_environment(access: Access | None = None) -> Iterator[None]:
 class BandReader:
     """One open band; threads that read it take turns."""
 
-    def __init__(self, item_id: str, band: str, href: str, access: Access | None = None) -> None:
-        """Open a band within the `gdal_environment` of the same access.
+    def __init__(self, item_id: str, band: str, file: BandFile, access: Access | None = None) -> None:
+        """Open a band, within the `gdal_environment` of the same access.
 
         Raises:
             BandError: the file is missing, damaged, or has no usable grid.
             ProviderUnavailableError: its server does not respond.
             ConfigurationError: it is on S3, and the provider has no endpoint.
         """
-        self.item_id, self.band, self.href = item_id, band, href
+        self.item_id, self.band, self.href = item_id, band, (href := file.href)
         self._access = access or Access()
         self._is_remote = "://" in href
         self._dataset = self._tried("cannot be opened", self._opened, self._opened)
@@ -85,8 +87,16 @@ class BandReader:
             self.close()
             raise BandError(f"item {item_id}: band {band} ({href}) has no north-up grid in a known CRS; {REMEDY}")
         self.grid = PixelGrid(epsg, affine.c, affine.f, affine.a, self._dataset.width, self._dataset.height)
-        self._no_data = self._dataset.nodata
+        self.data_type: str = self._dataset.dtypes[0]
+        self.no_data = None if (no_data := self._dataset.nodata) is None or math.isnan(no_data) else float(no_data)
+        self._no_data = file.no_data if self.no_data is None else self.no_data
         self._turn = threading.Lock()
+
+    @property
+    def offset_dn(self) -> int | None:
+        """Offset of the scale and offset in the file's header, in digital numbers; None where it has none."""
+        scale, offset = self._dataset.scales[0], self._dataset.offsets[0]
+        return None if (scale, offset) == (1.0, 0.0) or not scale else round(offset / scale)
 
     @property
     def row_of_blocks_bytes(self) -> int:
@@ -117,7 +127,8 @@ class BandReader:
                 self._dataset.read(1, window=place, out=out)
             else:
                 values = self._dataset.read(1, window=place)
-                out[:] = np.where(values == self._no_data, 0, values)
+                values[values == self._no_data] = 0
+                np.clip(values, 0, np.iinfo(out.dtype).max, out=out, casting="unsafe")
 
         def reopen_and_read() -> None:
             self._dataset.close()

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from earthsignature_assets.errors import BandError
 from earthsignature_assets.grid import PixelGrid, PixelWindow
 from earthsignature_assets.imagery.providers.access import Access
+from earthsignature_assets.imagery.reading.band_header import check_header
 from earthsignature_assets.imagery.reading.band_reader import REMEDY, BandReader, gdal_environment
 from earthsignature_assets.imagery.reading.radiometry import harmonise
 from earthsignature_assets.imagery.reading.resampling import bilinear, source_window
@@ -151,8 +152,12 @@ class _Reading:
 
 def _open(part: SceneItem, band: str) -> BandReader:
     with gdal_environment(part.access):
-        reader = BandReader(part.item_id, band, part.bands[band].href, part.access)
-        check_grid(reader, part)
+        reader = BandReader(part.item_id, band, part.bands[band], part.access)
+        try:
+            check_header(reader, part, part.bands[band])
+        except BandError:
+            reader.close()
+            raise
         return reader
 
 
@@ -168,27 +173,6 @@ def _read_on_grid(
             dn = reader.read(needed, np.empty(needed.shape, np.uint16))
             out[:] = bilinear(dn, needed, reader.grid, grid, window)
     return seen or bool(out.max())
-
-
-def check_grid(reader: BandReader, part: SceneItem) -> None:
-    """Refuse a band that does not match its item: another CRS or size, or ground that it does not cover.
-
-    Raises:
-        BandError: the band does not match.
-    """
-    named = f"item {part.item_id}: band {reader.band} ({reader.href})"
-    if reader.grid.epsg != part.grid.epsg:
-        raise BandError(f"{named} is in EPSG:{reader.grid.epsg}, the item says EPSG:{part.grid.epsg}; {REMEDY}")
-    if reader.grid.resolution_m == part.grid.resolution_m and reader.grid != part.grid:
-        raise BandError(f"{named} has the grid {reader.grid}, the item says {part.grid}; {REMEDY}")
-    # In crops a coarser band may start or end up to one of its own pixels inside the item's grid.
-    slack = reader.grid.resolution_m
-    west, south, east, north = part.grid.bounds
-    has_west, has_south, has_east, has_north = reader.grid.bounds
-    if has_west > west + slack or has_south > south + slack or has_east < east - slack or has_north < north - slack:
-        raise BandError(
-            f"{named} covers {reader.grid.bounds}, the item's grid is {part.grid.bounds} (metres); {REMEDY}"
-        )
 
 
 def _finished(window: PixelWindow, readings: Sequence[_Reading]) -> SceneBlock:

@@ -1,7 +1,8 @@
-"""Group a day's items into scenes and resolve duplicates.
+"""Group a day's items into scenes: tell the parts of a split datatake from duplicates.
 
-Reprocessing leaves duplicates: the highest baseline wins, then the latest processing. Two ground stations can
-deliver two partial products of one datatake: those form one scene.
+Reprocessing leaves duplicates: the highest baseline wins, then the latest processing. Two ground stations can deliver
+two partial products of one datatake: those belong together. Some providers give both parts the footprint of the whole
+tile, so footprints alone decide only where an item states neither its datastrip nor another time.
 """
 
 from collections import defaultdict
@@ -11,8 +12,9 @@ from earthsignature_assets.imagery.scenes.scene import Scene, SceneItem
 from earthsignature_assets.keys import SceneKey
 
 _DUPLICATE_OVERLAP = 0.5
-"""Two items of one datatake and baseline that share more of the smaller footprint than this are duplicates;
-parts of a split product share a few scan lines only."""
+"""Two items that share more of the smaller footprint than this are duplicates; parts share a few scan lines only."""
+_MOST_VALID_PERCENT = 110.0
+"""Parts of one tile hold at most this share of its pixels together: all of them, and a few scan lines twice."""
 
 
 def group_scenes(items: Iterable[SceneItem]) -> list[Scene]:
@@ -38,5 +40,16 @@ def _resolve(items: list[SceneItem]) -> Scene:
 
 
 def _same_ground(one: SceneItem, other: SceneItem) -> bool:
+    if _are_parts(one, other):
+        return False
     smaller = min(one.footprint.area, other.footprint.area)
     return one.footprint.intersection(other.footprint).area > _DUPLICATE_OVERLAP * smaller
+
+
+def _are_parts(one: SceneItem, other: SceneItem) -> bool:
+    """Whether two items of one datatake come from different downlinks and hold pixels that fit together."""
+    stated = one.datastrip and other.datastrip
+    differ = one.datastrip != other.datastrip if stated else one.sensed_at != other.sensed_at
+    if one.no_data_percent is None or other.no_data_percent is None:
+        return differ
+    return differ and 200.0 - one.no_data_percent - other.no_data_percent <= _MOST_VALID_PERCENT

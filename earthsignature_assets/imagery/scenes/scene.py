@@ -7,10 +7,10 @@ to older data that was reprocessed, and some providers have already undone it.
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shapely import MultiPolygon, Polygon, make_valid
+from shapely import MultiPolygon, force_2d, make_valid
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
@@ -19,7 +19,16 @@ from earthsignature_assets.errors import InvalidKeyError, ItemError
 from earthsignature_assets.grid import PixelGrid
 from earthsignature_assets.imagery.providers.access import Access
 from earthsignature_assets.imagery.providers.provider import OffsetRule, Provider
-from earthsignature_assets.imagery.scenes.footprint import cut_at_antimeridian
+from earthsignature_assets.imagery.scenes.band_asset import (
+    BandFile,
+    absolute_href,
+    self_href,
+    stated_grid,
+    stated_resolution_m,
+    stated_scale_and_offset,
+    stated_type_and_no_data,
+)
+from earthsignature_assets.imagery.scenes.footprint import cut_at_antimeridian, polygons_of
 from earthsignature_assets.keys import SceneKey, parse_product_id, parse_tile, relative_orbit_of
 from earthsignature_assets.sentinel2 import LEVEL_OF_PRODUCT_TYPE, TEN_METRE_BANDS
 
@@ -30,14 +39,8 @@ _PRODUCT_TYPE = ("s2:product_type", "product:type")
 _BASELINE = ("s2:processing_baseline", "processing:version")
 _GENERATED_AT = ("s2:generation_time", "processing:datetime")
 _TILE = ("grid:code", "s2:mgrs_tile")
-
-
-@dataclass(frozen=True)
-class BandFile:
-    """A band's URL, and the offset that turns its digital numbers into reflectance × 10000 when added once."""
-
-    href: str
-    offset_dn: int = 0
+_DATASTRIP = ("s2:datastrip_id", "eopf:datastrip_id")
+_NO_DATA_PERCENT = ("s2:nodata_pixel_percentage", "eopf:nodata_pixel_percentage")
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,12 @@ class SceneItem:
         key: the scene that the item shows.
         baseline: processing baseline as a pair of integers, so that (2, 5) is older than (4, 0).
         datatake: the datatake's identity: platform and start of sensing.
+        datastrip: start of the downlink that the item was made from, such as `20260501T101426`; empty where it is not
+            stated. Another processing of the same downlink keeps it.
         sensed_at: time of acquisition over the tile, UTC.
         generated_at: time of processing, UTC.
-        cloud_cover_percent: the provider's own figure; None if it gives none.
+        cloud_cover_percent: the provider's own figure; None where it gives none.
+        no_data_percent: share of the tile without data, by the provider's figure; None where it gives none.
         footprint: the valid-data footprint, EPSG:4326.
         grid: the 10 m grid of the item's bands.
         bands: file of each band, by Sentinel-2 band name.
@@ -69,13 +75,15 @@ class SceneItem:
     key: SceneKey
     baseline: tuple[int, int]
     datatake: str
+    datastrip: str
     sensed_at: dt.datetime
     generated_at: dt.datetime
     cloud_cover_percent: float | None
+    no_data_percent: float | None
     footprint: BaseGeometry
     grid: PixelGrid
     bands: Mapping[str, BandFile]
-    classification: str | None
+    classification: BandFile | None
     access: Access = field(default_factory=Access)
 
 
@@ -141,7 +149,6 @@ def scene_item(item: Mapping[str, Any], provider: Provider, bands: Sequence[str]
     """
     item_id = str(item.get("id") or "without id")
     properties: Mapping[str, Any] = item.get("properties") or {}
-    assets: Mapping[str, Any] = item.get("assets") or {}
     if item.get("collection") != provider.collection:
         raise ItemError(
             f"item {item_id} is of collection {item.get('collection')!r}, expected {provider.collection!r}: "
@@ -160,31 +167,27 @@ def scene_item(item: Mapping[str, Any], provider: Provider, bands: Sequence[str]
         key = SceneKey(sensed_at.date(), relative_orbit_of(product_id), tile_of(item))
     except InvalidKeyError as error:
         raise ItemError(f"item {item_id}: {error}") from error
-    files = {}
-    for band in bands:
-        asset_key = provider.band_assets.get(band)
-        if asset_key is None or not (assets.get(asset_key) or {}).get("href"):
-            raise ItemError(f"item {item_id} has no band {band}: asset {asset_key!r} is missing")
-        asset = assets[asset_key]
-        files[band] = BandFile(
-            asset["href"], _offset_dn(item_id, properties, asset, band, baseline, provider.offset_rule)
-        )
-    links = item.get("links") or []
+    files = {band: _band_file(item_id, item, provider, band, baseline) for band in bands}
+    grid = files[_ten_metre_band(bands)].grid
+    if grid is None:
+        raise ItemError(f"item {item_id} does not state its grid (proj:epsg or proj:code, proj:transform, proj:shape)")
     return SceneItem(
         item_id=item_id,
-        href=next((link["href"] for link in links if link.get("rel") == "self"), ""),
+        href=self_href(item),
         product_id=product_id,
         product_type=product_type,
         key=key,
         baseline=baseline,
         datatake="_".join(product_id.split("_")[i] for i in (0, 2)),
+        datastrip=_datastrip(properties),
         sensed_at=sensed_at,
         generated_at=_time(item_id, properties, *_GENERATED_AT),
         cloud_cover_percent=_percent(properties.get("eo:cloud_cover")),
-        footprint=_footprint(item_id, item.get("geometry")),
-        grid=_grid(item_id, properties, assets[provider.band_assets[_ten_metre_band(bands)]]),
+        no_data_percent=_percent(next((properties[name] for name in _NO_DATA_PERCENT if name in properties), None)),
+        footprint=_footprint(item_id, item.get("geometry"), grid),
+        grid=grid,
         bands=files,
-        classification=(assets.get(provider.classification_asset) or {}).get("href"),
+        classification=_classification(item_id, item, provider),
         access=provider.access,
     )
 
@@ -228,17 +231,62 @@ def _baseline(item_id: str, text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _datastrip(properties: Mapping[str, Any]) -> str:
+    text = next((str(properties[name]) for name in _DATASTRIP if properties.get(name)), "")
+    match = re.search(r"_S([0-9]{8}T[0-9]{6})", text)
+    return match[1] if match else ""
+
+
 def _percent(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and 0 <= value <= 100 else None
+
+
+def _band_file(
+    item_id: str, item: Mapping[str, Any], provider: Provider, band: str, baseline: tuple[int, int]
+) -> BandFile:
+    properties: Mapping[str, Any] = item.get("properties") or {}
+    asset_key = provider.band_assets.get(band)
+    asset = (item.get("assets") or {}).get(asset_key) or {}
+    if asset_key is None or not asset.get("href"):
+        raise ItemError(f"item {item_id} has no band {band}: asset {asset_key!r} is missing")
+    scale, offset = stated_scale_and_offset(asset, properties, band)
+    if scale is not None and (not scale or round(1 / scale) != _QUANTIFICATION):
+        raise ItemError(f"item {item_id}: band {band} has scale {scale}, expected {1 / _QUANTIFICATION}")
+    stated = None if scale is None or offset is None else round(offset / scale)
+    file = _described(item_id, item, asset, band, inherit=band in TEN_METRE_BANDS)
+    return replace(
+        file,
+        offset_dn=_offset_dn(item_id, properties, band, baseline, provider.offset_rule, stated),
+        stated_offset_dn=stated,
+    )
+
+
+def _classification(item_id: str, item: Mapping[str, Any], provider: Provider) -> BandFile | None:
+    asset = (item.get("assets") or {}).get(provider.classification_asset) or {}
+    return _described(item_id, item, asset, "SCL", inherit=False) if asset.get("href") else None
+
+
+def _described(
+    item_id: str, item: Mapping[str, Any], asset: Mapping[str, Any], band: str, *, inherit: bool
+) -> BandFile:
+    properties: Mapping[str, Any] = item.get("properties") or {}
+    data_type, no_data = stated_type_and_no_data(asset, properties, band)
+    return BandFile(
+        absolute_href(item_id, item, str(asset["href"])),
+        grid=stated_grid(item_id, asset, properties, inherit=inherit),
+        resolution_m=stated_resolution_m(asset, properties, band),
+        data_type=data_type,
+        no_data=no_data,
+    )
 
 
 def _offset_dn(
     item_id: str,
     properties: Mapping[str, Any],
-    asset: Mapping[str, Any],
     band: str,
     baseline: tuple[int, int],
     rule: OffsetRule,
+    stated: int | None,
 ) -> int:
     if rule is OffsetRule.BASELINE:
         return _OFFSET_DN if baseline >= _OFFSET_SINCE else 0
@@ -248,48 +296,23 @@ def _offset_dn(
             raise ItemError(f"item {item_id} does not state whether the offset is applied (boa_offset_applied)")
         if applied:
             return 0
-    described = (asset.get("raster:bands") or [{}])[0]
-    # A Parquet file has every column for every item: a property that an item lacks is None there.
-    scale, offset = (
-        asset.get(f"raster:{name}") if described.get(name) is None else described[name] for name in ("scale", "offset")
-    )
-    if scale is None or offset is None:
+    if stated is None:
         raise ItemError(
-            f"item {item_id}: band {band} states no scale and offset (raster:bands, raster:scale, raster:offset)"
+            f"item {item_id}: band {band} does not state scale and offset (raster:bands, bands, raster:scale, "
+            "raster:offset)"
         )
-    if not scale or round(1 / scale) != _QUANTIFICATION:
-        raise ItemError(f"item {item_id}: band {band} has scale {scale}, expected {1 / _QUANTIFICATION}")
-    return round(float(offset) / float(scale))
+    return stated
 
 
-def _footprint(item_id: str, geometry: Any) -> BaseGeometry:
+def _footprint(item_id: str, geometry: Any, grid: PixelGrid) -> BaseGeometry:
+    """Read the footprint; that of the whole grid where the item gives none."""
     if not geometry:
-        raise ItemError(f"item {item_id} has no geometry")
+        return cut_at_antimeridian(grid.footprint())
     try:
-        footprint = make_valid(cut_at_antimeridian(shape(geometry)))
+        repaired = make_valid(cut_at_antimeridian(force_2d(shape(geometry))))
     except (ShapelyError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ItemError(f"item {item_id}: geometry cannot be read: {error}") from error
-    if not isinstance(footprint, Polygon | MultiPolygon) or footprint.is_empty:
-        raise ItemError(f"item {item_id}: the geometry is a {footprint.geom_type}, expected a polygon")
-    return footprint
-
-
-def _grid(item_id: str, properties: Mapping[str, Any], asset: Mapping[str, Any]) -> PixelGrid:
-    affine = asset.get("proj:transform") or properties.get("proj:transform")
-    size = asset.get("proj:shape") or properties.get("proj:shape")
-    code = next(
-        (
-            str(said).removeprefix("EPSG:")
-            for facts in (asset, properties)
-            if (said := facts.get("proj:epsg") or facts.get("proj:code"))
-        ),
-        "",
-    )
-    if not affine or not size or not code:
-        raise ItemError(f"item {item_id} does not state its grid (proj:epsg or proj:code, proj:transform, proj:shape)")
-    a, b, left, d, e, top = affine[:6]
-    if b or d or a != -e:
-        raise ItemError(f"item {item_id}: proj:transform {affine} is not north-up with square pixels")
-    if not code.isdigit():
-        raise ItemError(f"item {item_id}: {code!r} is not an EPSG code")
-    return PixelGrid(int(code), float(left), float(top), float(a), int(size[1]), int(size[0]))
+    polygons = [part for part in polygons_of(repaired) if not part.is_empty]
+    if not polygons:
+        raise ItemError(f"item {item_id}: the geometry is a {repaired.geom_type}, expected a polygon")
+    return polygons[0] if len(polygons) == 1 else MultiPolygon(polygons)

@@ -20,7 +20,8 @@ from earthsignature_assets.imagery.patches.patch_writing import write_patches
 from earthsignature_assets.imagery.providers.provider import PROVIDERS
 from earthsignature_assets.imagery.reading import scene_reader
 from earthsignature_assets.imagery.reading.resampling import bilinear
-from earthsignature_assets.imagery.scenes.scene import BandFile, Scene, scene_item
+from earthsignature_assets.imagery.scenes.band_asset import BandFile
+from earthsignature_assets.imagery.scenes.scene import Scene, scene_item
 from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, simulate_scene
 
@@ -150,7 +151,7 @@ def test_the_parts_of_a_split_scene_complete_each_other(scene: Scene, tmp_path: 
     halves = []
     for name, kept in (("west", slice(0, 300)), ("east", slice(300, None))):
         bands = {}
-        for band, file in {**item.bands, "SCL": BandFile(str(item.classification))}.items():
+        for band, file in {**item.bands, "SCL": item.classification}.items():
             with rasterio.open(file.href) as source:
                 values, profile = source.read(1), source.profile
             part = np.zeros_like(values)
@@ -160,7 +161,7 @@ def test_the_parts_of_a_split_scene_complete_each_other(scene: Scene, tmp_path: 
             with rasterio.open(path, "w", **(profile | {"driver": "GTiff"})) as target:
                 target.write(part, 1)
             bands[band] = BandFile(str(path), file.offset_dn)
-        classification = bands.pop("SCL").href
+        classification = bands.pop("SCL")
         halves.append(dataclasses.replace(item, item_id=name, bands=bands, classification=classification))
     write_patches(scene, S2_BANDS, tmp_path / "whole.zarr")
     write_patches(Scene(tuple(halves)), S2_BANDS, tmp_path / "halves.zarr")
@@ -246,11 +247,11 @@ def test_a_scene_without_classification_is_refused(scene: Scene, tmp_path: Path)
 
 def test_a_classification_of_zeros_is_named(scene: Scene, tmp_path: Path) -> None:
     empty = tmp_path / "SCL.tif"
-    with rasterio.open(str(scene.parts[0].classification)) as dataset:
+    with rasterio.open(scene.parts[0].classification.href) as dataset:
         profile, values = dataset.profile | {"driver": "GTiff"}, dataset.read(1)
     with rasterio.open(empty, "w", **profile) as dataset:
         dataset.write(np.zeros_like(values), 1)
-    broken = Scene((dataclasses.replace(scene.parts[0], classification=str(empty)),))
+    broken = Scene((dataclasses.replace(scene.parts[0], classification=BandFile(str(empty))),))
     with pytest.raises(BandError, match=rf"item {scene.parts[0].item_id}: band SCL .*no data everywhere.*materialise"):
         write_patches(broken, S2_BANDS, tmp_path / "patches.zarr")
     assert not (tmp_path / "patches.zarr").exists()

@@ -16,6 +16,7 @@ from earthsignature_assets.errors import BandError, ConfigurationError, Credenti
 from earthsignature_assets.imagery.providers.access import S3, Access, TokenService
 from earthsignature_assets.imagery.providers.signing import SIGNER
 from earthsignature_assets.imagery.reading.band_reader import BandReader, gdal_environment
+from earthsignature_assets.imagery.scenes.band_asset import BandFile
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
@@ -116,7 +117,7 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
 
 
 def read(href: str, access: Access) -> np.ndarray:
-    with gdal_environment(access), BandReader("item", "B02", href, access) as reader:
+    with gdal_environment(access), BandReader("item", "B02", BandFile(href), access) as reader:
         return reader.read(reader.grid.whole, np.empty(reader.grid.shape, np.uint16))
 
 

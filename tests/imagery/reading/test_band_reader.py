@@ -15,6 +15,7 @@ import rasterio
 from earthsignature_assets.errors import BandError, ProviderUnavailableError
 from earthsignature_assets.grid import PixelWindow
 from earthsignature_assets.imagery.reading.band_reader import BandReader, gdal_environment
+from earthsignature_assets.imagery.scenes.band_asset import BandFile
 from earthsignature_assets.imagery.scenes.scene import Scene
 from earthsignature_assets.simulator import serve_files
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 def read(href: str, window: PixelWindow | None = None) -> np.ndarray:
-    with gdal_environment(), BandReader("item", "B05", href) as reader:
+    with gdal_environment(), BandReader("item", "B05", BandFile(href)) as reader:
         window = window or reader.grid.whole
         return reader.read(window, np.empty(window.shape, np.uint16))
 

@@ -59,3 +59,22 @@ def test_parts_that_share_a_few_scan_lines_fill_each_other(scene: Scene) -> None
     assert {part.item_id for part in grouped.parts} == {"upper", "lower again"}
     assert grouped.superseded == ("lower",)
     assert grouped.footprint.symmetric_difference(whole.footprint).area < 1e-9
+
+
+def test_parts_whose_footprints_are_the_whole_tile_are_told_by_datastrip_and_pixels(scene: Scene) -> None:
+    whole = scene.parts[0]
+    north = remade(whole, "north", datastrip="20260501T101126", no_data_percent=50.0)
+    south = remade(whole, "south", datastrip="20260501T101426", no_data_percent=48.0)
+    again = remade(south, "south again", generated_at=south.generated_at + dt.timedelta(hours=1))
+    (grouped,) = group_scenes([north, south, again])
+    assert {part.item_id for part in grouped.parts} == {"north", "south again"}
+    assert grouped.superseded == ("south",)
+    full = remade(south, "full", no_data_percent=0.0)
+    assert [scene.superseded for scene in group_scenes([north, full])] == [("full",)]
+
+
+def test_without_datastrips_the_times_tell_parts_from_duplicates(scene: Scene) -> None:
+    north = remade(scene.parts[0], "north", datastrip="", no_data_percent=None)
+    south = remade(north, "south", sensed_at=north.sensed_at + dt.timedelta(seconds=3))
+    assert [len(found.parts) for found in group_scenes([north, south])] == [2]
+    assert [len(found.parts) for found in group_scenes([north, remade(north, "again")])] == [1]

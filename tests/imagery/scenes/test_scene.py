@@ -11,7 +11,7 @@ from earthsignature_assets.errors import ItemError
 from earthsignature_assets.grid import tile_grid
 from earthsignature_assets.imagery.days.day_archive import Added, DayArchive
 from earthsignature_assets.imagery.providers.provider import PROVIDERS, OffsetRule, Provider
-from earthsignature_assets.imagery.scenes.scene import BandFile, Scene, scene_item
+from earthsignature_assets.imagery.scenes.scene import Scene, scene_item
 from earthsignature_assets.keys import SceneKey
 from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SimulatedScene
@@ -139,7 +139,7 @@ def test_a_cdse_item_reads_as_a_scene(real_data: Path) -> None:
     assert item.bands["B02"].href.startswith("s3://eodata/")
     assert item.bands["B02"].href.endswith("_B02_10m.jp2")
     assert item.bands["B05"].href.endswith("_B05_20m.jp2")
-    assert str(item.classification).endswith("_SCL_20m.jp2")
+    assert item.classification.href.endswith("_SCL_20m.jp2")
     assert item.grid == tile_grid("55WFR")
     assert item.access.connections == 4
 
@@ -175,7 +175,8 @@ def test_an_l1c_item_reads_as_a_scene_for_those_who_ask(real_data: Path) -> None
     item = read(real_data / "stac_other" / "e84_v1_sentinel-2-l1c_27VWK_search.json")["features"][0]
     scene = Scene((scene_item(item, PROVIDERS["earth-search-l1c"], S2_BANDS),))
     assert (scene.level, scene.parts[0].classification) == ("L1C", None)
-    assert scene.parts[0].bands["B8A"] == BandFile("s3://sentinel-s2-l1c/tiles/27/V/WK/2024/2/6/0/B8A.jp2", -1000)
+    band = scene.parts[0].bands["B8A"]
+    assert (band.href, band.offset_dn) == ("s3://sentinel-s2-l1c/tiles/27/V/WK/2024/2/6/0/B8A.jp2", -1000)
     assert scene.grid == tile_grid("27VWK")
 
 

@@ -1,0 +1,74 @@
+"""Compare the header of a band's file with what its item states: a file is never taken for something else."""
+
+from earthsignature_assets.errors import BandError
+from earthsignature_assets.grid import PixelGrid
+from earthsignature_assets.imagery.reading.band_reader import REMEDY, BandReader
+from earthsignature_assets.imagery.scenes.band_asset import BandFile
+from earthsignature_assets.imagery.scenes.scene import SceneItem
+from earthsignature_assets.sentinel2 import TEN_METRE_BANDS
+
+_INTEGERS = ("uint8", "uint16", "int16")
+_TOLERANCE_M = 0.01
+
+
+def check_header(reader: BandReader, part: SceneItem, file: BandFile) -> None:
+    """Refuse a band whose file contradicts its item.
+
+    CRS, grid, data type, no-data, scale and offset are compared, each where the item states it. A grid that the item
+    does not state must cover the item's 10 m grid.
+
+    Args:
+        reader: the open band.
+        part: the item that it belongs to.
+        file: what the item states of the band.
+
+    Raises:
+        BandError: the file contradicts the item; the message gives both values.
+    """
+    stated_m = file.grid.resolution_m if file.grid else file.resolution_m or _native_resolution_m(reader.band)
+    checks = (
+        ("EPSG code", reader.grid.epsg, part.grid.epsg),
+        ("pixel size in metres", reader.grid.resolution_m, min(stated_m, reader.grid.resolution_m)),
+        ("grid", reader.grid, _nearly(file.grid, reader.grid)),
+        ("data type", reader.data_type, file.data_type or _integer(reader.data_type)),
+        ("no-data value", reader.no_data, file.no_data),
+        ("offset in digital numbers", reader.offset_dn, _nearest_offset_dn(reader, file)),
+    )
+    for name, found, stated in checks:
+        if None not in (found, stated) and found != stated:
+            raise BandError(_message(reader, f"has the {name} {found}, the item says {stated}"))
+    # A coarser band may start or end within one of its own pixels of the item's grid, as in crops.
+    slack = reader.grid.resolution_m
+    west, south, east, north = part.grid.bounds
+    has_west, has_south, has_east, has_north = reader.grid.bounds
+    if has_west > west + slack or has_south > south + slack or has_east < east - slack or has_north < north - slack:
+        raise BandError(
+            _message(reader, f"covers {reader.grid.bounds}, the item's grid is {part.grid.bounds} (metres)")
+        )
+
+
+def _message(reader: BandReader, fault: str) -> str:
+    return f"item {reader.item_id}: band {reader.band} ({reader.href}) {fault}; {REMEDY}"
+
+
+def _native_resolution_m(band: str) -> float:
+    return 10.0 if band in TEN_METRE_BANDS else 20.0
+
+
+def _nearly(stated: PixelGrid | None, found: PixelGrid) -> PixelGrid | None:
+    """The stated grid; the found one where both differ by less than a centimetre."""
+    if stated is None or stated.shape != found.shape or stated.epsg != found.epsg:
+        return stated
+    near = all(abs(one - other) < _TOLERANCE_M for one, other in zip(stated.bounds, found.bounds, strict=True))
+    return found if near else stated
+
+
+def _integer(data_type: str) -> str:
+    return data_type if data_type in _INTEGERS else " or ".join(_INTEGERS)
+
+
+def _nearest_offset_dn(reader: BandReader, file: BandFile) -> int | None:
+    """The item's offset; whether it is still to be added is the provider's rule and not the file's matter."""
+    if file.stated_offset_dn is None:
+        return None
+    return reader.offset_dn if reader.offset_dn in (file.offset_dn, file.stated_offset_dn) else file.offset_dn
