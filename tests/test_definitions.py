@@ -44,7 +44,7 @@ def _partitions(definition: dg.PartitionsDefinition | None) -> str | None:
     return {dg.DailyPartitionsDefinition: DAY, dg.MultiPartitionsDefinition: SCENE_MODEL}.get(type(definition))
 
 
-def test_every_asset_says_what_it_is() -> None:
+def test_every_asset_has_a_description() -> None:
     graph = defs.resolve_asset_graph()
     for key in graph.get_all_asset_keys():
         assert graph.get(key).description
@@ -93,7 +93,7 @@ def test_checks_are_as_published() -> None:
     }
 
 
-def test_a_missed_morning_is_seen() -> None:
+def test_freshness_windows_detect_a_missed_morning() -> None:
     graph = defs.resolve_asset_graph()
     for name in ("discovered_items", "clear_scenes"):
         policy = graph.get(dg.AssetKey(name)).freshness_policy
@@ -118,7 +118,7 @@ def test_pools_are_as_published() -> None:
     }
 
 
-def test_dagsters_own_check_has_nothing_to_say() -> None:
+def test_dagsters_own_check_passes() -> None:
     command = [str(Path(sys.executable).parent / "dg"), "check", "defs"]
     environment = os.environ | {"VIRTUAL_ENV": sys.prefix, "DG_CLI_DISABLE_TELEMETRY": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
@@ -128,14 +128,14 @@ def test_dagsters_own_check_has_nothing_to_say() -> None:
     assert "warning" not in told.lower()
 
 
-def test_what_only_some_runs_need_is_not_imported_by_all() -> None:
+def test_imports_of_some_runs_are_not_imported_by_all() -> None:
     heavy = "geopandas", "matplotlib", "pandas", "pystac_client", "torch", "tritonclient"
     program = f"import sys, earthsignature_assets.definitions; print([one for one in {heavy} if one in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_the_older_command_validates_as_well_and_says_of_itself_alone_that_it_is_old(tmp_path: Path) -> None:
+def test_the_older_command_validates_and_warns_only_about_itself(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "dagster"), "definitions", "validate", "--module-name"]
     done = subprocess.run(
         [*command, "earthsignature_assets.definitions"], cwd=tmp_path, capture_output=True, text=True, timeout=240

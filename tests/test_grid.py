@@ -27,7 +27,7 @@ from earthsignature_assets.grid import PixelGrid, PixelWindow, tile_grid
         ("22HBD", 32722, 199980, 5900020),
     ],
 )
-def test_a_tile_lies_where_esa_publishes_it(tile: str, epsg: int, left: int, top: int) -> None:
+def test_a_tile_has_the_origin_that_esa_publishes(tile: str, epsg: int, left: int, top: int) -> None:
     assert tile_grid(tile) == PixelGrid(epsg, left, top, 10.0, 10980, 10980)
 
 
@@ -52,7 +52,7 @@ def test_tile_grids_equal_those_of_real_items(real_data: Path) -> None:
 
 
 @pytest.mark.parametrize("tile", ["32TAM", "32CQM"])
-def test_letters_that_do_not_meet_are_refused(tile: str) -> None:
+def test_letters_that_do_not_exist_in_a_zone_are_refused(tile: str) -> None:
     with pytest.raises(InvalidKeyError, match="does not exist"):
         tile_grid(tile)
 

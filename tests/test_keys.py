@@ -46,7 +46,7 @@ def test_scene_keys_sort_by_day_as_text_does() -> None:
         "",
     ],
 )
-def test_a_text_that_is_no_scene_key_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_scene_key_is_refused(text: str) -> None:
     with pytest.raises(InvalidKeyError):
         SceneKey.parse(text)
 
@@ -59,7 +59,7 @@ def test_a_tile_is_brought_to_its_canonical_form(text: str, tile: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["99XYZ", "32IQM", "32TQW", "32TQ", "00TQM", "", "32TQM/.."])
-def test_a_text_that_is_no_tile_is_refused_with_an_example(text: str) -> None:
+def test_a_text_that_is_not_a_tile_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(InvalidKeyError, match="32TQM"):
         parse_tile(text)
 
@@ -70,12 +70,12 @@ def test_a_model_version_reads_back_what_it_wrote() -> None:
 
 
 @pytest.mark.parametrize("text", ["corine-unet", "corine|unet-v1", "Corine-v1", "a/b-v1", "a-v0", "-v1", "a-v01"])
-def test_a_text_that_is_no_model_version_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_model_version_is_refused(text: str) -> None:
     with pytest.raises(InvalidKeyError, match="corine-unet-v1"):
         ModelVersion.parse(text)
 
 
-def test_a_product_name_loses_its_safe_ending_and_tells_its_orbit_and_type() -> None:
+def test_a_product_name_is_parsed_without_its_safe_suffix() -> None:
     assert parse_product_id(PRODUCT + ".SAFE") == PRODUCT
     assert relative_orbit_of(PRODUCT) == 122
     assert product_type_of(PRODUCT) == "S2MSI2A"
@@ -83,6 +83,6 @@ def test_a_product_name_loses_its_safe_ending_and_tells_its_orbit_and_type() -> 
 
 
 @pytest.mark.parametrize("text", ["../../etc/passwd", PRODUCT[:-1], PRODUCT + "/x", PRODUCT.replace("S2B", "S3B")])
-def test_a_text_that_is_no_product_name_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_product_name_is_refused(text: str) -> None:
     with pytest.raises(InvalidKeyError):
         parse_product_id(text)

@@ -42,13 +42,13 @@ def test_a_class_is_found_by_code_and_by_name(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["310", "forest", "", "-312", "٣١٢", "0"])
-def test_what_is_no_class_is_refused(text: str) -> None:
+def test_an_unknown_class_is_refused(text: str) -> None:
     with pytest.raises(UnknownClassError):
         parse_class(text)
 
 
 @given(st.sets(st.sampled_from(CODES)))
-def test_a_set_of_codes_survives_its_mask(codes: set[int]) -> None:
+def test_a_set_of_codes_is_unpacked_from_its_mask(codes: set[int]) -> None:
     mask = class_mask(codes)
     assert 0 <= mask < 1 << 44
     assert codes_of_mask(mask) == codes

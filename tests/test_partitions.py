@@ -21,7 +21,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     time.tzset()
 
 
-def test_the_day_that_is_not_over_is_refused_by_utc_whatever_the_clock_of_the_machine_says(zone: str) -> None:
+def test_a_day_that_is_not_over_in_utc_is_refused_in_every_time_zone(zone: str) -> None:
     today = dt.datetime.now(dt.UTC).date()
     yesterday = today - dt.timedelta(days=1)
     assert day_of(yesterday.isoformat()) == yesterday
@@ -30,14 +30,14 @@ def test_the_day_that_is_not_over_is_refused_by_utc_whatever_the_clock_of_the_ma
             day_of(day.isoformat())
 
 
-def test_the_29th_of_february_is_a_day_in_leap_years_alone() -> None:
+def test_the_29th_of_february_is_a_day_in_leap_years_only() -> None:
     assert day_of("2024-02-29") == dt.date(2024, 2, 29)
     with pytest.raises(InvalidKeyError, match="'2023-02-29' is not a day such as 2026-05-01"):
         day_of("2023-02-29")
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "2026-13-01", "01.05.2026", "2026-05-01|corine-unet-v1"])
-def test_what_is_no_day_is_named(text: str) -> None:
+def test_an_invalid_day_is_named(text: str) -> None:
     with pytest.raises(InvalidKeyError, match="is not a day such as"):
         day_of(text)
 

@@ -28,7 +28,7 @@ def test_land_cover_is_in_official_colours() -> None:
     ]
 
 
-def test_an_overview_of_classes_mixes_none() -> None:
+def test_an_overview_never_mixes_classes() -> None:
     codes = np.random.default_rng(1).choice(np.array([112, 312], np.uint16), (300, 200))
     small = overview(codes, 60, categorical=True)
     assert small.shape == (60, 40)

@@ -1,4 +1,4 @@
-"""The STAC collection of the published products: what all their items have in common."""
+"""The STAC collection of the published products."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from earthsignature_assets.products.product import Product
 _FIRST_IMAGE = dt.datetime(2015, 6, 27, tzinfo=dt.UTC)
 _EUROPE = (-25.0, 34.0, 45.0, 72.0)
 _STAC_LICENCE = "other"
-# Those of its own fields: eo and raster refuse a collection that declares them and has none of theirs.
+# Only for the collection's own fields: the schemas of eo and raster refuse a collection without their fields.
 _EXTENSIONS = extension_schemas("classification/v2.0.0", "processing/v1.2.0")
 
 
 @dataclass
 class Extent:
-    """Where and when the products are that were included; Europe since the first Sentinel-2 image before the first."""
+    """Extent of the included products in space and time; initially Europe since the first Sentinel-2 image."""
 
     west: float = 180.0
     south: float = 90.0

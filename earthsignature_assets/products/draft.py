@@ -1,4 +1,4 @@
-"""A product in the making: the working folder that the steps of the chain fill, and the facts they share."""
+"""A draft: the working folder that the steps of the chain fill, and the facts that they share."""
 
 import datetime as dt
 import json
@@ -24,21 +24,21 @@ class Draft:
     Attributes:
         folder: the working folder; it holds the asset files by their `Asset` names.
         product_id: the Sentinel-2 product name, without `.SAFE`.
-        scene: the scene it shows; its tile and relative orbit must be those of the product name.
-        model: the model version that makes it.
-        product_type: `S2MSI1C` or `S2MSI2A`, as the product name says.
+        scene: the scene; its tile and relative orbit must match the product name.
+        model: the model version.
+        product_type: `S2MSI1C` or `S2MSI2A`, matching the product name.
         sensed_at: the acquisition, with a time zone.
         footprint: valid-data footprint in EPSG:4326, a Polygon or MultiPolygon.
         cloud_cover_percent: 0…100, of the valid area.
-        source_hrefs: the URL or path of each STAC item that the product derives from; two where a datatake was split.
+        source_hrefs: the URL or path of each STAC item that the product derives from; two if a datatake was split.
         grid: the 10 m grid of the land-cover raster.
-        model_item: the model version's own STAC item, in the machine-learning-model extension; None where it has none.
-        model_folder: where the files are that the assets of the model's item name, each as `./<name>`.
-        whole_scene: whether it shows all that there is of its scene, so that it supersedes what was published of the
-            scene by the same baseline.
+        model_item: the model version's own STAC item, in the machine-learning-model extension; None if it has none.
+        model_folder: folder of the files in the model item's assets, each with the href `./<name>`.
+        whole_scene: whether it shows the whole scene, so that it supersedes earlier products of the scene with the
+            same baseline.
 
     Raises:
-        ProductError: a fact that contradicts another or is outside its range.
+        ProductError: a fact contradicts another or is out of range.
     """
 
     folder: Path
@@ -79,11 +79,11 @@ class Draft:
             raise ProductError(f"{product_id}: footprint {self.footprint.bounds} is outside longitude and latitude")
 
     def path(self, asset: Asset) -> Path:
-        """Return the path at which the draft keeps an asset, whether it is there yet or not."""
+        """Return the path of an asset in the draft, whether it exists yet or not."""
         return self.folder / asset.value
 
     def save(self) -> None:
-        """Write the facts into the working folder (created if absent), where `load` finds them.
+        """Write the facts to the working folder, for `load`; the folder is created if absent.
 
         Raises:
             ProductError: the folder cannot be written.
@@ -122,7 +122,7 @@ class Draft:
         """Read back what `save` wrote.
 
         Raises:
-            ProductError: the folder holds no draft, or one that does not read.
+            ProductError: the folder has no draft, or one that cannot be read.
         """
         path = folder / DRAFT_FILE
         try:

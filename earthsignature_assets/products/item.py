@@ -1,6 +1,6 @@
-"""The STAC item of a product: what the product is, which files it has, and their checksums.
+"""The STAC item of a product: its properties, its files, and their checksums.
 
-The item is also the product's manifest: every other file's SHA-256 and size stand in it, and a digest of the item
+The item is also the product's manifest: it holds the SHA-256 and size of every other file, and a digest of the item
 itself names the product's folder.
 """
 
@@ -30,8 +30,8 @@ MEDIA_TYPES = {
     Asset.ITEM: "application/geo+json",
 }
 
-# Raster 2 and eo 2 are the versions for STAC 1.1; processing names neither program nor date, so that the same
-# product always has the same item.
+# Raster 2 and eo 2 are the versions for STAC 1.1. Processing has neither software nor date, so that the same product
+# always has the same item.
 _EXTENSIONS = (
     "classification/v2.0.0",
     "eo/v2.0.0",
@@ -41,18 +41,18 @@ _EXTENSIONS = (
     "raster/v2.0.0",
 )
 COLLECTION = "earthsignature-land-cover"
-"""The collection that every item belongs to."""
+"""Id of the collection of all items."""
 
 _STORE_ROOT = "../../../.."
-"""The store, as seen from a product's folder."""
+"""Path from a product's folder to the root of the store."""
 
 
 @dataclass(frozen=True)
 class ProductAreas:
-    """Area of each CORINE class in m², by level-3 code: in the raster, and in the polygons, once sieved.
+    """Area of each CORINE class in m², by level-3 code, in the raster and in the sieved polygons.
 
-    The two differ by what the sieve to the minimum mapping unit gave to neighbours; a class that it removed is in the
-    raster alone.
+    They differ by the regions below the minimum mapping unit, which the sieve gave to neighbours; a class that it
+    removed is in the raster only.
     """
 
     raster_m2: dict[int, float]
@@ -60,12 +60,12 @@ class ProductAreas:
 
 
 def extension_schemas(*names: str) -> tuple[str, ...]:
-    """Return the schemas' addresses of STAC extensions, named with their versions, as `stac_extensions` lists them."""
+    """Return the schema URLs of STAC extensions, given as name and version, for `stac_extensions`."""
     return tuple(f"https://stac-extensions.github.io/{name}/schema.json" for name in names)
 
 
 def multihash(content: bytes) -> str:
-    """Compute the SHA-256 multihash of a file's bytes as lower-case hex, as the STAC file extension wants it."""
+    """Compute the SHA-256 multihash of a file's bytes in lower-case hex, as the STAC file extension requires."""
     return multihash_of_sha256(hashlib.sha256(content).hexdigest())
 
 
@@ -85,7 +85,7 @@ def build_item(
     Args:
         draft: the product's facts.
         files: multihash and size in bytes of every asset but the item.
-        areas: what each class covers in the land-cover raster and in the polygons.
+        areas: area of each class in the land-cover raster and in the polygons.
         published_at: the first publication, UTC.
     """
     return {
@@ -130,12 +130,12 @@ def build_item(
 
 
 def model_item_name(model: ModelVersion) -> str:
-    """Return the path at which a store keeps the STAC item of a model version."""
+    """Return the path of a model version's STAC item in a store."""
     return f"models/{model}/item.json"
 
 
 def item_assets() -> dict[str, dict[str, Any]]:
-    """Return what the files of every item have in common, for the collection."""
+    """Return the common properties of every item's files, for the collection."""
     return {
         asset.name.lower(): {"type": MEDIA_TYPES[asset]} | _described(asset)
         for asset in sorted(Asset)
@@ -144,27 +144,27 @@ def item_assets() -> dict[str, dict[str, Any]]:
 
 
 def class_codes_of(item: dict[str, Any]) -> frozenset[int]:
-    """Read the CORINE level-3 codes present in the product of an item."""
+    """Return the CORINE level-3 codes present in an item's product."""
     return frozenset(int(code) for code in item["properties"]["earthsignature:area_m2"])
 
 
 def item_bytes(item: dict[str, Any]) -> bytes:
-    """Encode the bytes of `item.json`: the same for the same item."""
+    """Encode `item.json`; the same item gives the same bytes."""
     return (json.dumps(item, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
 
 def content_digest(item: dict[str, Any]) -> str:
-    """Twelve hex digits of the product's content: all that the item says, checksums included, but its publication."""
+    """Compute twelve hex digits of the content: all of the item with its checksums, except its publication time."""
     properties = {name: value for name, value in item["properties"].items() if name != "created"}
     content = json.dumps(item | {"properties": properties}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def asset_checksums(item: dict[str, Any]) -> dict[Asset, tuple[str, int]]:
-    """Multihash and size of every asset that the item lists.
+    """Return the multihash and size in bytes of every asset in the item.
 
     Raises:
-        KeyError, ValueError: the item lacks a field or names an unknown file.
+        KeyError, ValueError: the item lacks a field or has an unknown file.
     """
     return {
         Asset(entry["href"].removeprefix("./")): (entry["file:checksum"], int(entry["file:size"]))
@@ -173,10 +173,10 @@ def asset_checksums(item: dict[str, Any]) -> dict[Asset, tuple[str, int]]:
 
 
 def publication_of(item: dict[str, Any]) -> dt.datetime:
-    """When the product of an item was first published, UTC.
+    """Return the time of an item's first publication, UTC.
 
     Raises:
-        KeyError, ValueError: the item lacks the field, or it is no time.
+        KeyError, ValueError: the item lacks the field, or it is not a time.
     """
     return dt.datetime.fromisoformat(item["properties"]["created"]).astimezone(dt.UTC)
 
@@ -192,7 +192,7 @@ def _links(draft: Draft) -> list[dict[str, Any]]:
                 "href": href,
                 "type": "application/geo+json",
                 "title": f"The model {draft.model}",
-                # As the machine-learning-model extension asks of what a model made ("Relation Types").
+                # Required of a model's output by the machine-learning-model extension ("Relation Types").
                 "mlm:name": str(draft.model),
             }
         )
@@ -200,7 +200,7 @@ def _links(draft: Draft) -> list[dict[str, Any]]:
 
 
 def _described(asset: Asset) -> dict[str, Any]:
-    """Return the role of a file, and the type and classes of a raster."""
+    """Return the role of a file, and the data type and classes of a raster."""
     match asset:
         case Asset.LAND_COVER:
             classes = [{"value": NO_DATA, "name": "no_data", "title": "No data", "nodata": True}] + [

@@ -1,4 +1,4 @@
-"""Published products as readers see them, and the files that it consists of."""
+"""Published products as readers see them, and the names of their files."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from shapely.geometry.base import BaseGeometry
 from earthsignature_assets.keys import ModelVersion, SceneKey
 
 CONFIDENCE_NO_DATA = 255
-"""Confidence where there is no class: 0 % is a confidence, 255 is none."""
+"""Confidence of pixels without a class: 0 % is a valid confidence, 255 is not."""
 
 CLOUD_RESOLUTION_M = 20.0
 
@@ -33,8 +33,8 @@ class Product:
 
     Attributes:
         product_id: the Sentinel-2 product name, without `.SAFE`.
-        scene: the scene it shows.
-        model: the model version that made it.
+        scene: the scene.
+        model: the model version.
         product_type: `S2MSI1C` or `S2MSI2A`.
         sensed_at: the acquisition, in UTC.
         published_at: the first publication, in UTC; a re-run keeps it.
@@ -43,7 +43,7 @@ class Product:
         class_codes: the CORINE level-3 codes present in the raster, without 0.
         folder: relative POSIX path inside the store, `products/<model>/<scene>/<digest>`.
         current: whether readers who choose neither a name nor a model get this product for its scene. The catalogue
-            decides it; what is passed to `Catalogue.record` is ignored.
+            decides it; `Catalogue.record` ignores the value.
     """
 
     product_id: str

@@ -1,4 +1,4 @@
-"""The archive for any STAC tool: a static catalogue, and stac-geoparquet beside it.
+"""Export of the archive for any STAC tool: a static catalogue with stac-geoparquet.
 
     <folder>/catalog.json
     <folder>/land-cover/collection.json
@@ -7,7 +7,7 @@
     <folder>/land-cover/<year-month>/items.parquet
     <folder>/models/<model>.json
 
-The items' files stay in the store; hrefs name them absolutely.
+The items' files stay in the store; their hrefs are absolute.
 """
 
 import json
@@ -41,25 +41,25 @@ def export_stac(
     model: ModelVersion | None = None,
     progress: Callable[[Product], None] = lambda _: None,
 ) -> int:
-    """Write what readers see as a static STAC catalogue; an earlier export in the folder is replaced at the end.
+    """Write the products that readers see as a static STAC catalogue; an earlier export is replaced at the end.
 
     Args:
         store: the products.
         catalogue: the store's catalogue.
-        folder: where to write; absent, empty, or holding an earlier export.
+        folder: the folder to write; absent, empty, or with an earlier export.
         model: the model version; by default the current one of each scene.
-        progress: called for each product that was written.
+        progress: called for each product written.
 
     Returns:
         The number of items.
 
     Raises:
-        ProductError: the folder holds something else, or a product's item is lost.
-        StoreUnavailableError: the store cannot be read, or the folder not be written.
+        ProductError: the folder has other content, or a product's item is lost.
+        StoreUnavailableError: the store cannot be read, or the folder cannot be written.
     """
     folder = folder.resolve()
     if folder.exists() and not (folder / _CATALOG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ProductError(f"{folder} holds something else than an export: give another folder")
+        raise ProductError(f"{folder} has other content than an export: give another folder")
     with whole_folder(folder) as partial:
         (partial / _COLLECTION_FOLDER).mkdir()
         return _write(store, catalogue, partial, model, progress)
@@ -124,7 +124,7 @@ def _write_month(folder: Path, month: str, items: list[dict[str, Any]]) -> None:
         (folder / f"{item['id']}.json").write_bytes(item_bytes(item))
     try:
         rustac.write_sync(str(folder / "items.parquet"), items)
-    except Exception as error:  # rustac raises its own kinds, which it does not export
+    except Exception as error:  # rustac does not export its exception types
         raise StoreUnavailableError(f"{folder / 'items.parquet'} cannot be written: {error}") from error
     links = [
         _link("root", f"../../{_CATALOG}"),
@@ -135,7 +135,7 @@ def _write_month(folder: Path, month: str, items: list[dict[str, Any]]) -> None:
 
 
 def _write_models(store: ProductStore, folder: Path, models: set[ModelVersion], base: str) -> None:
-    """Write the items of the model versions; their files stay in the store, like those of products."""
+    """Write the items of the model versions; their files stay in the store, as for products."""
     folder.mkdir()
     for model in sorted(models):
         if (item := store.model_item(model)) is not None:
@@ -144,7 +144,7 @@ def _write_models(store: ProductStore, folder: Path, models: set[ModelVersion], 
 
 
 def _exported(item: dict[str, Any], folder_url: str, model: ModelVersion) -> dict[str, Any]:
-    """Return an item at its place in the export: its files by absolute addresses, its neighbours by relative ones."""
+    """Return an item for its place in the export, with absolute hrefs of files and relative ones of other items."""
     links = [
         link
         | {
@@ -168,7 +168,7 @@ def _absolute_assets(item: dict[str, Any], folder_url: str) -> dict[str, Any]:
 
 
 def _absolute(folder_url: str, href: str) -> str:
-    """Resolve a href that a product's item gives from its own folder; others stay. urljoin knows no s3."""
+    """Resolve a href relative to a product's folder; others stay. `urljoin` does not support s3."""
     if not href.startswith("."):
         return href
     scheme, _, path = folder_url.partition("://")

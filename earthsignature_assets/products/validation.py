@@ -31,11 +31,11 @@ _ROWS_AT_ONCE = 1024
 
 
 def validate_files(draft: Draft, folder: Path) -> ProductAreas:
-    """Read every file of a draft, in `folder`, to its last byte; returns what each class covers.
+    """Validate all files of a draft, in `folder`, to the last byte; return the area of each class.
 
     Raises:
-        ProductError: a file is missing or damaged, is on another grid, holds unknown codes, or contradicts another;
-            the message names product and file.
+        ProductError: a file is missing or damaged, is on another grid, has unknown codes, or contradicts another;
+            the message names the product and the file.
     """
     for asset in Asset:
         if asset is not Asset.ITEM and not (folder / asset.value).is_file():
@@ -54,13 +54,13 @@ def validate_files(draft: Draft, folder: Path) -> ProductAreas:
 
 
 def validate_item(item: dict[str, Any]) -> None:
-    """Check a product's item against the schema of STAC's core, and that it lists every file.
+    """Check a product's item against STAC's core schema, and that it lists every file.
 
     Raises:
-        ProductError: it is not valid STAC, or a file is not among its assets.
+        ProductError: the item is not valid STAC, or a file is not among its assets.
     """
     name = item.get("id", "the item")
-    # The schemas of the extensions are online; pystac carries that of the core.
+    # pystac has only the core schema; those of the extensions are online.
     core = {**item, "stac_extensions": []}
     try:
         pystac.Item.from_dict(core).validate()
@@ -85,7 +85,7 @@ def _check_rasters(draft: Draft, folder: Path) -> dict[int, float]:
         valid = confidence[rows] != CONFIDENCE_NO_DATA
         if not np.array_equal(valid, codes[rows] != NO_DATA):
             raise ProductError(
-                f"{draft.product_id}: {Asset.CONFIDENCE.value} has no data elsewhere than the land cover"
+                f"{draft.product_id}: {Asset.CONFIDENCE.value} has no data at other pixels than the land cover"
             )
         if confidence[rows].max(where=valid, initial=0) > 100:
             raise ProductError(f"{draft.product_id}: {Asset.CONFIDENCE.value} holds values above 100 percent")
@@ -128,7 +128,7 @@ def _read_raster(
             values: npt.NDArray[Any] = raster.read(1)
             return values
     except RasterioError as error:
-        raise ProductError(f"{draft.product_id}: {asset.value} is damaged or no GeoTIFF: {error}") from error
+        raise ProductError(f"{draft.product_id}: {asset.value} is damaged or not a GeoTIFF: {error}") from error
 
 
 def _check_polygons(draft: Draft, folder: Path, codes: frozenset[int]) -> dict[int, float]:
@@ -153,7 +153,7 @@ def _check_polygons(draft: Draft, folder: Path, codes: frozenset[int]) -> dict[i
 
 
 def _count_invalid(layer: PolygonLayer) -> int:
-    """Count the invalid polygons; in portions, since the objects of a whole tile take half a gigabyte."""
+    """Count the invalid polygons in chunks: the objects of a whole tile take half a gigabyte."""
 
     def count(first: int) -> int:
         return int((~shapely.is_valid(layer.geometries(first, min(first + _POLYGONS_AT_ONCE, len(layer))))).sum())

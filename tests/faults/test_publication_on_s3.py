@@ -323,7 +323,7 @@ def test_a_publication_to_a_server_that_vanishes_fails_and_shows_nothing(
 def test_a_bucket_that_is_not_there_is_named(new_bucket: MakeBucket, drafts: list[Draft], tmp_path: Path) -> None:
     new_bucket()
     store = ProductStore("s3://nobody-made-it/archive", tmp_path / "catalogue.sqlite")
-    with pytest.raises(StoreUnavailableError, match="no such bucket"):
+    with pytest.raises(StoreUnavailableError, match="the bucket does not exist"):
         store.storage.read("products/x")
     with pytest.raises(StoreUnavailableError):
         store.publish(drafts[0])

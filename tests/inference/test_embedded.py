@@ -26,7 +26,7 @@ def stack(*shape: int, dtype: type = np.uint16) -> np.ndarray:
     return np.random.default_rng(1).integers(1, 5000, shape).astype(dtype)
 
 
-def test_the_shipped_model_answers_as_described(engine: EmbeddedEngine) -> None:
+def test_the_shipped_model_runs_as_described(engine: EmbeddedEngine) -> None:
     segments = engine.segment(stack(2, 10, 64, 96))
     assert segments.class_index.shape == segments.confidence.shape == (2, 64, 96)
     assert segments.class_index.min() >= 1
@@ -48,7 +48,7 @@ def test_an_array_that_does_not_fit_is_refused(engine: EmbeddedEngine, reflectan
         engine.segment(reflectance)
 
 
-def test_an_absent_version_names_those_that_are_there() -> None:
+def test_an_absent_version_is_reported_with_the_existing_ones() -> None:
     with pytest.raises(ModelError, match=r"corine-unet-v99 is not in the model repository.*corine-unet-v1"):
         EmbeddedEngine(shipped_repository(), ModelVersion("corine-unet", 99))
 
@@ -78,13 +78,15 @@ def test_a_damaged_graph_is_refused(tmp_path: Path, honest: bool, named: str) ->
         (np.zeros(0, np.uint8), r"\(0,\)"),
     ],
 )
-def test_an_answer_that_is_not_as_described_is_refused(engine: EmbeddedEngine, index: np.ndarray, named: str) -> None:
+def test_output_that_contradicts_the_description_is_refused(
+    engine: EmbeddedEngine, index: np.ndarray, named: str
+) -> None:
     with pytest.raises(ModelError, match=named):
         check_segments(engine.description, stack(1, 10, 8, 8), Segments(index, np.ones((1, 8, 8), np.uint8)))
 
 
 @pytest.mark.parametrize("confidence", [0, 11, 101, 255])
-def test_a_confidence_that_no_probability_gives_is_refused(engine: EmbeddedEngine, confidence: int) -> None:
+def test_an_impossible_confidence_is_refused(engine: EmbeddedEngine, confidence: int) -> None:
     confidences = np.full((1, 8, 8), 12, np.uint8)
     confidences[0, 3, 4] = confidence
     with pytest.raises(ModelError, match="NaN"):
@@ -92,7 +94,7 @@ def test_a_confidence_that_no_probability_gives_is_refused(engine: EmbeddedEngin
 
 
 @pytest.mark.parametrize("weight", ["bias", "weight"])
-def test_a_network_that_gives_nan_is_refused_when_it_is_loaded(tmp_path: Path, weight: str) -> None:
+def test_a_network_that_outputs_nan_is_refused_when_it_is_loaded(tmp_path: Path, weight: str) -> None:
     graph = onnx.load(shipped_repository().graph(MODEL))
     poisoned = next(tensor for tensor in graph.graph.initializer if tensor.name.endswith(f"head.{weight}"))
     values = numpy_helper.to_array(poisoned).copy()

@@ -124,7 +124,7 @@ def test_the_shipped_model_in_windows_equals_the_whole_array_bit_for_bit(
         assert np.array_equal(tiled.confidence, np.where(patches.no_data(), 0, whole.confidence[here]))
 
 
-def test_a_window_costs_what_it_shows(make_patches: MakePatches, tmp_path: Path) -> None:
+def test_windows_are_trimmed_to_their_valid_pixels(make_patches: MakePatches, tmp_path: Path) -> None:
     valid = np.zeros((256, 256), bool)
     valid[70:90, 3:13] = valid[200, 255] = True
     engine = BlockEngine(stride=4, reach=4)
@@ -142,7 +142,7 @@ def test_a_window_costs_what_it_shows(make_patches: MakePatches, tmp_path: Path)
         ({"bands": S2_BANDS[:9]}, "block-v1 takes bands .*B12.* have"),
     ],
 )
-def test_patches_that_the_model_was_not_made_for_are_refused(
+def test_patches_that_do_not_fit_the_model_are_refused(
     make_patches: MakePatches, tmp_path: Path, patches: dict[str, object], named: str
 ) -> None:
     engine = BlockEngine()
@@ -151,7 +151,7 @@ def test_patches_that_the_model_was_not_made_for_are_refused(
     assert engine.calls == 0
 
 
-def test_no_more_windows_are_at_the_engine_than_it_wants(make_patches: MakePatches, tmp_path: Path) -> None:
+def test_the_engine_gets_no_more_windows_at_once_than_it_allows(make_patches: MakePatches, tmp_path: Path) -> None:
     class Counting(BlockEngine):
         under_way = most = 0
 

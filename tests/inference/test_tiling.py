@@ -30,7 +30,7 @@ def test_cores_cover_every_pixel_once_and_reads_lie_on_the_stride(
 
 
 @given(length=st.integers(1, 90), stride=st.sampled_from([2, 4]))
-def test_what_is_read_and_padded_has_the_core_where_it_says(length: int, stride: int) -> None:
+def test_the_core_has_its_position_in_the_padded_read(length: int, stride: int) -> None:
     array = np.arange(1, length + 1, dtype=np.uint16)[np.newaxis]
     for span in spans(length, 4 * stride, 2 * stride, stride):
         read = pad(array[:, span.inside(length)], (0, 0), span.padding(length))

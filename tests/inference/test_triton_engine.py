@@ -40,12 +40,12 @@ def test_endpoints_are_hosts_with_ports(text: str, endpoints: tuple[str, ...]) -
 
 
 @pytest.mark.parametrize("text", ["triton", "http://triton:8001", "triton:0", "triton:65536", "triton:x", "::1:8001"])
-def test_what_is_no_endpoint_is_named(text: str) -> None:
+def test_an_invalid_endpoint_is_named(text: str) -> None:
     with pytest.raises(InvalidKeyError, match=rf"'{text}' is not a Triton endpoint: give host:port"):
         parse_endpoints(f"127.0.0.1:8001,{text}")
 
 
-def test_endpoints_that_nobody_listens_on_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endpoints_without_a_listener_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(triton, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
@@ -55,12 +55,12 @@ def test_endpoints_that_nobody_listens_on_are_all_named(monkeypatch: pytest.Monk
     assert pauses == 3 * [triton._PAUSE_S]
 
 
-def test_an_absent_version_is_refused_before_any_server_is_asked() -> None:
+def test_an_absent_version_is_refused_before_any_call() -> None:
     with pytest.raises(ModelError, match="corine-unet-v99 is not in the model repository"):
         TritonEngine(shipped_repository(), ModelVersion("corine-unet", 99), ["127.0.0.1:1"])
 
 
-def test_no_endpoint_is_refused() -> None:
+def test_an_empty_list_of_endpoints_is_refused() -> None:
     with pytest.raises(ModelError, match="EARTHSIGNATURE_TRITON"):
         TritonEngine(shipped_repository(), MODEL, [])
 
@@ -135,7 +135,7 @@ def engine_on(*endpoints: str) -> TritonEngine:
         (StatusCode.UNIMPLEMENTED, False),
     ],
 )
-def test_only_what_can_pass_is_tried_elsewhere(start: Start, status: StatusCode, elsewhere: bool) -> None:
+def test_only_transient_errors_are_retried_on_another_server(start: Start, status: StatusCode, elsewhere: bool) -> None:
     first, second = Server((status, "as told"), always=True), Server()
     endpoints = start(first), start(second)
     if not elsewhere:
@@ -149,7 +149,7 @@ def test_only_what_can_pass_is_tried_elsewhere(start: Start, status: StatusCode,
     assert (len(first.peers), len(second.peers)) == (1, 3)
 
 
-def test_all_endpoints_are_asked_three_times(start: Start) -> None:
+def test_all_endpoints_are_tried_three_times(start: Start) -> None:
     servers = [Server((StatusCode.UNAVAILABLE, "as told"), always=True) for _ in range(2)]
     first, second = (start(server) for server in servers)
     with pytest.raises(EngineUnavailableError, match=rf"{first}.*{second}"):
@@ -158,7 +158,7 @@ def test_all_endpoints_are_asked_three_times(start: Start) -> None:
 
 
 @pytest.mark.parametrize("tensor", ["reflectance", "class_index", "confidence"])
-def test_a_server_whose_tensors_are_others_is_refused_and_left(start: Start, tensor: str) -> None:
+def test_a_server_with_other_tensors_is_refused_and_closed(start: Start, tensor: str) -> None:
     server = Server(**{tensor: "INT64"})
     with (
         mock.patch.object(TritonServer, "close", autospec=True, side_effect=TritonServer.close) as close,
@@ -177,7 +177,7 @@ def test_a_server_whose_tensors_are_others_is_refused_and_left(start: Start, ten
         (StatusCode.RESOURCE_EXHAUSTED, "no memory for now"),
     ],
 )
-def test_a_busy_server_is_asked_again_over_the_same_connection(
+def test_a_busy_server_is_retried_over_the_same_connection(
     monkeypatch: pytest.MonkeyPatch, start: Start, status: StatusCode, message: str
 ) -> None:
     pauses: list[float] = []
@@ -191,13 +191,13 @@ def test_a_busy_server_is_asked_again_over_the_same_connection(
     assert 0 < pauses[0] <= 0.75 < pauses[0] + pauses[1]
 
 
-def test_a_message_that_is_too_large_cannot_pass(start: Start) -> None:
+def test_a_message_that_is_too_large_is_final(start: Start) -> None:
     refusal = StatusCode.RESOURCE_EXHAUSTED, "SERVER: Received message larger than max (4194305 vs. 4194304)"
     with pytest.raises(ModelError, match="larger than max"):
         engine_on(start(Server(refusal)))
 
 
-def test_a_window_arrives_as_it_is(start: Start) -> None:
+def test_a_window_arrives_unchanged(start: Start) -> None:
     server = Server()
     window = np.random.default_rng(0).integers(0, 2**16, (2, 10, 16, 48)).astype(np.uint16)
     with closing(engine_on(start(server))) as engine:

@@ -52,6 +52,6 @@ def test_a_stac_api_is_searched_by_collection_day_and_place(tmp_path: Path) -> N
         assert len({item["id"] for item in paged}) == 4
 
 
-def test_a_server_that_does_not_come_up_says_why(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_reports_why(tmp_path: Path) -> None:
     with pytest.raises(ProviderUnavailableError, match=r"absent\.json"), serve_stac([tmp_path / "absent.json"]):
         pass

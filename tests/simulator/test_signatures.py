@@ -21,7 +21,7 @@ def test_every_simulated_class_has_a_signature() -> None:
         assert signature.spectra.max() < 6000
 
 
-def test_spectra_rise_in_greenness_and_tell_materials_apart() -> None:
+def test_spectra_rise_in_greenness_and_distinguish_materials() -> None:
     by_code = {signature.code: signature.spectra for signature in signatures()}
     red, near_infrared, swir = S2_BANDS.index("B04"), S2_BANDS.index("B08"), S2_BANDS.index("B11")
     for spectra in by_code.values():
@@ -32,7 +32,7 @@ def test_spectra_rise_in_greenness_and_tell_materials_apart() -> None:
 
 
 @pytest.mark.parametrize("code", [231, 313])
-def test_the_table_is_what_the_derivation_gives(code: int) -> None:
+def test_the_table_equals_the_derivation(code: int) -> None:
     if not (DATA / "eurosat_ms_geotorchai").is_dir() or not (DATA / "s2_hateg_34TFR_20181016").is_dir():
         pytest.skip(f"the real data is absent: {DATA}")
     shipped = next(signature for signature in signatures() if signature.code == code)

@@ -52,7 +52,7 @@ def test_the_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
     assert first.item == second.item == json.loads(first.item_path.read_text())
 
 
-def test_seed_day_and_tile_change_what_they_should(tmp_path: Path) -> None:
+def test_seed_day_and_tile_change_the_right_files(tmp_path: Path) -> None:
     base = SceneRecipe(KEY, size=256)
     other_day = replace(base, key=SceneKey(dt.date(2026, 7, 10), 22, "32TQM"))
     other_tile = replace(base, key=SceneKey(dt.date(2026, 5, 1), 22, "32TPM"))
@@ -91,7 +91,7 @@ def test_files_lie_on_the_tile_grid(layered: SimulatedScene) -> None:
             assert dataset.overviews(1) == ([2] if resolution == 10 else [])
 
 
-def test_truth_is_corine_and_zero_exactly_where_no_data_is(edged: SimulatedScene) -> None:
+def test_truth_is_corine_and_zero_exactly_at_no_data(edged: SimulatedScene) -> None:
     truth, classes = read(edged, "truth"), read(edged, "SCL")
     missing = classes.repeat(2, 0).repeat(2, 1) == 0
     assert np.array_equal(truth == 0, missing)
@@ -193,7 +193,7 @@ def test_a_reprocessed_duplicate_differs_in_name_only(tmp_path: Path) -> None:
     assert np.array_equal(read(first, "B8A"), read(again, "B8A"))
 
 
-def test_footprint_is_that_of_the_valid_pixels(edged: SimulatedScene) -> None:
+def test_the_footprint_is_that_of_the_valid_pixels(edged: SimulatedScene) -> None:
     footprint = shape(edged.item["geometry"])
     whole = box(*tile_grid("32TQM").footprint().bounds)
     assert footprint.is_valid

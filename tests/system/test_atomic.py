@@ -32,7 +32,7 @@ def test_a_failed_block_keeps_the_earlier_file(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.json"]
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+def test_two_writers_of_one_file_do_not_interfere(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     both = threading.Barrier(2)
 

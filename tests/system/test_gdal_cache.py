@@ -35,7 +35,7 @@ def test_the_needs_of_all_threads_add_up_and_end_with_them() -> None:
     assert told_to_gdal() == BLOCK_CACHE.size_bytes == LEAST
 
 
-def test_nobody_else_tells_gdal_a_size() -> None:
+def test_no_other_module_sets_gdals_cache_size() -> None:
     """Anywhere else it would undo, for all threads, what the open rasters need."""
     sources = [
         path

@@ -17,7 +17,7 @@ def resident_mb() -> float:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
-def test_what_a_thread_has_freed_goes_back_though_one_block_after_it_stays() -> None:
+def test_memory_freed_by_a_thread_is_returned_although_a_later_block_stays() -> None:
     def fill_and_free() -> bytes:
         blocks = [b"x" * 100_000 for _ in range(2_000)]
         return blocks[-1]  # above all others: the heap cannot shrink by itself
@@ -31,7 +31,7 @@ def test_what_a_thread_has_freed_goes_back_though_one_block_after_it_stays() -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="parts of the heap are counted in /proc")
-def test_threads_share_as_many_parts_of_the_heap_as_there_are_processors() -> None:
+def test_threads_share_one_arena_for_each_processor() -> None:
     program = """
 import os, re, threading
 from pathlib import Path

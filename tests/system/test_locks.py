@@ -43,7 +43,7 @@ def test_a_lock_that_another_process_holds_is_not_free(path: Path, holder: subpr
         assert held
 
 
-def test_who_waits_gets_the_lock_when_its_holder_is_done(path: Path, holder: subprocess.Popen[bytes]) -> None:
+def test_a_waiter_gets_the_lock_when_its_holder_is_done(path: Path, holder: subprocess.Popen[bytes]) -> None:
     acquired = threading.Event()
 
     def wait() -> None:

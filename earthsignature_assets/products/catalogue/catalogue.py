@@ -1,7 +1,7 @@
-"""The catalogue of published products: it answers where, when, what and of which model.
+"""The catalogue of published products, searched by place, time, class and model.
 
-One interface and one SQL for two databases: SQLite in a file, PostGIS on a server. A row is the moment at which
-readers see a product; the files are the store's business.
+One interface and one SQL for two databases: SQLite in a file, PostGIS on a server. A product becomes visible with its
+row; the store manages the files.
 """
 
 import datetime as dt
@@ -24,7 +24,7 @@ from earthsignature_assets.products.product import Product
 __all__ = ["Catalogue", "Change", "ModelCount", "Position", "ProductQuery", "Promotion"]
 
 BUSY_TIMEOUT_S = 30.0
-"""How long a writer waits for the others."""
+"""Longest wait of a writer for other writers."""
 
 _ROWS_AT_ONCE = 256
 _FACTS = (
@@ -40,11 +40,11 @@ _FACTS = (
     "folder",
 )
 _FOOTPRINT = _FACTS.index("footprint")
-# To read and check the keys of a row takes a third of the time of a search; the same ones come again and again.
+# Parsing the keys of rows takes a third of the time of a search, and the same keys recur.
 _scene = lru_cache(maxsize=65_536)(SceneKey.parse)
 _model = lru_cache(maxsize=1_024)(ModelVersion.parse)
 BASELINE = "substr(product_id, 29, 4)"
-"""The baseline in a Sentinel-2 product name, whose columns are fixed: four digits, which compare as text."""
+"""SQL for the baseline in a Sentinel-2 product name, at a fixed position: four digits, which compare as text."""
 
 _BETTER_OF_SCENE = "other.scene = product.scene AND other.best"
 _BETTER_OF_NAME = "other.product_id = product.product_id"
@@ -52,7 +52,7 @@ _BETTER_OF_NAME = "other.product_id = product.product_id"
 
 @dataclass(frozen=True)
 class Promotion:
-    """One decision to serve a model version: which, when (UTC), whose, why."""
+    """One decision to serve a model version, with its time (UTC), author and reason."""
 
     model: ModelVersion
     promoted_at: dt.datetime
@@ -62,7 +62,7 @@ class Promotion:
 
 @dataclass(frozen=True)
 class Change:
-    """A product and the number of its latest change: numbers grow in the order in which changes became visible."""
+    """A product and the number of its latest change; numbers grow in the order in which changes became visible."""
 
     number: int
     product: Product
@@ -70,7 +70,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ModelCount:
-    """Numbers of products that a model version serves when it is chosen, and when no model is chosen."""
+    """Numbers of products that a model version serves when a query chooses it, and when it chooses no model."""
 
     model: ModelVersion
     products: int
@@ -80,18 +80,18 @@ class ModelCount:
 class Catalogue(ABC):
     """The products that readers see.
 
-    Threads share one object: each gets its own connection. What readers see who choose neither a name nor a model:
-    of each scene, the highest baseline by the model version promoted most recently among those that the scene has.
-    The first version that is ever recorded is promoted with it.
+    Threads share one object, and each gets its own connection. Readers who choose neither a name nor a model see, of
+    each scene, the highest baseline by the most recently promoted model version that the scene has. The first version
+    recorded is promoted automatically.
 
     Raises:
-        StoreUnavailableError: from every method, when the database cannot be reached, read or written, is locked by
+        StoreUnavailableError: from every method, if the database cannot be reached, read or written, is locked by
             writers for longer than 30 s, or has the schema of a newer program.
     """
 
-    # What the two dialects of SQL say differently.
+    # The differences between the two SQL dialects.
     _first_then: ClassVar[str]
-    """A join; SQLite's planner is kept to the order of the tables by it."""
+    """The join operator; in SQLite it fixes the order of the tables."""
     _footprint_read: ClassVar[str] = "footprint"
     _footprint_written: ClassVar[str] = ":footprint"
 
@@ -108,12 +108,12 @@ class Catalogue(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the connections of every thread; nothing may use the catalogue any more."""
+        """Close the connections of every thread; the catalogue cannot be used afterwards."""
 
     def search(self, query: ProductQuery) -> Iterator[Product]:
-        """Products that match, newest acquisition first, then by product name; turned round by `oldest_first`.
+        """Yield the matching products, newest acquisition first, then by product name; `oldest_first` reverses that.
 
-        The matching rows are chosen at the first step, then read in portions, so a slow consumer holds no
+        The matching rows are selected at the first step, then read in chunks, so that a slow consumer keeps no
         transaction open. The iterator may move between threads.
         """
         keys = self._matching_keys(query)
@@ -129,12 +129,12 @@ class Catalogue(ABC):
                 yield product
 
     def find(self, product_id: str, model: ModelVersion | None = None) -> Product | None:
-        """Find the product of that Sentinel-2 name: the current model's, or that of `model`; None if there is none."""
+        """Return the product of a Sentinel-2 name by `model`, by default the current one; None if there is none."""
         query = ProductQuery(product_ids=frozenset({product_id}), model=model, limit=1)
         return next(self.search(query), None)
 
     def count(self, model: ModelVersion | None = None) -> int:
-        """How many products are served without a choice of model, or how many `model` serves to who chooses it."""
+        """Count the products served if a query chooses `model`, or if it chooses no model."""
         if model is None:
             text = f"SELECT count(*) FROM {self._served()} WHERE best AND {_unbeaten(_BETTER_OF_SCENE)}"
             return int(self._rows(text)[0][0])
@@ -168,32 +168,31 @@ class Catalogue(ABC):
         return int(self._rows("SELECT number FROM latest_change")[0][0])
 
     def folders(self) -> frozenset[str]:
-        """List the folder of every product, served or not: what the store must keep."""
+        """Return the folders of all products, served or not, which the store must keep."""
         return frozenset(row[0] for row in self._rows("SELECT folder FROM product"))
 
     def names(self, folder: str) -> bool:
-        """Check that a product, served or not, lies in a folder of the store."""
+        """Tell whether a product, served or not, has this folder in the store."""
         _, model, scene, _ = folder.split("/")
         values = {"model": model, "scene": scene, "folder": folder}
         text = "SELECT 1 FROM product WHERE scene = :scene AND model = :model AND folder = :folder"
         return bool(self._rows(text, values))
 
     def all_products(self) -> Iterator[Product]:
-        """Every product of every model version, served or not, oldest row first."""
+        """Yield all products of all model versions, served or not, oldest row first."""
         keys = [row[0] for row in self._rows("SELECT key FROM product ORDER BY key")]
         for first in range(0, len(keys), _ROWS_AT_ONCE):
             yield from self._read(keys[first : first + _ROWS_AT_ONCE])
 
     def record(self, product: Product, *, whole_scene: bool = False) -> None:
-        """Show a product to readers, in place of an earlier one of the same name and model; all or nothing.
+        """Show a product to readers, replacing an earlier one of the same name and model, in one transaction.
 
-        What is there already as it is stays untouched and is no change. A higher baseline supersedes the lower ones of
-        the scene by the same model version; products of one baseline stand side by side, because two ground stations
-        may each have delivered a part.
+        Recording an identical product is not a change. A higher baseline supersedes lower ones of the scene by the same
+        model version; products of one baseline coexist, because two ground stations may each have delivered a part.
 
         Args:
-            product: what to show.
-            whole_scene: every part is in it, so it supersedes the others of its baseline as well.
+            product: the product.
+            whole_scene: whether it has every part, so that it supersedes the others of its baseline as well.
         """
         with self.transaction():
             earlier = self.find(product.product_id, product.model)
@@ -226,7 +225,7 @@ class Catalogue(ABC):
                 self.promote(product.model, "catalogue", "the first model version that was published")
 
     def forget(self, product: Product) -> None:
-        """Take a product from readers; an earlier processing of its scene is served again, if there is one."""
+        """Remove a product; an earlier processing of its scene is then served again, if there is one."""
         with self.transaction():
             values = {"product_id": product.product_id, "model": str(product.model)}
             keys = self._rows(
@@ -237,9 +236,9 @@ class Catalogue(ABC):
             self._choose_best(product.scene, product.model)
 
     def promote(self, model: ModelVersion, who: str, why: str = "") -> None:
-        """Serve `model` from now on for every scene that it has, and for those it will have.
+        """Serve `model` from now on for every scene that it has or will have.
 
-        One row is written, however many products there are.
+        This writes one row, regardless of the number of products.
         """
         with self.transaction():
             values = {
@@ -260,13 +259,13 @@ class Catalogue(ABC):
             )
 
     def promotions(self) -> list[Promotion]:
-        """Every promotion, the latest first."""
+        """Return all promotions, the latest first."""
         rows = self._rows("SELECT model, promoted_at, who, why FROM promotion ORDER BY number DESC")
         return [Promotion(ModelVersion.parse(model), self._moment_read(at), who, why) for model, at, who, why in rows]
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Hold the one write lock: other writers wait, readers do not; inside another it is part of that one."""
+        """Hold the write lock while the block runs: other writers wait, readers do not. Transactions nest as one."""
         if getattr(self._local, "writing", False):
             yield
             return
@@ -290,7 +289,7 @@ class Catalogue(ABC):
         by_name = query.product_ids is not None
         if query.product_ids is not None:
             conditions.append(self._is_among("product_id", "product_ids"))
-            # PostgreSQL refuses a zero character in a text; no product has one in its name.
+            # PostgreSQL refuses a zero character in text; no product has one in its name.
             values["product_ids"] = self._array(sorted(name for name in query.product_ids if "\0" not in name))
         else:
             conditions.append("best")
@@ -328,7 +327,7 @@ class Catalogue(ABC):
         return [row[0] for row in self._rows(text, values)]
 
     def _read(self, keys: Sequence[int], area: BaseGeometry | None = None) -> list[Product]:
-        """Read rows by key, in that order; a row deleted meanwhile or outside the area is left out."""
+        """Read rows by key, in that order; skip a row that was deleted meanwhile or is outside the area."""
         rows = self._rows(
             f"SELECT key, {self._columns()} FROM product WHERE {self._is_among('key', 'keys')}",
             {"keys": self._array(keys)},
@@ -372,7 +371,7 @@ class Catalogue(ABC):
         return f"{source} {self._first_then} serving ON serving.model = product.model"
 
     def _supersede(self, key: int, product: Product, whole_scene: bool) -> None:
-        """Mark a new row as a best processing of its scene, or not, and those that it supersedes as none any more."""
+        """Mark whether a new row is a best processing of its scene, and unmark the rows that it supersedes."""
         values = {"key": key, "scene": str(product.scene), "model": str(product.model)}
         others = "scene = :scene AND model = :model AND key <> :key"
         ours = f"(SELECT {BASELINE} FROM product WHERE key = :key)"
@@ -382,7 +381,7 @@ class Catalogue(ABC):
         self._rows(f"UPDATE product SET best = false WHERE {others} AND best AND {BASELINE} {beats} {ours}", values)
 
     def _choose_best(self, scene: SceneKey, model: ModelVersion) -> None:
-        """Mark the highest baseline that is left of a scene as the best."""
+        """Mark the highest remaining baseline of a scene as the best."""
         ours = "scene = :scene AND model = :model"
         highest = f"(SELECT max({BASELINE}) FROM product WHERE {ours})"
         self._rows(
@@ -392,7 +391,7 @@ class Catalogue(ABC):
 
     @abstractmethod
     def _rows(self, text: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Run one statement with its named values (`:name`); the rows that it gives, or none."""
+        """Run one statement with named values (`:name`); return its rows, if any."""
 
     @abstractmethod
     def _begin(self) -> None:
@@ -400,15 +399,15 @@ class Catalogue(ABC):
 
     @abstractmethod
     def _commit(self) -> None:
-        """End the transaction; readers see it whole."""
+        """Commit the transaction."""
 
     @abstractmethod
     def _roll_back(self) -> None:
-        """End the transaction as if it had not been; never raises."""
+        """Roll the transaction back; never raises."""
 
     @abstractmethod
     def _in_box(self, query: ProductQuery) -> tuple[str, list[str], dict[str, Any]]:
-        """Tables, conditions and values that preselect by the box of the query's area, and by its times."""
+        """Return tables, conditions and values that preselect by the bounds of the query's area, and by its times."""
 
     @abstractmethod
     def _is_among(self, column: str, name: str) -> str:
@@ -416,11 +415,11 @@ class Catalogue(ABC):
 
     @abstractmethod
     def _array(self, values: Sequence[int] | Sequence[str]) -> Any:
-        """Several values as one to bind."""
+        """Convert several values to one bound value."""
 
     @abstractmethod
     def _moment_written(self, moment: dt.datetime) -> Any:
-        """Convert a time to its bound form."""
+        """Convert a time to a bound value."""
 
     @abstractmethod
     def _moment_read(self, value: Any) -> dt.datetime:
@@ -428,16 +427,16 @@ class Catalogue(ABC):
 
     @abstractmethod
     def _record_extent(self, key: int, product: Product) -> None:
-        """Write what finds the row by its place, where the row's own index does not."""
+        """Write the spatial index entry of a row, if the row's own index does not have it."""
 
     @abstractmethod
     def _forget_extent(self, key: int) -> None:
-        """Remove what `_record_extent` wrote."""
+        """Remove the entry that `_record_extent` wrote."""
 
 
 def _unbeaten(contest: str) -> str:
-    """Return the condition that no row of the contest is of a model version promoted later than this row's."""
-    # Most rows are of the version promoted last, which nothing beats: they need no look at the others.
+    """Return the condition that no row of the contest has a model version promoted later than this row's."""
+    # Most rows have the version promoted last, which nothing beats: they skip the comparison.
     return (
         "(serving.rank = (SELECT max(rank) FROM serving) OR NOT EXISTS ("
         "SELECT 1 FROM product AS other, serving AS later "

@@ -1,4 +1,4 @@
-"""The catalogue in a PostgreSQL database with PostGIS: for several machines, and for a store on S3."""
+"""The catalogue in a PostgreSQL database with PostGIS, for several machines and for a store on S3."""
 
 import datetime as dt
 import re
@@ -17,8 +17,8 @@ from earthsignature_assets.products.catalogue.query import ProductQuery
 from earthsignature_assets.products.catalogue.schema import POSTGIS_MIGRATIONS, check_not_newer, migrate
 from earthsignature_assets.products.product import Product
 
-# What is stated here holds for every statement: how long to connect, to wait for other writers, to compute, and when
-# a silent server counts as gone (10 s idle, then 3 probes 5 s apart).
+# These limits apply to every statement: to connect, to wait for other writers, to run, and to detect a silent server
+# (10 s idle, then 3 probes 5 s apart).
 _CONNECT_TIMEOUT_S = 10
 _STATEMENT_TIMEOUT_S = 60
 _KEEPALIVES: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
@@ -26,9 +26,9 @@ _NAMED_VALUE = re.compile(r"(?<!:):([a-z_]+)")
 
 
 class PostgisCatalogue(Catalogue):
-    """A catalogue in a database, in the first schema of its search path; its tables are made if absent.
+    """A catalogue in the first schema of a database's search path; its tables are created if absent.
 
-    A connection that the server has closed is made anew: reads outside a transaction are then repeated once.
+    A connection closed by the server is reopened, and a read outside a transaction is then repeated once.
     """
 
     _first_then = "JOIN"
@@ -50,11 +50,11 @@ class PostgisCatalogue(Catalogue):
 
     @property
     def name(self) -> str:
-        """The database as messages name it: without a password."""
+        """URL of the database without the password, for messages."""
         return re.sub(r"(://[^:/@]*):[^@]*@", r"\1@", self._url)
 
     def close(self) -> None:
-        """Close the connections of every thread; nothing may use the catalogue any more."""
+        """Close the connections of every thread; the catalogue cannot be used afterwards."""
         with self._guard:
             for connection in self._connections:
                 connection.close()
@@ -74,7 +74,7 @@ class PostgisCatalogue(Catalogue):
     def _begin(self) -> None:
         self._rows("BEGIN")
         try:
-            # The write lock, and the reason why changes become visible in the order of their numbers.
+            # The write lock, which also makes changes visible in the order of their numbers.
             self._rows("SELECT number FROM latest_change FOR UPDATE")
         except BaseException:
             self._roll_back()
@@ -96,7 +96,7 @@ class PostgisCatalogue(Catalogue):
         return "product", [box], {"west": west, "south": south, "east": east, "north": north}
 
     def _record_extent(self, key: int, product: Product) -> None:
-        pass  # the row's own index on its footprint and time
+        pass  # the row's own index covers its footprint and time
 
     def _forget_extent(self, key: int) -> None:
         pass
@@ -125,7 +125,7 @@ class PostgisCatalogue(Catalogue):
             )
         self._rows("BEGIN")
         try:
-            # Several may make a catalogue at once: the others wait here, and then find it made.
+            # Several processes may create a catalogue at once: the others wait here and then find it.
             self._rows("SELECT pg_advisory_xact_lock(hashtext('earthsignature catalogue ' || current_schema()))")
             migrate(self._rows, self._schema_version(), POSTGIS_MIGRATIONS, self.name)
             self._rows("COMMIT")
@@ -134,7 +134,7 @@ class PostgisCatalogue(Catalogue):
             raise
 
     def _schema_version(self) -> int:
-        # A query, not to_regclass: that may answer from what this connection knew before it waited for the lock.
+        # A query, not to_regclass, which may use what this connection knew before it waited for the lock.
         there = self._rows(
             "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'schema_version'"
         )
@@ -183,9 +183,9 @@ def _remedy(error: psycopg.Error) -> str:
         case psycopg.errors.InsufficientPrivilege():
             return "let an administrator create the extensions postgis and btree_gist, and grant this user the schema"
         case psycopg.errors.ReadOnlySqlTransaction():
-            return "it was opened to be read only"
+            return "it was opened read-only"
         case psycopg.errors.UndefinedTable():
-            return "it is no catalogue, or it was dropped: run `earthsignature catalogue rebuild`"
+            return "it is not a catalogue, or it was dropped: run `earthsignature catalogue rebuild`"
         case _:
             return "check that the server runs, that the URL is right and that this user may connect"
 

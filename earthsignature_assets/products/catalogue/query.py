@@ -13,35 +13,35 @@ from earthsignature_assets.products.product import Product
 
 @dataclass(frozen=True)
 class Position:
-    """A place in an order of products: that of one product, by its acquisition and its name."""
+    """The position of one product in an order of products: its acquisition and its name."""
 
     sensed_at: dt.datetime
     product_id: str
 
     @classmethod
     def of(cls, product: Product) -> "Position":
-        """Return the place of a product."""
+        """Return the position of a product."""
         return cls(product.sensed_at, product.product_id)
 
 
 @dataclass(frozen=True)
 class ProductQuery:
-    """Conditions on the products to find; what is left out does not restrict.
+    """Conditions on the products to find; an omitted condition does not restrict.
 
-    Without `product_ids`, only the highest baseline of a scene by the model version is found. With them, superseded
-    processings answer to their names as well.
+    Without `product_ids`, a query finds only the highest baseline of a scene by the model version. With them, it finds
+    superseded processings as well.
 
     Attributes:
-        area: any geometry in EPSG:4326; products whose footprint intersects it. An empty one matches nothing.
+        area: any geometry in EPSG:4326 that the footprint must intersect. An empty one matches nothing.
         start: earliest acquisition, inclusive, with a time zone.
         end: latest acquisition, inclusive, with a time zone.
         product_ids: Sentinel-2 product names; unknown ones match nothing.
-        class_codes: CORINE level-3 codes; products that contain any of them. Empty does not restrict.
-        model: the version to read; None takes the current one of each scene, or of each product that is named.
-        limit: at most this many.
-        max_cloud_percent: most cloud of the valid area, inclusive.
-        oldest_first: the order, turned round.
-        after: only what comes strictly after this place in the query's own order: the next page.
+        class_codes: CORINE level-3 codes, of which the product has at least one. Empty does not restrict.
+        model: the model version; None takes the current one of each scene, or of each named product.
+        limit: largest number of products.
+        max_cloud_percent: largest cloud cover of the valid area, inclusive.
+        oldest_first: whether to reverse the order.
+        after: position after which results start, in the query's own order, for the next page.
 
     Raises:
         QueryError: `start` is after `end`, a time lacks its zone, or `limit` is negative.

@@ -1,4 +1,4 @@
-"""The catalogue's tables, and how an older catalogue becomes a newer one."""
+"""The catalogue's tables, and the migrations between their versions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -9,7 +9,7 @@ from earthsignature_assets.products.catalogue.catalogue import BASELINE
 Migrations: TypeAlias = Sequence[Sequence[str]]
 
 # Times are microseconds since 1970 UTC. The R*Tree holds 32-bit floats, rounded outward by SQLite, so it only
-# preselects: its time axis is in days, where a float still tells minutes apart.
+# preselects: its time axis is in days, in which a float still resolves minutes.
 SQLITE_MIGRATIONS: Migrations = (
     (
         """
@@ -42,8 +42,8 @@ SQLITE_MIGRATIONS: Migrations = (
         )
         """,
     ),
-    # `best` marks what is not superseded of a scene by a model version. Which model version is served follows from
-    # `serving` at the time of asking, so that a promotion rewrites no product.
+    # `best` marks the products of a scene by a model version that are not superseded. The model version to serve
+    # follows from `serving` at query time, so that a promotion rewrites no product.
     (
         "DROP INDEX served_newest_first",
         "DROP INDEX model_newest_first",
@@ -112,7 +112,7 @@ POSTGIS_MIGRATIONS: Migrations = (
 
 
 def migrate(execute: Callable[[str, dict[str, Any]], object], version: int, migrations: Migrations, name: str) -> None:
-    """Bring a catalogue of some version (0: empty) to the newest; the caller holds a write transaction.
+    """Migrate a catalogue of some version (0: empty) to the newest; the caller holds a write transaction.
 
     Raises:
         StoreUnavailableError: the catalogue is of a newer program.
@@ -131,7 +131,7 @@ def check_not_newer(version: int, migrations: Migrations, name: str) -> None:
     """Refuse a catalogue that a newer program has migrated.
 
     Raises:
-        StoreUnavailableError: its version is above what this program knows.
+        StoreUnavailableError: its version is newer than this program's.
     """
     if version > len(migrations):
         raise StoreUnavailableError(

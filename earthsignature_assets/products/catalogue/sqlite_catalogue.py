@@ -23,7 +23,7 @@ _MICROSECONDS_A_DAY = 86_400_000_000
 
 
 class SqliteCatalogue(Catalogue):
-    """A catalogue in a file, made if absent unless it is only to be read."""
+    """A catalogue in a file, created if absent unless it is opened read-only."""
 
     _first_then = "CROSS JOIN"
 
@@ -40,7 +40,7 @@ class SqliteCatalogue(Catalogue):
             raise
 
     def close(self) -> None:
-        """Close the connections of every thread; nothing may use the catalogue any more."""
+        """Close the connections of every thread; the catalogue cannot be used afterwards."""
         with self._guard:
             for connection in self._connections:
                 connection.close()
@@ -55,13 +55,13 @@ class SqliteCatalogue(Catalogue):
         self._rows("BEGIN IMMEDIATE")
 
     def _commit(self) -> None:
-        """Commit, and bring the rows into the main file as far as readers allow.
+        """Commit, and checkpoint the rows into the main file as far as readers allow.
 
-        A home that is copied while a reader keeps the catalogue open would else have its rows in the write-ahead log
-        alone, and lose them where the log is not copied, or is copied after it was reset.
+        Otherwise, if a home is copied while a reader keeps the catalogue open, its rows would be in the write-ahead log
+        only, and lost if the log is not copied, or is copied after it was reset.
         """
         self._rows("COMMIT")
-        with suppress(sqlite3.Error):  # the rows are safe in the log all the same
+        with suppress(sqlite3.Error):  # the rows are safe in the log anyway
             self._connection().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _roll_back(self) -> None:
@@ -110,7 +110,9 @@ class SqliteCatalogue(Catalogue):
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StoreUnavailableError(f"the folder of catalogue {self.path} cannot be made: {error}") from error
+                raise StoreUnavailableError(
+                    f"the folder of catalogue {self.path} cannot be created: {error}; check this user's permissions"
+                ) from error
         version = self._schema_version()
         check_not_newer(version, SQLITE_MIGRATIONS, str(self.path))
         if version == len(SQLITE_MIGRATIONS):
@@ -138,7 +140,7 @@ class SqliteCatalogue(Catalogue):
                 uri=True,
                 timeout=BUSY_TIMEOUT_S,
                 isolation_level=None,
-                check_same_thread=False,  # `close` closes those of other threads
+                check_same_thread=False,  # `close` closes the connections of other threads
             )
             with self._guard:
                 self._connections.append(connection)
@@ -162,11 +164,11 @@ def _remedy(error: sqlite3.Error, absent: bool) -> str:
         return "another program holds its write lock: try again"
     if isinstance(error, sqlite3.OperationalError):
         return "check that the disk has room and that this user may read and write there"
-    return "the file is damaged or no catalogue: move it away and run `earthsignature catalogue rebuild`"
+    return "the file is damaged or not a catalogue: move it away and run `earthsignature catalogue rebuild`"
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Set the journal mode; SQLite does not heed the busy timeout here, and several may make a catalogue at once."""
+    """Set the journal mode; SQLite ignores the busy timeout here, and several may create a catalogue at once."""
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:

@@ -1,9 +1,9 @@
-"""The boundaries of regions as arcs that neighbours share, and the rings that arcs make: compiled with numba.
+"""Boundaries of regions as arcs that neighbours share, and the rings made of arcs; compiled with numba.
 
-A node is a pixel corner at which three or more boundaries meet. An arc is the boundary from node to node with one
-region (or no data) on either hand, or a closed loop where an island has a single neighbour. Each arc exists once:
-what is done to it (simplification, projection) is done to both neighbours alike, which is what keeps a coverage
-valid. `rasterio.features.shapes` and GDAL's polygonizer drop the nodes along straight borders.
+A node is a pixel corner at which three or more boundaries meet. An arc is the boundary between two nodes with one
+region (or no data) on each side, or a closed loop around an island with a single neighbour. Each arc exists once:
+simplification and projection affect both neighbours alike, which keeps a coverage valid. `rasterio.features.shapes`
+and GDAL's polygonizer drop the nodes along straight borders.
 
 Pixel corners are (column, row), row 0 at the top.
 """
@@ -29,12 +29,12 @@ class Arcs:
     Half-arc 2k runs along arc k as stored, 2k + 1 runs back.
 
     Attributes:
-        vertices: (v, 2) int32, (column, row) of pixel corners where the boundary turns, and of the ends.
+        vertices: (v, 2) int32, (column, row) of the ends and of the pixel corners where the boundary turns.
         offsets: (a + 1,) int64 into `vertices`.
-        sides: (a, 2) int32, the label on the left and on the right hand; 0 is no data.
-        ends: (a, 2) int32, the node where each begins and ends; -1 for a loop, whose last vertex is its first.
-        followers: (2 a,) int32, for each half-arc the one that goes on around the region on its left.
-        node_count: how many nodes there are.
+        sides: (a, 2) int32, the labels on the left and right side; 0 is no data.
+        ends: (a, 2) int32, the nodes where each begins and ends; -1 for a loop, whose last vertex is its first.
+        followers: (2 a,) int32, for each half-arc the next one around the region on its left.
+        node_count: number of nodes.
     """
 
     vertices: npt.NDArray[np.int32]
@@ -76,8 +76,8 @@ def trace_arcs(labels: npt.NDArray[np.int32]) -> Arcs:
 def assemble_rings(arcs: Arcs, region_count: int) -> Rings:
     """Join the arcs around every region.
 
-    Where two pixels of one region touch only at a corner, the rings cross over rather than pinch: a hole touches
-    the outer ring or another hole in a point, and no ring visits a node twice, so each polygon is valid.
+    Where two pixels of one region touch only at a corner, a hole touches the outer ring or another hole in a point, and
+    no ring visits a node twice, so each polygon is valid.
     """
     half_arcs, ring_offsets, owners, is_hole = _join(arcs.vertices, arcs.offsets, arcs.sides, arcs.followers)
     order = np.lexsort((is_hole, owners))
@@ -94,7 +94,7 @@ def ring_coordinates(
     """Join the points of arcs into rings, each closed: coordinates, and the offsets of rings into them.
 
     Args:
-        points: (p, 2), what became of the vertices of all arcs.
+        points: (p, 2), the simplified or projected vertices of all arcs.
         offsets: (a + 1,) int64 into `points`.
         rings: the arcs of each ring.
     """
@@ -112,7 +112,7 @@ def signed_areas(
 
 @numba.njit(cache=True, nogil=True)
 def _classify(labels):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Mark the nodes among the pixel corners, count them row by row, and bound what tracing will write."""
+    """Mark the nodes among the pixel corners, count them in each row, and bound the size of the traced arcs."""
     height, width = labels.shape[0] - 1, labels.shape[1] - 1
     marks = np.zeros((height, width), np.uint8)
     nodes_before_row = np.zeros(height + 1, np.int64)
@@ -166,7 +166,7 @@ def _trace(labels):  # type: ignore[no-untyped-def]  # pragma: no cover - compil
     end_headings = np.empty((most_arcs, 2), np.int8)
     size = 0
     arc = 0
-    for kind in range(2):  # first from the nodes, then what no node touches
+    for kind in range(2):  # first from the nodes, then loops without a node
         for first_row in range(height):
             for first_column in range(width):
                 mark = marks[first_row, first_column]
@@ -295,7 +295,7 @@ def _follow(labels, sides, ends, end_headings, node_arcs, node_vertices):  # typ
 
 @numba.njit(cache=True, nogil=True)
 def _doubled_area(vertices, start, end):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Twice what an arc adds to the area on its left; y points up."""
+    """Compute twice an arc's contribution to the area on its left; y points up."""
     doubled = np.int64(0)
     for vertex in range(start, end - 1):
         doubled += np.int64(vertices[vertex + 1, 0]) * vertices[vertex, 1]

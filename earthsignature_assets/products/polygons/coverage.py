@@ -1,9 +1,9 @@
-"""Validation of polygon coverages: neighbours share their borders vertex for vertex, and none lies on another.
+"""Validation of polygon coverages: neighbours share their borders vertex for vertex, and none overlaps another.
 
-GEOS tells it exactly, at a price that grows with every vertex. Nearly all of a tile needs no such test. How many
-polygons lie over a point changes only across an edge whose reverse no other polygon has: where all edges are in pairs
-it stays 1, and a place under two polygons is bounded by edges without a pair. So GEOS sees only the polygons near
-such edges: those at the outer border, at holes of no data, and at faults.
+GEOS tests this exactly, but slowly, and nearly all of a tile needs no such test. The number of polygons over a point
+changes only across an edge whose reverse no other polygon has: where all edges are in pairs it stays 1, and an overlap
+is bounded by unpaired edges. So GEOS gets only the polygons near such edges: those at the outer border, at holes of
+no data, and at faults.
 """
 
 import math
@@ -19,10 +19,10 @@ _MOST_CELLS = 2048  # a side of the map of edges without a pair: on a tile about
 
 
 def invalid_polygons(layer: PolygonLayer) -> npt.NDArray[np.int64]:
-    """Find the polygons that overlap others or part from them, as (k,) int64 in ascending order; empty for a coverage.
+    """Find the polygons that overlap or do not match others, as (k,) int64 in ascending order; empty for a coverage.
 
-    Empty if and only if `shapely.coverage_is_valid` holds. Of several polygons that lie on one another some may be
-    left out; holes between polygons are not a fault.
+    The result is empty if and only if `shapely.coverage_is_valid`. It may omit some of several overlapping polygons;
+    holes between polygons are not a fault.
 
     Args:
         layer: valid polygons with finite coordinates.
@@ -33,7 +33,7 @@ def invalid_polygons(layer: PolygonLayer) -> npt.NDArray[np.int64]:
 
 
 def _near_unpaired_edges(layer: PolygonLayer) -> npt.NDArray[np.bool_]:
-    """(n,) bool: whether a polygon's box meets that of an edge without a pair; rounded to cells, never too few."""
+    """Mark the polygons whose box meets that of an unpaired edge, rounded up to cells: (n,) bool."""
     coordinates = np.ascontiguousarray(layer.coordinates)
     starts = np.flatnonzero(
         _unpaired(coordinates, coordinates.view(np.uint64), layer.ring_offsets, layer.polygon_offsets)
@@ -63,7 +63,7 @@ def _near_unpaired_edges(layer: PolygonLayer) -> npt.NDArray[np.bool_]:
 def _occupied(first: npt.NDArray[np.int64], last: npt.NDArray[np.int64], side: int) -> npt.NDArray[np.bool_]:
     """Mark the cells under boxes of cells, both ends included, as (side, side) bool.
 
-    Each box adds 1 at its first corner and takes it away beyond its last.
+    Each box adds 1 at its first corner and subtracts it beyond its last.
     """
     steps = np.zeros((side + 1, side + 1), np.int32)
     (west, south), (east, north) = first.T, last.T + 1
@@ -97,10 +97,10 @@ def _turns_left(coordinates, start, end):  # type: ignore[no-untyped-def]  # pra
 
 @numba.njit(cache=True, nogil=True)
 def _unpaired(coordinates, bits, ring_offsets, polygon_offsets):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """(v,) bool: whether the edge that begins at a vertex is not one of a pair, there and back.
+    """Mark the vertices whose edge has no reverse edge: (v,) bool.
 
-    Of edges that occur twice in one direction the second has no pair. Nor have those of a ring that turns the wrong
-    way round: a polygon upon itself, drawn backwards, would seem to be nowhere. `bits` are those of the coordinates.
+    Of two equal edges in one direction, the second counts as unpaired, and so do those of a ring with the wrong
+    orientation: otherwise a polygon on top of its own reverse would cancel out. `bits` are those of the coordinates.
     """
     unpaired = np.zeros(coordinates.shape[0], np.bool_)
     size = 16
@@ -121,7 +121,7 @@ def _unpaired(coordinates, bits, ring_offsets, polygon_offsets):  # type: ignore
                 unpaired[edge] = True
                 if not right_way:
                     continue
-                edge_hash = begin_hash + end_hash  # the same there and back
+                edge_hash = begin_hash + end_hash  # the same in both directions
                 slot = np.int64((edge_hash ^ (edge_hash >> np.uint64(32))) & np.uint64(size - 1))
                 while table[slot] >= 0:
                     met = table[slot]

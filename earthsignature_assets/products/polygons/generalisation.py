@@ -1,6 +1,6 @@
 """Land-cover polygons of one scene: sieved to a minimum mapping unit, traced, simplified as one coverage.
 
-Neighbours share their borders vertex for vertex before and after simplification, so they neither gap nor overlap.
+Neighbours share their borders vertex for vertex before and after simplification, so there are no gaps or overlaps.
 """
 
 import math
@@ -30,21 +30,21 @@ from earthsignature_assets.system.settings import Settings
 
 _AREA_TOLERANCE = 0.01
 
-# A straight line of the projection is no straight line in degrees. On 500 m they part by at most 2 cm in Europe, and
+# A straight line of the projection is not straight in degrees. Over 500 m they differ by at most 2 cm in Europe, and
 # simplified borders of neighbours are never that close.
 _LONGEST_EDGE_M = 500.0
 
 
 @dataclass(frozen=True)
 class Generalisation:
-    """Detail that polygons leave out.
+    """Limits on the detail of polygons.
 
     Attributes:
-        min_area_m2: the minimum mapping unit; smaller regions go to their largest neighbour.
-        tolerance_m: corners of borders whose triangle is at most this squared are left out; 0 keeps all.
+        min_area_m2: the minimum mapping unit; smaller regions are merged into their largest neighbour.
+        tolerance_m: corners of borders whose triangle is at most this squared are removed; 0 keeps all.
 
     Raises:
-        ProductError: one of them is negative or no number.
+        ProductError: one of them is negative or NaN.
     """
 
     min_area_m2: float = 10_000 * Settings.min_area_ha
@@ -71,26 +71,26 @@ class GeneralisedArea:
 
     @property
     def sieve_change(self) -> float:
-        """By which part of its area the sieve changed the class; -1 if nothing is left."""
+        """Relative change of the class's area by the sieve; -1 if nothing is left."""
         return self.sieved_m2 / self.raster_m2 - 1
 
     @property
     def simplification_change(self) -> float:
-        """By which part of the sieved area simplification changed the class."""
+        """Relative change of the class's sieved area by simplification."""
         return self.drawn_m2 / self.sieved_m2 - 1 if self.sieved_m2 else 0.0
 
 
 @dataclass(frozen=True)
 class LandCoverPolygons:
-    """The polygons of a scene, and what making them did to the areas.
+    """The polygons of a scene, and the changes of areas by generalisation.
 
     Attributes:
         layer: the polygons, in order of their first pixel.
-        generalisation: what they were made with.
-        raw_count: how many regions the raster had before the sieve.
-        class_areas: of every class of the raster, by code; those that the sieve removed included.
-        exact_codes: the classes whose borders were left as traced, because simplifying them would have changed
-            their area by more than 1 %.
+        generalisation: the parameters.
+        raw_count: number of regions in the raster before the sieve.
+        class_areas: areas of every class in the raster, by code, including classes that the sieve removed.
+        exact_codes: the classes whose borders were not simplified, because that would have changed their area by
+            more than 1 %.
     """
 
     layer: PolygonLayer
@@ -100,7 +100,7 @@ class LandCoverPolygons:
     exact_codes: frozenset[int]
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts kept inside the GeoParquet file, as JSON values: what was left out, and what that did."""
+        """Return the parameters and the changes of areas as JSON values, for the metadata of the GeoParquet file."""
         return {
             "min_area_m2": self.generalisation.min_area_m2,
             "tolerance_m": self.generalisation.tolerance_m,
@@ -111,7 +111,7 @@ class LandCoverPolygons:
 
 
 def sieve(codes: npt.NDArray[np.uint16], grid: PixelGrid, min_area_m2: float) -> npt.NDArray[np.uint16]:
-    """Return the raster whose polygons are drawn, (height, width) uint16: see `sieve_regions`."""
+    """Sieve a raster as for its polygons, (height, width) uint16: see `sieve_regions`."""
     min_pixels = Generalisation(min_area_m2).min_pixels(grid)
     return sieve_regions(label_regions(codes), min_pixels).raster()
 
@@ -124,18 +124,18 @@ def land_cover_polygons(
     model: ModelVersion,
     generalisation: Generalisation | None = None,
 ) -> LandCoverPolygons:
-    """Vectorise a land-cover raster; no data makes no polygon.
+    """Vectorise a land-cover raster; no data yields no polygon.
 
     Args:
         codes: (height, width) uint16 CORINE level-3 codes, 0 = no data.
-        confidence: (height, width) uint8 percent; read only where a class is.
+        confidence: (height, width) uint8 percent; used only at pixels with a class.
         grid: the grid of both.
         product_id: the Sentinel-2 product name.
-        model: the version that made the raster.
+        model: the model version of the raster.
         generalisation: minimum mapping unit and tolerance.
 
     Raises:
-        ProductError: the rasters are not of the grid's shape.
+        ProductError: the rasters do not have the grid's shape.
         UnknownClassError: a code is none of the 44.
     """
     if codes.shape != grid.shape or confidence.shape != grid.shape:
@@ -168,7 +168,7 @@ def land_cover_polygons(
 
 @dataclass(frozen=True)
 class _Borders:
-    """What is left of a raster once its labels, half a gigabyte for a tile, are gone."""
+    """The arcs and regions of a raster without its labels, which take half a gigabyte for a tile."""
 
     shape: tuple[int, int]
     codes: npt.NDArray[np.uint16]
@@ -179,7 +179,7 @@ class _Borders:
     raw_pixels: dict[int, int]
 
     def pixels_by_class(self, drawn: npt.NDArray[np.float64]) -> dict[int, tuple[float, float, float]]:
-        """Of each class of the raster: its pixels there, after the sieve, and by what was `drawn` of each region."""
+        """Return, for each class, its pixels in the raster, after the sieve, and in the `drawn` regions."""
         length = max(self.raw_pixels, default=0) + 1
         sieved = np.bincount(self.codes, self.pixels, minlength=length)
         left = np.bincount(self.codes, drawn, minlength=length)
@@ -209,7 +209,7 @@ def _borders(
 def _simplified(
     borders: _Borders, tolerance_pixels: float
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], frozenset[int]]:
-    """Simplify all borders at once; classes that would lose or gain more than 1 % keep theirs as traced."""
+    """Simplify all borders at once; classes that would lose or gain more than 1 % keep the traced borders."""
     arcs, count = borders.arcs, len(borders.codes)
     wanted = np.bincount(borders.codes, borders.pixels)
     codes_of_sides = np.concatenate([np.zeros(1, np.uint16), borders.codes])[arcs.sides]
@@ -227,7 +227,7 @@ def _simplified(
 def _geographic(
     vertices: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], grid: PixelGrid
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Arcs of pixel corners in EPSG:4326; long edges first get vertices. Neighbours stay identical along an arc."""
+    """Project arcs to EPSG:4326 after adding vertices to long edges; an arc stays identical for both neighbours."""
     points, dense_offsets = _densify(vertices, offsets, _LONGEST_EDGE_M / grid.resolution_m)
     points *= (grid.resolution_m, -grid.resolution_m)
     points += (grid.left_m, grid.top_m)

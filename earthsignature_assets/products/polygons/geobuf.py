@@ -1,9 +1,9 @@
-"""geobuf, the message of the second API: encoded with numpy straight to bytes.
+"""Geobuf, the format of the second API, encoded directly to bytes with numpy.
 
-The numbers and rules are those of mapbox's geobuf (geobuf.proto and the encoder of geobuf-js): coordinates are
-integers at 1e-6 degree, each ring restarts its differences from zero and drops its closing point, `lengths` is
-left out where there is a single ring. `dimensions`, `precision` and a geometry's `type` are always written, and ids
-are strings, because some decoders misread what is absent or signed.
+Field numbers and rules are those of Mapbox's geobuf (geobuf.proto and the encoder of geobuf-js): coordinates are
+integers at 1e-6 degree, each ring restarts its differences from zero and omits its closing point, and `lengths` is
+omitted for a single ring. `dimensions`, `precision` and a geometry's `type` are always written, and ids are strings,
+because some decoders misread absent or signed values.
 """
 
 import datetime as dt
@@ -30,9 +30,9 @@ _COLLECTION_KEYS = ("product_id", "model")
 
 
 def encode_feature_collection(layer: PolygonLayer) -> bytes:
-    """Encode the `geobufproto.Data` of a product's polygons: one feature each, its place in the layer as the id.
+    """Encode the `geobufproto.Data` of a product's polygons: one feature for each, with its position as the id.
 
-    What is the same for all, `product_id` and `model`, stands once, as custom properties of the collection.
+    `product_id` and `model`, which all share, are custom properties of the collection.
     """
     classes = [class_of(int(code)) for code in np.unique(layer.codes)]
     heads = [
@@ -49,7 +49,7 @@ def encode_feature_collection(layer: PolygonLayer) -> bytes:
         first = len(_FEATURE_KEYS)
         common = _string_value(layer.product_id) + _string_value(layer.model)
         common += _packed(15, [first, 0, first + 1, 1])
-    # numba comes with it, 60 MB that a server of ready messages need not hold.
+    # It imports numba, 60 MB that a server of ready messages does not need.
     from earthsignature_assets.products.polygons.geobuf_features import encode_features
 
     features = encode_features(layer, heads, properties).data
@@ -59,8 +59,8 @@ def encode_feature_collection(layer: PolygonLayer) -> bytes:
 def encode_product_feature(product: Product) -> bytes:
     """Encode the `geobufproto.Data` of one product, for lists: its footprint, and its facts as JSON values.
 
-    `creation_date` and `publication_date` are midnight UTC of the acquisition day, as in the responses that clients
-    know and as the first API says them; `sensed_at` and `published_at` are the moments themselves.
+    `creation_date` and `publication_date` are midnight UTC of the acquisition day, as clients expect and as in the
+    first API; `sensed_at` and `published_at` are the exact times.
     """
     midnight = product.sensed_at.replace(hour=0, minute=0, second=0, microsecond=0)
     facts = {
@@ -103,7 +103,7 @@ def _data(keys: Sequence[str], number: int, *contents: bytes | memoryview) -> by
 def _geometry(shape: BaseGeometry) -> bytes:
     """Encode the `Geometry` message of a polygon or multipolygon in degrees."""
     if not isinstance(shape, Polygon | MultiPolygon):
-        raise ProductError(f"geobuf holds polygons only: a footprint is a {shape.geom_type}")
+        raise ProductError(f"geobuf encodes polygons only, the footprint is a {shape.geom_type}")
     multiple = isinstance(shape, MultiPolygon)
     parts = list(shape.geoms) if isinstance(shape, MultiPolygon) else [shape]
     lengths = [len(parts)] if multiple else []

@@ -1,4 +1,4 @@
-"""The features of a geobuf collection as bytes, compiled with numba: no object for any polygon."""
+"""Encode the features of a geobuf collection with numba, without an object for each polygon."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ _SCALE = 10.0**PRECISION
 
 
 def encode_features(layer: PolygonLayer, heads: Sequence[bytes], properties: bytes) -> npt.NDArray[np.uint8]:
-    """Every polygon as a `Feature` inside field 1 of a `FeatureCollection`: (bytes,) uint8.
+    """Encode every polygon as a `Feature` in field 1 of a `FeatureCollection`: (bytes,) uint8.
 
     Args:
-        layer: the polygons; the id of each is its place.
-        heads: for each code of the layer in ascending order, the values that come before area and confidence.
-        properties: the field that says which value is of which key.
+        layer: the polygons; the id of each is its position.
+        heads: for each code of the layer in ascending order, the values before area and confidence.
+        properties: the field that maps values to keys.
     """
     _, class_index = np.unique(layer.codes, return_inverse=True)
     encoded: npt.NDArray[np.uint8] = _encode(
@@ -47,7 +47,7 @@ def _width(value):  # type: ignore[no-untyped-def]  # pragma: no cover - compile
 
 @numba.njit(cache=True, nogil=True)
 def _put(output, position, value):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Write a varint; returns where the next byte goes."""
+    """Write a varint; return the position of the next byte."""
     while value > 0x7F:
         output[position] = (value & 0x7F) | 0x80
         position += 1

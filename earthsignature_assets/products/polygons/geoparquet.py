@@ -1,4 +1,4 @@
-"""GeoParquet of a polygon layer: written and read in flat arrays, without an object for each polygon."""
+"""GeoParquet of a polygon layer, written and read as flat arrays, without an object for each polygon."""
 
 import json
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ from earthsignature_assets.products.polygons.polygon_layer import PolygonLayer
 from earthsignature_assets.system.atomic import whole_file
 
 FACTS_KEY = b"earthsignature"
-"""Key of the file's metadata under which the JSON of `write_geoparquet`'s facts stands."""
+"""Metadata key of the JSON with `write_geoparquet`'s facts."""
 
 _ROWS_AT_ONCE = 32_768
-# Neither a dictionary nor the extremes of geometries serve anyone.
+# Dictionaries and statistics of geometries are useless.
 _ENUMERATED = ["code", "name", "level_1", "level_2", "product_id", "model"]
 _PARQUET = {
     "compression": "zstd",
     "use_dictionary": _ENUMERATED,
     "write_statistics": [*_ENUMERATED, *(f"bbox.{side}" for side in ("xmin", "ymin", "xmax", "ymax"))],
 }
-_HEAD = 9  # a polygon in WKB: byte order, type, how many rings
+_HEAD = 9  # a polygon in WKB: byte order, type, number of rings
 _BOX = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
 _SCHEMA = pa.schema(
     [
@@ -54,7 +54,7 @@ def write_geoparquet(layer: PolygonLayer, path: Path, facts: Mapping[str, Any] |
     Args:
         layer: the polygons.
         path: the file.
-        facts: what else the file's metadata say, as JSON under the key `earthsignature`.
+        facts: further metadata of the file, as JSON under the key `earthsignature`.
 
     Raises:
         StoreUnavailableError: the file cannot be written.
@@ -67,20 +67,20 @@ def write_geoparquet(layer: PolygonLayer, path: Path, facts: Mapping[str, Any] |
 
 
 def read_geoparquet(path: Path) -> PolygonLayer:
-    """Read back what `write_geoparquet` wrote, to its last byte.
+    """Read back what `write_geoparquet` wrote, and validate it to the last byte.
 
     Raises:
-        ProductError: the file is missing, damaged, or holds anything else.
+        ProductError: the file is missing or damaged, or has other content.
     """
     try:
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(_SCHEMA) or b"geo" not in (file.schema_arrow.metadata or {}):
                 columns = ", ".join(_SCHEMA.names)
-                raise ProductError(f"{path.name} has not the columns {columns} of the products' GeoParquet")
-            # One group after another: the whole table takes half a gigabyte.
+                raise ProductError(f"{path.name} does not have the columns {columns} of a product's GeoParquet")
+            # One row group after another: the whole table takes half a gigabyte.
             parts = [_read_rows(path.name, file.read_row_group(group)) for group in range(file.num_row_groups)]
     except (OSError, pa.ArrowException) as error:
-        raise ProductError(f"{path.name} is damaged or no GeoParquet: {error}") from error
+        raise ProductError(f"{path.name} is damaged or not GeoParquet: {error}") from error
     shared = {(part.product_id, part.model) for part in parts if len(part)}
     if len(shared) > 1:
         raise ProductError(f"{path.name} holds polygons of several products or models: {sorted(shared)[:3]}")
@@ -118,15 +118,15 @@ def _read_rows(name: str, table: pa.Table) -> PolygonLayer:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """Read the facts that were written with the polygons.
+    """Read the facts written with the polygons.
 
     Raises:
-        ProductError: the file is missing, damaged, or no GeoParquet of a product.
+        ProductError: the file is missing or damaged, or not a product's GeoParquet.
     """
     try:
         facts: dict[str, Any] = json.loads(pq.read_schema(path).metadata[FACTS_KEY])
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise ProductError(f"{path.name} is damaged or no GeoParquet of a product: {error!r}") from error
+        raise ProductError(f"{path.name} is damaged or not a product's GeoParquet: {error!r}") from error
     return facts
 
 
@@ -166,7 +166,7 @@ def _rows(layer: PolygonLayer, first: int, last: int, schema: pa.Schema) -> pa.T
 
 
 def _class_columns(codes: npt.NDArray[np.uint16]) -> dict[str, pa.Array]:
-    """Compute the columns that follow from the code."""
+    """Compute the columns derived from the code."""
     present, index = np.unique(codes, return_inverse=True)
     names = pa.array([class_of(int(code)).name for code in present], pa.string())
     return {
@@ -183,7 +183,7 @@ def _boxes(bounds: npt.NDArray[np.float64]) -> pa.Array:
 def _ragged(
     name: str, geometries: pa.Array
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Coordinates, ring offsets and polygon offsets of polygons in little-endian WKB."""
+    """Decode polygons in little-endian WKB to coordinates, ring offsets and polygon offsets."""
     _, offset_buffer, content_buffer = geometries.buffers()
     offsets = np.frombuffer(offset_buffer, np.int32)[geometries.offset : geometries.offset + len(geometries) + 1]
     content = np.frombuffer(content_buffer, np.uint8) if content_buffer else np.zeros(0, np.uint8)
@@ -210,7 +210,7 @@ def _get_uint32(content, position):  # type: ignore[no-untyped-def]  # pragma: n
 
 @numba.njit(cache=True, nogil=True)
 def _wkb(coordinates, ring_offsets, polygon_offsets):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Polygons as little-endian WKB: int32 offsets and bytes. The coordinates come as bytes, 16 each."""
+    """Encode polygons as little-endian WKB: int32 offsets and bytes. The coordinates are bytes, 16 for each vertex."""
     count = polygon_offsets.size - 1
     offsets = np.zeros(count + 1, np.int32)
     for polygon in range(count):
@@ -234,7 +234,7 @@ def _wkb(coordinates, ring_offsets, polygon_offsets):  # type: ignore[no-untyped
 
 @numba.njit(cache=True, nogil=True)
 def _parse_wkb(offsets, content):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Undo `_wkb`: whether it is what `_wkb` writes, then coordinates as bytes, ring and polygon offsets."""
+    """Decode `_wkb`: return whether the input is valid, coordinates as bytes, ring offsets and polygon offsets."""
     count = offsets.size - 1
     polygon_offsets = np.zeros(count + 1, np.int64)
     coordinates = np.empty(0, np.uint8)

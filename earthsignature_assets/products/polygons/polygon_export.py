@@ -1,4 +1,4 @@
-"""Polygons of published products in the formats of other programs, written by GDAL through pyogrio."""
+"""Export of products' polygons to formats of other programs, by GDAL through pyogrio."""
 
 import tempfile
 from dataclasses import dataclass, field
@@ -32,21 +32,21 @@ class ExportFormat(Enum):
 
     FLATGEOBUF = _Driver("FlatGeobuf", ".fgb")
     GEOPACKAGE = _Driver("GPKG", ".gpkg", {}, {"GEOMETRY_NAME": "geometry"})
-    # Zoom 13 shows 10 m as a pixel at 50° north; below 8 a polygon of a quarter of a hectare is none.
+    # At zoom 13 and 50° north a pixel is 10 m; below zoom 8 a polygon of a quarter of a hectare vanishes.
     PMTILES = _Driver("PMTiles", ".pmtiles", {"MINZOOM": 8, "MAXZOOM": 13})
     GEOJSON = _Driver("GeoJSON", ".geojson", {}, {"RFC7946": "YES"})
     GEOPARQUET = _Driver("Parquet", ".parquet")
 
     @property
     def suffix(self) -> str:
-        """The suffix of its files."""
+        """Suffix of the format's files."""
         return self.value.suffix
 
 
 def export_polygons(geoparquet: bytes, path: Path, form: ExportFormat) -> int:
-    """Write the polygons of a product in another format; returns how many there are.
+    """Write the polygons of a product in another format; return their number.
 
-    The file appears whole or not at all, and takes the place of one that is there.
+    The file appears whole or not at all, and replaces an existing one.
 
     Args:
         geoparquet: the product's `polygons.parquet`.
@@ -54,7 +54,7 @@ def export_polygons(geoparquet: bytes, path: Path, form: ExportFormat) -> int:
         form: the format.
 
     Raises:
-        ProductError: the bytes are not a GeoParquet of a product.
+        ProductError: the bytes are not a product's GeoParquet.
         StoreUnavailableError: the file cannot be written.
     """
     try:
@@ -63,7 +63,7 @@ def export_polygons(geoparquet: bytes, path: Path, form: ExportFormat) -> int:
     except (pa.ArrowException, KeyError) as error:
         raise ProductError(f"{path.name}: the product's polygons are damaged: {error}") from error
     try:
-        # GDAL goes by suffixes and leaves files of its own beside the one that it writes: a folder holds them all.
+        # GDAL relies on suffixes and writes auxiliary files next to its output: a temporary folder holds them all.
         with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
             part = Path(folder) / path.name
             if form is ExportFormat.GEOPARQUET:

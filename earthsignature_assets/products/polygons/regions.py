@@ -1,4 +1,4 @@
-"""The regions of a class raster: labelled, and sieved to a minimum mapping unit, compiled with numba.
+"""Regions of a class raster: labelling, and sieving to a minimum mapping unit; compiled with numba.
 
 A region is a 4-connected set of pixels of one code. No data (0) is never a region.
 """
@@ -17,7 +17,7 @@ class Regions:
     Attributes:
         labels: (height + 2, width + 2) int32, with a frame of 0 around the raster; 0 is no data.
         codes: (n,) uint16.
-        pixels: (n,) int64, how many pixels each has.
+        pixels: (n,) int64, number of pixels of each.
     """
 
     labels: npt.NDArray[np.int32]
@@ -30,12 +30,12 @@ class Regions:
         return self.labels.shape[0] - 2, self.labels.shape[1] - 2
 
     def pixels_by_code(self) -> dict[int, int]:
-        """How many pixels each class has."""
+        """Count the pixels of each class."""
         counts = np.bincount(self.codes, self.pixels)
         return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
 
     def raster(self) -> npt.NDArray[np.uint16]:
-        """Return the codes as a raster again: (height, width) uint16, 0 = no data."""
+        """Convert the regions back to a raster of codes: (height, width) uint16, 0 = no data."""
         table = np.concatenate([np.zeros(1, np.uint16), self.codes])
         raster: npt.NDArray[np.uint16] = table[self.labels[1:-1, 1:-1]]
         return raster
@@ -47,11 +47,10 @@ def label_regions(codes: npt.NDArray[np.uint16]) -> Regions:
 
 
 def sieve_regions(regions: Regions, min_pixels: int) -> Regions:
-    """Give every region below `min_pixels` to its largest neighbour, the smallest regions first.
+    """Merge every region below `min_pixels` into its largest neighbour, the smallest regions first.
 
-    A merged region that is still too small goes on to its own largest neighbour, so what stays below the unit is
-    only what no data surrounds. (GDAL's sieve leaves clusters of small regions as they are.) No data stays exactly
-    where it is. `regions.labels` is overwritten.
+    A merged region that is still too small is merged again, so only regions surrounded by no data stay below the unit.
+    (GDAL's sieve leaves clusters of small regions.) No data stays unchanged. `regions.labels` is overwritten.
     """
     if min_pixels <= 1:
         return regions
@@ -62,7 +61,7 @@ def sieve_regions(regions: Regions, min_pixels: int) -> Regions:
 
 
 def mean_by_region(regions: Regions, values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Mean of a raster, (height, width) uint8, over the pixels of each region: (n,) float64."""
+    """Compute the mean of a raster, (height, width) uint8, over each region: (n,) float64."""
     sums: npt.NDArray[np.int64] = _sum_by_label(regions.labels, np.ascontiguousarray(values), len(regions.codes))
     means: npt.NDArray[np.float64] = sums / regions.pixels
     return means
@@ -133,7 +132,7 @@ def _label(codes):  # type: ignore[no-untyped-def]  # pragma: no cover - compile
 
 @numba.njit(cache=True, nogil=True)
 def _neighbours_of_small(labels, small):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """For each small region the labels across each of its pixel sides: offsets, and the labels themselves."""
+    """List, for each small region, the labels across its pixels' sides: offsets, and the labels themselves."""
     height, width = labels.shape
     offsets = np.zeros(small.size + 1, np.int64)
     neighbours = np.empty(0, np.int32)
@@ -158,7 +157,7 @@ def _neighbours_of_small(labels, small):  # type: ignore[no-untyped-def]  # prag
                         if filling:
                             neighbours[offsets[across]] = here
                         offsets[across] += 1
-    # Filling moved each offset to its end, the next one's start.
+    # Filling has moved each offset to its end, which is the start of the next.
     for label in range(small.size, 0, -1):
         offsets[label] = offsets[label - 1]
     offsets[0] = 0
@@ -176,7 +175,7 @@ def _merge(labels, region_codes, region_pixels, min_pixels):  # type: ignore[no-
     small[0] = False
     offsets, neighbours = _neighbours_of_small(labels, small)
     parent = np.arange(count + 1).astype(np.int32)
-    # The original regions of a merged one that is still small, as a linked list: only those are looked at again.
+    # The original regions of a merged one that is still small, as a linked list: only those are visited again.
     following = np.zeros(count + 1, np.int32)
     last = np.arange(count + 1).astype(np.int32)
     waiting = np.flatnonzero(small).astype(np.int32)
@@ -202,7 +201,7 @@ def _merge(labels, region_codes, region_pixels, min_pixels):  # type: ignore[no-
                 member = following[member]
             if best == 0:
                 continue
-            # Taking its neighbour's code, the region joins every neighbour of that code.
+            # With its neighbour's code, the region joins every neighbour of that code.
             new_code = code[best]
             member = label
             while member != 0:

@@ -1,12 +1,12 @@
 """Simplify the boundaries of a coverage, each shared arc once: Visvalingam and Whyatt's algorithm on pixel corners.
 
-The corner whose triangle with its two neighbours is smallest goes first, as long as that area is at most the square of
-the tolerance (the criterion of GEOS' and JTS' coverage simplifier). Nodes never move.
+The corner whose triangle with its two neighbours is smallest is removed first, as long as that area is at most the
+square of the tolerance (the criterion of GEOS' and JTS' coverage simplifier). Nodes never move.
 
-Why the result is valid: a corner goes only if no other vertex of any boundary lies in its closed triangle, so
-nothing can come to cross the new edge, and all stays a planar graph with the same faces. Vertices are pixel
-corners, so by Pick's theorem a triangle of half a pixel holds no other pixel corner, and of larger ones the few
-that it holds are looked up in a map of what is a vertex still.
+The result is valid because a corner is removed only if no other vertex of any boundary lies in its closed triangle:
+nothing can cross the new edge, and the boundaries stay a planar graph with the same faces. Vertices are pixel corners,
+so by Pick's theorem a triangle of half a pixel has no other pixel corner in it; the few in larger triangles are looked
+up in a map of the remaining vertices.
 
 Source: Visvalingam and Whyatt 1993, Line generalisation by repeated elimination of points, Cartographic Journal 30.
 """
@@ -21,13 +21,13 @@ from earthsignature_assets.products.polygons.boundaries import Arcs
 def simplify_arcs(
     arcs: Arcs, shape: tuple[int, int], tolerance_pixels: float, exact: npt.NDArray[np.bool_] | None = None
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Select the vertices that stay, as (v, 2) int32, and their offsets, (a + 1,) int64: as in `Arcs`.
+    """Return the remaining vertices, (v, 2) int32, and their offsets, (a + 1,) int64, as in `Arcs`.
 
     Args:
         arcs: the boundaries of all regions.
         shape: height and width of the raster.
         tolerance_pixels: corners whose triangle is larger than this squared stay.
-        exact: (a,) bool, the arcs that must stay as they are; None for none.
+        exact: (a,) bool, the arcs that must not change; None for none.
     """
     fewest_inner = _fewest_inner(arcs)
     frozen = np.zeros(len(arcs.sides), bool) if exact is None else exact
@@ -38,7 +38,7 @@ def simplify_arcs(
 
 
 def _fewest_inner(arcs: Arcs) -> npt.NDArray[np.int32]:
-    """Count the vertices that an arc must keep between its ends, lest two arcs lie on one another or a loop vanish."""
+    """Count the vertices that an arc must keep between its ends, so that no arcs coincide and no loop vanishes."""
     low, high = arcs.ends.min(axis=1).astype(np.int64), arcs.ends.max(axis=1).astype(np.int64)
     pair = low * max(arcs.node_count, 1) + high
     order = np.argsort(pair, kind="stable")
@@ -92,7 +92,7 @@ def _doubled_triangle(vertices, first, second, third):  # type: ignore[no-untype
 
 @numba.njit(cache=True, nogil=True)
 def _reach(column, row, other_column, other_row, at):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Compute the columns that a triangle's side spans in a row, rounded inwards; empty where it does not reach."""
+    """Compute the columns that a triangle's side spans in a row, rounded inwards; empty if it misses the row."""
     if row > other_row:
         column, row, other_column, other_row = other_column, other_row, column, row
     if at < row or at > other_row:
@@ -106,7 +106,7 @@ def _reach(column, row, other_column, other_row, at):  # type: ignore[no-untyped
 
 @numba.njit(cache=True, nogil=True)
 def _is_free(is_vertex, vertices, first, second, third):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Check that the closed triangle holds no vertex but its own."""
+    """Tell whether the closed triangle has no vertices but its own."""
     column_1, row_1 = np.int64(vertices[first, 0]), np.int64(vertices[first, 1])
     column_2, row_2 = np.int64(vertices[second, 0]), np.int64(vertices[second, 1])
     column_3, row_3 = np.int64(vertices[third, 0]), np.int64(vertices[third, 1])

@@ -1,7 +1,7 @@
-"""The area of each class within a polygon, counted on the pixels of published rasters: each place once.
+"""Area of each class within a polygon, counted on the pixels of published rasters, each place once.
 
-Of every pixel the newest clear observation counts. Tiles overlap by up to 10 km and share one grid within a UTM zone,
-so there a place is one pixel in all of them; a place that tiles of two zones show is counted in one of the zones.
+The newest clear observation of each pixel counts. Tiles overlap by up to 10 km but share one grid within a UTM zone,
+so a place is the same pixel in all of them; a place in tiles of two zones is counted in one zone only.
 """
 
 import datetime as dt
@@ -28,7 +28,7 @@ from earthsignature_assets.products.product import Asset, Product
 from earthsignature_assets.system.gdal_cache import BLOCK_CACHE
 
 MAX_PIXELS = 600_000_000
-"""Pixels that one summary may read: five full tiles, or a district of 50 km for half a year."""
+"""Largest number of pixels that one summary may read: five full tiles, or a district of 50 km for half a year."""
 
 _BLOCK = 2048
 _LONGEST_EDGE_DEGREES = 0.005  # a straight line in degrees bends by less than a centimetre over 500 m
@@ -39,7 +39,7 @@ ReadAsset = Callable[[Product, Asset], bytes]
 
 @dataclass
 class PixelBudget:
-    """What may still be read, in pixels; all summaries of one question share it."""
+    """Number of pixels that may still be read; all summaries of one query share it."""
 
     pixels: int = MAX_PIXELS
 
@@ -47,7 +47,7 @@ class PixelBudget:
         """Take pixels from the budget.
 
         Raises:
-            QueryError: there are not as many left.
+            QueryError: fewer are left.
         """
         self.pixels -= pixels
         if self.pixels < 0:
@@ -60,15 +60,15 @@ class PixelBudget:
 
 @dataclass(frozen=True)
 class ClassAreas:
-    """What the newest clear observation of each pixel says within one area and period.
+    """Class areas by the newest clear observation of each pixel within one area and period.
 
     Attributes:
         area_m2: the polygon's own area on the ellipsoid.
-        observed_m2: area of the pixels that were seen without cloud, in the tiles' projection, whose scale differs
-            from the ellipsoid's by up to a thousandth.
-        cloudy_m2: area of the pixels that were seen under cloud only.
-        by_class: area of each CORINE level-3 code; their sum is `observed_m2`.
-        products: what was read, newest first.
+        observed_m2: area of the pixels with a clear observation, in the tiles' projection, whose scale differs from
+            the ellipsoid's by up to a thousandth.
+        cloudy_m2: area of the pixels with cloudy observations only.
+        by_class: area of each CORINE level-3 code; the sum is `observed_m2`.
+        products: the products read, newest first.
     """
 
     area_m2: float
@@ -80,7 +80,7 @@ class ClassAreas:
 
 @dataclass
 class _Counts:
-    """Pixels by code, and pixels under cloud only."""
+    """Numbers of pixels by code, and of pixels with cloudy observations only."""
 
     pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(CODES[-1] + 1, np.int64))
     cloudy: int = 0
@@ -94,17 +94,17 @@ def class_areas(
     budget: PixelBudget,
     stopped: Callable[[], bool] = lambda: False,
 ) -> ClassAreas:
-    """Sum up the classes of an area. Holds one block of 2048 x 2048 pixels and one product's files at a time.
+    """Sum up the class areas in a polygon; memory holds one block of 2048 x 2048 pixels and one product's files.
 
     Args:
         area: polygonal, EPSG:4326.
-        products: what to read, newest first; those that do not meet the area are left out.
-        read: gives a file of a product.
-        budget: what may be read.
-        stopped: asked between blocks; once true, the work ends with what there is.
+        products: the products to read, newest first; those outside the area are skipped.
+        read: reads a file of a product.
+        budget: the pixels that may be read.
+        stopped: called between blocks; if true, the result so far is returned.
 
     Raises:
-        QueryError: the work would exceed the budget; most often that is known before anything is read.
+        QueryError: the budget does not suffice; usually detected before reading.
         ProductError: a raster is damaged, or off the grid that its zone's tiles share.
         StoreUnavailableError: a file cannot be read.
     """
@@ -130,25 +130,25 @@ def class_areas(
 
 
 def periods(products: Sequence[Product], period_of: Callable[[dt.datetime], object]) -> Iterator[list[Product]]:
-    """Products by period of acquisition, the earliest first; within each the order stays.
+    """Group products by period of acquisition, the earliest first; within each the order stays.
 
     Args:
-        products: in order of acquisition, either way.
-        period_of: tells apart the periods, such as `lambda moment: moment.year`.
+        products: the products, in ascending or descending order of acquisition.
+        period_of: maps a time to its period, such as `lambda moment: moment.year`.
     """
     groups = [list(group) for _, group in itertools.groupby(products, lambda product: period_of(product.sensed_at))]
     return iter(sorted(groups, key=lambda group: min(product.sensed_at for product in group)))
 
 
 def _check_extent(area: BaseGeometry, products: Sequence[Product], budget: PixelBudget) -> None:
-    """Refuse at once what could never be within the budget: it would be read for seconds before."""
+    """Refuse a query that must exceed the budget before reading for seconds."""
     overlaps = [area.intersection(product.footprint) for product in products]
     pixels = sum(abs(_ELLIPSOID.geometry_area_perimeter(shapely.orient_polygons(part))[0]) / 100 for part in overlaps)
     PixelBudget(budget.pixels).spend(int(pixels))
 
 
 def _polygonal(geometry: BaseGeometry) -> BaseGeometry:
-    """Without the points and lines that cutting leaves where borders touch."""
+    """Drop the points and lines that an intersection leaves where borders touch."""
     parts = shapely.get_parts(geometry)
     return shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
 
@@ -164,7 +164,7 @@ class _Placed:
     height: int
 
     def meets(self, left: int, top: int) -> bool:
-        """Check whether it meets the block with this corner."""
+        """Tell whether the product meets the block with this corner."""
         return (
             self.left < left + _BLOCK
             and left < self.left + self.width
@@ -188,8 +188,8 @@ def _count_zone(
         for product in products
         if area.intersects(product.footprint) and not stopped()
     ]
-    # One by one: GEOS repairs what it densifies, and of parts that touch each other it drops some. From here on the
-    # area is only drawn, not cut: projected, narrow parts may cross themselves by a hair.
+    # One by one: GEOS repairs a geometry that it densifies, and drops some of several touching parts. From now on the
+    # area is only rasterised: after projection, narrow parts may slightly cross themselves.
     extent = shapely.box(*shapely.union_all([product.footprint for product in products]).buffer(0.05).bounds)
     parts = shapely.segmentize(shapely.get_parts(_polygonal(area.intersection(extent))), _LONGEST_EDGE_DEGREES)
     if not here or not len(parts):
@@ -201,7 +201,7 @@ def _count_zone(
     west, south, east, north = np.array(metres.bounds) / resolution_m
     for top in range(math.floor(-north), math.ceil(-south), _BLOCK):
         for left in range(math.floor(west), math.ceil(east), _BLOCK):
-            # Most of a wide area is between the products: no block is drawn that none of them meets.
+            # Most of a wide area lies between the products: blocks that no product meets are skipped.
             meeting = [placed for placed in here if placed.meets(left, top)]
             if stopped():
                 return
@@ -230,7 +230,7 @@ def _count_block(
     read: ReadAsset,
     budget: PixelBudget,
 ) -> None:
-    """Count the block whose upper-left corner lies so many pixels right and down from the zone's origin."""
+    """Count a block; `left` and `top` are the pixels from the zone's origin to its upper-left corner."""
     size_m = counts.resolution_m
     transform = rasterio.Affine(size_m, 0, left * size_m, 0, -size_m, -top * size_m)
     unseen = geometry_mask([area], (_BLOCK, _BLOCK), transform, invert=True)
@@ -269,7 +269,7 @@ def _codes(product: Product, window: Window, read: ReadAsset) -> npt.NDArray[np.
 
 
 def _cloud(product: Product, window: Window, read: ReadAsset) -> npt.NDArray[np.bool_]:
-    """Read the cloud mask under a window of the land cover, on its grid: each of the mask's pixels is 2 x 2 of it."""
+    """Read the cloud mask for a window of the land cover, on its grid: a mask pixel covers 2 x 2 pixels."""
     top, left = int(window.row_off), int(window.col_off)
     bottom, right = top + int(window.height), left + int(window.width)
     coarse = Window(left // 2, top // 2, -(-right // 2) - left // 2, -(-bottom // 2) - top // 2)

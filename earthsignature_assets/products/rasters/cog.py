@@ -1,8 +1,8 @@
 """The rasters of a product: cloud-optimised GeoTIFFs on the tile's own UTM grid, the same bytes for the same pixels.
 
-Class names and official colours travel inside the land-cover file as metadata of its band, one entry a code
-(`112 = Discontinuous urban fabric #ff0000`), where `gdalinfo` shows them, and beside it as a style, which QGIS takes by
-itself. Why not as a palette: docs/decisions/0005-land-cover-raster.md.
+Class names and official colours are in the land-cover file as band metadata, one entry for each code
+(`112 = Discontinuous urban fabric #ff0000`), which `gdalinfo` shows, and next to it in a style, which QGIS applies by
+itself. docs/decisions/0005-land-cover-raster.md explains why there is no palette.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio._err import CPLE_BaseError  # what `copy` raises; rasterio has no public name for it
+from rasterio._err import CPLE_BaseError  # raised by `copy`; rasterio has no public name for it
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as copy_raster
@@ -32,10 +32,10 @@ _COG = {"driver": "COG", "BLOCKSIZE": "512", "BIGTIFF": "NO", "NUM_THREADS": "2"
 
 
 class Codec(StrEnum):
-    """Compression of the pixels of a product.
+    """Compression of a product's pixels.
 
-    DEFLATE opens in every TIFF reader of 2022, and the first API serves the file as it is. ZSTD is for archives whose
-    clients all have a newer one: a quarter smaller, at thirty times the processor time.
+    Every TIFF reader of 2022 reads DEFLATE, and the first API serves the file unchanged. ZSTD is for archives whose
+    clients are all newer: a quarter smaller, at thirty times the processor time.
     """
 
     DEFLATE = "deflate"
@@ -57,14 +57,14 @@ def write_rasters(
     cloud: npt.NDArray[np.bool_],
     codec: Codec = Codec.DEFLATE,
 ) -> None:
-    """Write the three rasters of a draft and the style, two at a time: see the functions below.
+    """Write the three rasters of a draft and the style, two at a time.
 
     Args:
-        draft: the product in the making; its folder must exist.
+        draft: the draft; its folder must exist.
         codes: (height, width) uint16 CORINE level-3 codes, 0 = no data.
-        confidence: (height, width) uint8 percent; read only where a class is.
-        cloud: bool at 10 or 20 m, where the class is not reliable.
-        codec: how they are compressed.
+        confidence: (height, width) uint8 percent; used only at pixels with a class.
+        cloud: bool at 10 or 20 m, true where the class is not reliable.
+        codec: the compression.
     """
     with ThreadPoolExecutor(2) as threads:
         writing = [
@@ -82,10 +82,10 @@ def write_rasters(
 def write_land_cover(path: Path, codes: npt.NDArray[np.uint16], grid: PixelGrid, codec: Codec = Codec.DEFLATE) -> None:
     """Write CORINE level-3 codes, (height, width) uint16, 0 = no data; overviews take the most frequent class.
 
-    The style for QGIS goes beside it, under the same name with `.qml`.
+    The style for QGIS is written next to it, with the suffix `.qml`.
 
     Raises:
-        ProductError: the raster is not of the grid's shape, or not uint16.
+        ProductError: the raster does not have the grid's shape, or is not uint16.
         UnknownClassError: a code is none of the 44.
         StoreUnavailableError: the file cannot be written.
     """
@@ -106,32 +106,32 @@ def write_confidence(
     grid: PixelGrid,
     codec: Codec = Codec.DEFLATE,
 ) -> None:
-    """Write the model's confidence, (height, width) uint8 percent; 255 = no data, wherever `valid` is false.
+    """Write the model's confidence, (height, width) uint8 percent; where `valid` is false, 255 = no data.
 
     Raises:
-        ProductError: a raster is not of the grid's shape or type, or a confidence is above 100.
+        ProductError: a raster has the wrong shape or dtype, or a confidence is above 100.
         StoreUnavailableError: the file cannot be written.
     """
     _check(percent, grid, np.dtype(np.uint8), "confidence")
     _check(valid, grid, np.dtype(bool), "validity")
     if percent.max(where=valid, initial=0) > 100:
-        raise ProductError("confidence holds values above 100 percent where a class is")
+        raise ProductError("confidence holds values above 100 percent at pixels with a class")
     written = np.where(valid, percent, np.uint8(CONFIDENCE_NO_DATA))
     options = {"OVERVIEW_RESAMPLING": "AVERAGE", "PREDICTOR": "YES", "LEVEL": _LEVELS_OF_NOISE[codec]}
     _write(path, written, grid, CONFIDENCE_NO_DATA, "Confidence of the class, percent", {}, codec, options)
 
 
 def write_cloud_mask(path: Path, cloud: npt.NDArray[np.bool_], grid: PixelGrid, codec: Codec = Codec.DEFLATE) -> None:
-    """Write where the class is not reliable for clouds, as uint8 at 20 m: 1 = cloud, 0 = clear.
+    """Write the cloud mask, where the class is not reliable, as uint8 at 20 m: 1 = cloud, 0 = clear.
 
     Args:
         path: the file.
         cloud: bool, (height, width) at 10 m or at 20 m; at 10 m a 20 m pixel is cloud if any part of it is.
         grid: the 10 m grid of the land cover.
-        codec: how it is compressed.
+        codec: the compression.
 
     Raises:
-        ProductError: the mask is of neither shape.
+        ProductError: the mask has neither shape.
         StoreUnavailableError: the file cannot be written.
     """
     coarse = grid.at_resolution(CLOUD_RESOLUTION_M)
@@ -146,8 +146,8 @@ def write_cloud_mask(path: Path, cloud: npt.NDArray[np.bool_], grid: PixelGrid, 
 
 
 def class_areas(codes: npt.NDArray[np.uint16], grid: PixelGrid) -> dict[int, float]:
-    """Area in m² of every class that is present in (height, width) uint16 codes, without no data."""
-    # In portions: counting widens its input to int64, a gigabyte for a whole tile.
+    """Compute the area in m² of every class present in (height, width) uint16 codes, without no data."""
+    # In chunks: counting converts its input to int64, a gigabyte for a whole tile.
     pixels = np.zeros(np.iinfo(codes.dtype).max + 1, np.int64)
     for first in range(0, len(codes), _ROWS_AT_ONCE):
         pixels += np.bincount(codes[first : first + _ROWS_AT_ONCE].ravel(), minlength=len(pixels))
@@ -182,13 +182,13 @@ def _write(
         "crs": rasterio.CRS.from_epsg(grid.epsg),
         "transform": grid.transform,
         "nodata": no_data,
-        # Compressed a little: as it is, the raster would be in memory twice.
+        # Lightly compressed: otherwise the raster would be in memory twice.
         "tiled": True,
         "compress": "zstd",
         "zstd_level": 1,
         "num_threads": 2,
     }
-    # In memory first: GDAL does not tell every disk that fills up, and alike blocks are to be shared.
+    # In memory first: GDAL does not report every full disk, and identical blocks are shared.
     try:
         with BLOCK_CACHE.held(), MemoryFile() as pixels, MemoryFile() as file:
             with pixels.open(**profile) as dataset:

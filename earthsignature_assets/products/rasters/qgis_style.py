@@ -1,6 +1,6 @@
-"""The style beside the land-cover raster: QGIS opens it by itself and shows the 44 classes by name and colour.
+"""The style next to the land-cover raster, which QGIS applies by itself to show the 44 classes by name and colour.
 
-Why a style and neither a palette nor an attribute table: docs/decisions/0005-land-cover-raster.md.
+docs/decisions/0005-land-cover-raster.md explains why it is neither a palette nor an attribute table.
 """
 
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -11,7 +11,7 @@ from earthsignature_assets.nomenclature import CLASSES
 def qgis_style() -> bytes:
     """Build a QGIS layer style (QML): every CORINE class with its official colour, labelled `312 Coniferous forest`.
 
-    QGIS, of any version from 3.0, takes the `.qml` that lies beside a raster and has its name.
+    QGIS 3.0 and later applies a `.qml` next to a raster with the same name.
     """
     root = Element("qgis", version="3.22.0", styleCategories="Symbology")
     renderer = SubElement(SubElement(root, "pipe"), "rasterrenderer", type="paletted", band="1", opacity="1")

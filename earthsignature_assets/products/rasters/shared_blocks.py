@@ -1,9 +1,9 @@
-"""Blocks of a TIFF that are alike, stored once: DEFLATE shrinks an empty block a thousandfold and no further.
+"""Store identical blocks of a TIFF once: DEFLATE shrinks an empty block a thousandfold, but not further.
 
-A TIFF says of each block where it begins and how long it is; nothing forbids two blocks to begin at one place, and
-readers only follow. 97 % of a tile at the edge of a swath is one value: there the file is halved.
+A TIFF lists the offset and length of each block; two blocks may have the same offset, and readers just follow it. In
+a tile at the edge of a swath, of which 97 % is one value, this halves the file.
 
-Source: TIFF 6.0, section 15 (TileOffsets, TileByteCounts); GDAL's COG driver for the layout of what is rewritten
+Source: TIFF 6.0, section 15 (TileOffsets, TileByteCounts); GDAL's COG driver for the layout of the file
 (https://gdal.org/drivers/raster/cog.html, "File format details").
 """
 
@@ -23,7 +23,7 @@ _STRUCTURE = b"GDAL_STRUCTURAL_METADATA_SIZE="
 
 @dataclass(frozen=True)
 class _Directory:
-    """Where one image of the file has its blocks, and where in the file that is written."""
+    """The blocks of one image of the file, and the positions of the entries that list them."""
 
     offsets: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
@@ -32,16 +32,16 @@ class _Directory:
 
 
 def share_alike_blocks(content: bytes) -> bytes:
-    """Rewrite a tiled little-endian COG so that alike blocks of an image share one place.
+    """Rewrite a tiled little-endian COG so that identical blocks of an image share one place.
 
-    What GDAL says of the file's structure stays true: directories still come before data, overviews before the
-    full image; that blocks follow one another row by row is no longer said.
+    GDAL's structural metadata stay true: directories still come before data, and overviews before the full image; the
+    statement that blocks are in row order is removed.
 
     Raises:
-        ValueError: the bytes are not a COG as GDAL writes it (classic TIFF, little-endian, tiled).
+        ValueError: the bytes are not a COG written by GDAL (classic TIFF, little-endian, tiled).
     """
     if content[:4] != b"II*\0":
-        raise ValueError("no classic little-endian TIFF")
+        raise ValueError("not a classic little-endian TIFF")
     directories = list(_directories(content))
     first_block = min(int(directory.offsets.min()) for directory in directories)
     header = bytearray(content[:first_block])
@@ -73,7 +73,7 @@ def _directories(content: bytes) -> Iterator[_Directory]:
             tag, kind, length = struct.unpack_from("<HHI", content, entry)
             entries[tag] = (entry + 8, kind, length)
         if _TILE_OFFSETS not in entries or _TILE_BYTE_COUNTS not in entries:
-            raise ValueError("no tiled TIFF")
+            raise ValueError("not a tiled TIFF")
         offsets, place, dtype = _values(content, *entries[_TILE_OFFSETS])
         sizes, _, _ = _values(content, *entries[_TILE_BYTE_COUNTS])
         yield _Directory(offsets, sizes, place, dtype)
@@ -88,9 +88,9 @@ def _values(content: bytes, place: int, kind: int, length: int) -> tuple[npt.NDA
 
 
 def _forget_block_order(header: bytearray) -> None:
-    """Leave in GDAL's structural metadata, right after the TIFF header, what is still true; its size stays."""
+    """Remove the block order from GDAL's structural metadata, right after the TIFF header; the size stays the same."""
     if header[8 : 8 + len(_STRUCTURE)] != _STRUCTURE:
-        raise ValueError("no COG of GDAL's")
+        raise ValueError("not a COG written by GDAL")
     digits = header[8 + len(_STRUCTURE) :].split(b" ", 1)[0]
     start = header.index(b"\n", 8) + 1
     size = int(digits)

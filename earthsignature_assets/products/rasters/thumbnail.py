@@ -1,4 +1,4 @@
-"""The picture by which people recognise a product."""
+"""The thumbnail of a product."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Products in a local folder: a folder of them appears by one rename."""
+"""A storage in a local folder; a product's folder appears by one rename."""
 
 import datetime as dt
 import errno
@@ -17,7 +17,7 @@ from earthsignature_assets.system.atomic import whole_file, writing
 
 
 class FolderStorage(Storage):
-    """A storage in a local folder, or one that is mounted."""
+    """A storage in a local or mounted folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -32,13 +32,13 @@ class FolderStorage(Storage):
         """Return the path of a file or folder.
 
         Raises:
-            ProductError: the name leads out of the storage.
+            ProductError: the name points outside the storage.
         """
         relative = PurePosixPath(name)
         if relative.is_absolute() or ".." in relative.parts or not relative.parts:
             raise ProductError(f"{name!r} is not inside the store {self.root}")
         path = self.root / relative
-        # A folder of the root may itself be a link, to a larger disk for example; nothing in it may lead out.
+        # A folder of the root may itself be a link, for example to a larger disk; nothing in it may point outside.
         if not path.resolve().is_relative_to((self.root / relative.parts[0]).resolve()):
             raise ProductError(f"{name!r} is not inside the store {self.root}")
         return path
@@ -74,7 +74,7 @@ class FolderStorage(Storage):
                 _synchronise(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.is_dir() and not (target / last).exists():
-                self.withdraw(folder)  # whole folders are renamed here: what lacks its last file is damaged
+                self.withdraw(folder)  # folders appear whole: one without its last file is damaged
             try:
                 staging.rename(target)
             except OSError as error:
@@ -117,7 +117,7 @@ class FolderStorage(Storage):
 
     @override
     def written_at(self, folder: str) -> dt.datetime | None:
-        # A file that comes or goes is a change of its folder; files are never written in place.
+        # Adding or removing a file changes its folder's time; files are never written in place.
         try:
             return dt.datetime.fromtimestamp(self.path(folder).stat().st_mtime, dt.UTC)
         except OSError:
@@ -139,7 +139,7 @@ class FolderStorage(Storage):
             yield
         except FileNotFoundError as error:
             if not self.root.is_dir():
-                raise StoreUnavailableError(f"product store {self.root} is not there: mount or create it") from error
+                raise StoreUnavailableError(f"product store {self.root} does not exist: mount or create it") from error
             raise
         except OSError as error:
             raise StoreUnavailableError(f"{path} cannot be read: {error}") from error

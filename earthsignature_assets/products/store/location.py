@@ -1,4 +1,4 @@
-"""Where a store's parts are: from a path or a URL to what opens there."""
+"""Locations of storages and catalogues: open them by path or URL."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,10 +17,10 @@ def open_catalogue(location: Path | str, *, read_only: bool = False) -> Catalogu
 
     Raises:
         InvalidKeyError: the location is of another kind.
-        StoreUnavailableError: it cannot be opened, or is absent and to be read only.
+        StoreUnavailableError: it cannot be opened, or is absent while only to be read.
     """
     if _is_postgres(location):
-        # psycopg takes a quarter of a second to import, which those who read SQLite need not wait for.
+        # psycopg takes a quarter of a second to import, and SQLite does not need it.
         from earthsignature_assets.products.catalogue.postgis_catalogue import PostgisCatalogue
 
         return PostgisCatalogue(str(location), read_only=read_only)
@@ -34,7 +34,7 @@ def open_storage(location: Path | str) -> Storage:
         InvalidKeyError: the location is of another kind.
     """
     if isinstance(location, str) and urlsplit(location).scheme == "s3":
-        # The client is for those who use it.
+        # Import the client only if it is used.
         from earthsignature_assets.products.store.s3_storage import S3Storage
 
         return S3Storage(location)
@@ -45,7 +45,7 @@ def catalogue_location(storage: Storage, catalogue: Path | str) -> Path | str:
     """Return the location of a store's catalogue, given or by default: a file, or the URL of a database.
 
     Raises:
-        InvalidKeyError: the store is on S3 and nothing is said, or the location is of another kind.
+        InvalidKeyError: the store is on S3 and no catalogue is given, or the location is of another kind.
     """
     if catalogue:
         return catalogue if _is_postgres(catalogue) else _local_path(catalogue, "sqlite", "a catalogue")

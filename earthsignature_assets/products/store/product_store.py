@@ -1,16 +1,16 @@
-"""The product store: finished products in a storage, beside the catalogue that makes them visible.
+"""The product store: finished products in a storage, and the catalogue that makes them visible.
 
-    products/<model>/<scene>/<digest>/               the files of one product, never changed once there
-    products/<model>/<scene>/<digest>/superseded     empty; another digest of the same name has taken its place
-    models/<model>/item.json                         the STAC item of a model version, which products derive from,
-                                                     with the files that it names beside it
+    products/<model>/<scene>/<digest>/               the files of one product, which never change
+    products/<model>/<scene>/<digest>/superseded     empty; another digest of the same name has replaced it
+    models/<model>/item.json                         the STAC item of a model version, from which products derive,
+                                                     next to the files that it lists
     collection.json                                  the STAC collection of all products
-    catalogue.sqlite                                 what readers see, unless the catalogue is elsewhere
-    .staging/                                        products on their way; nothing in it counts
+    catalogue.sqlite                                 the catalogue, unless it is elsewhere
+    .staging/                                        unfinished publications
 
-A publication stages, checksums, validates, places and only then records: whatever stops it earlier leaves nothing
-that a reader sees. The catalogue's write lock is the arbiter: under it a publisher looks at the whole folder before it
-records it, and a sweep removes only what no row names.
+A publication stages, checksums, validates, places and only then records: if it stops earlier, readers see nothing of
+it. The catalogue's write lock orders publications and sweeps: under it a publisher checks the whole folder before
+recording it, and a sweep removes only folders without a row.
 """
 
 import datetime as dt
@@ -49,7 +49,7 @@ PRODUCTS = "products"
 """The folder of all products."""
 
 SUPERSEDED = "superseded"
-"""The file that marks a folder whose product is published with other content by now."""
+"""The file that marks a folder whose product has since been published with other content."""
 
 PRODUCT_DEPTH = 3
 """Depth of a product's folder below the store, in levels."""
@@ -62,12 +62,12 @@ class ProductStore:
     """A store in a local folder or on S3, with its catalogue in SQLite or PostGIS."""
 
     def __init__(self, location: Path | str, catalogue: Path | str = "") -> None:
-        """Name a store; nothing is opened yet.
+        """Refer to a store without opening it.
 
         Args:
             location: a folder, `file:///folder`, or `s3://bucket/prefix`.
-            catalogue: a SQLite file, `sqlite:///file`, or `postgresql://…`; by default `catalogue.sqlite` in a store
-                that is a folder. A store on S3 has no default.
+            catalogue: a SQLite file, `sqlite:///file`, or `postgresql://…`; by default `catalogue.sqlite` in the
+                store's folder. A store on S3 has no default.
 
         Raises:
             InvalidKeyError: a location is of another kind, or a store on S3 has no catalogue.
@@ -80,7 +80,7 @@ class ProductStore:
 
     @property
     def root(self) -> Path:
-        """The folder of a store that is one.
+        """Folder of a store on a local disk.
 
         Raises:
             ProductError: the store is on S3.
@@ -90,15 +90,15 @@ class ProductStore:
         return self.storage.root
 
     def open_catalogue(self, *, read_only: bool = False) -> Catalogue:
-        """Open the store's catalogue; the caller closes it. For writing, it is made if absent.
+        """Open the store's catalogue; the caller closes it. For writing, it is created if absent.
 
         Raises:
-            StoreUnavailableError: it cannot be opened, or is absent and to be read only.
+            StoreUnavailableError: it cannot be opened, or is absent while only to be read.
         """
         return open_catalogue(self._catalogue, read_only=read_only)
 
     def has_catalogue(self) -> bool:
-        """Whether the catalogue is there; a database gets its empty tables by this question.
+        """Tell whether the catalogue exists; in a database, this creates its empty tables.
 
         Raises:
             StoreUnavailableError: the database cannot be reached.
@@ -109,7 +109,7 @@ class ProductStore:
         return True
 
     def address(self, product: Product, asset: Asset) -> str:
-        """Return where a product's file lies: a path or a URL, for people.
+        """Return the path or URL of a product's file, for people.
 
         Raises:
             ProductError: the product's folder is not one inside this store.
@@ -117,7 +117,7 @@ class ProductStore:
         return f"{self}/{_folder(product)}/{asset.value}"
 
     def path(self, product: Product, asset: Asset) -> Path:
-        """Return where a product's file lies in a store that is a folder.
+        """Return the path of a product's file in a store on a local disk.
 
         Raises:
             ProductError: the product's folder is not one inside this store, or the store is on S3.
@@ -129,37 +129,37 @@ class ProductStore:
 
         Raises:
             ProductError: the file is gone (superseded and swept: search again), or its folder is not in the store.
-            StoreUnavailableError: the storage does not give it.
+            StoreUnavailableError: the storage cannot be read.
         """
         with _missing(product, asset):
             return self.storage.read(f"{_folder(product)}/{asset.value}")
 
     def read_range(self, product: Product, asset: Asset, offset: int, length: int) -> bytes:
-        """Read some bytes of a product's file, fewer at its end; the rest is not read.
+        """Read only a range of a product's file, which may end early at the end of the file.
 
         Raises:
             ProductError: as `read`.
-            StoreUnavailableError: the storage does not give it.
+            StoreUnavailableError: the storage cannot be read.
         """
         with _missing(product, asset):
             return self.storage.read_range(f"{_folder(product)}/{asset.value}", offset, length)
 
     def sizes(self, product: Product) -> dict[Asset, int]:
-        """Return the size in bytes of each of a product's files that is there."""
+        """Return the size in bytes of each existing file of a product."""
         sizes = self.storage.sizes(_folder(product))
         return {asset: sizes[asset.value] for asset in Asset if asset.value in sizes}
 
     def publish(self, draft: Draft, *, new: bool = False) -> Product:
-        """Make a draft's product visible, whole and at once; the same content again changes nothing.
+        """Publish a draft's product, whole and at once; publishing the same content again changes nothing.
 
         Args:
-            draft: what to publish.
-            new: whether it must be new: what is there by its name and model is then left as it is, whoever came first
-                and however close.
+            draft: the draft.
+            new: whether the product must be new: an existing one of its name and model is then never replaced, even if
+                it appears concurrently.
 
         Raises:
-            AlreadyExistsError: `new`, and it is not.
-            ProductError: the draft's files are not what they must be.
+            AlreadyExistsError: `new` is set and the product exists.
+            ProductError: the draft's files are not valid.
             StoreUnavailableError: the store or its disk cannot be written.
         """
         with self.open_catalogue() as catalogue:
@@ -176,10 +176,10 @@ class ProductStore:
         )
 
     def sweep(self, older_than: dt.timedelta) -> list[str]:
-        """Remove what no reader can need: what dead publishers left, and folders that no row names.
+        """Remove what dead publishers left, and folders without a row in the catalogue.
 
-        The grace covers publications under way and readers that hold a superseded product: a folder goes once nothing
-        in it was written for `older_than`.
+        The grace period protects running publications and readers of a superseded product: a folder is removed once
+        nothing in it was written for `older_than`.
 
         Returns:
             The removed folders, as relative POSIX paths.
@@ -208,8 +208,8 @@ class ProductStore:
             yield folder
 
     def _placed(self, draft: Draft, staging: Path, catalogue: Catalogue) -> str:
-        """Copy, checksum and check a draft, and bring it to its folder, where nobody sees it yet."""
-        # Validation brings geopandas, which readers of the store have no use for and would wait a second for.
+        """Copy, checksum and validate a draft, and place it in its folder, where nobody sees it yet."""
+        # Validation imports geopandas, which takes a second and which readers of the store do not need.
         from earthsignature_assets.products.validation import validate_files, validate_item
 
         files = _copied(draft, staging)
@@ -224,12 +224,12 @@ class ProductStore:
         if there and list(faults_of(self.storage, folder)):
             self.storage.replace(staging, folder, last=Asset.ITEM.value)
         elif not there:
-            # If another publisher of the same content comes first, theirs is as good.
+            # Another publisher of the same content may come first: its folder is identical.
             self.storage.place(staging, folder, last=Asset.ITEM.value)
         return folder
 
     def _write_shared(self, draft: Draft) -> None:
-        """Write what the links of every item lead to: the collection and the model's item."""
+        """Write the targets of every item's links: the collection and the model's item."""
         collection = item_bytes(build_collection(Extent(), []))
         if self._content("collection.json") != collection:
             self.storage.write("collection.json", collection)
@@ -237,7 +237,7 @@ class ProductStore:
             self._write_model(draft.model, draft.model_item, draft.model_folder)
 
     def _write_model(self, model: ModelVersion, item: dict[str, Any], source: Path | None) -> None:
-        """Write a model version's item with the files that it names; what is there already costs one look."""
+        """Write a model version's item with its files, unless it exists."""
         name = model_item_name(model)
         if self._content(name) == item_bytes(item):
             return
@@ -250,7 +250,7 @@ class ProductStore:
         self.storage.write(name, item_bytes(item))
 
     def model_item(self, model: ModelVersion) -> dict[str, Any] | None:
-        """Read the STAC item of a model version that made products here; None where the store has none."""
+        """Read the STAC item of a model version; None if the store has none."""
         content = self._content(model_item_name(model))
         found: dict[str, Any] | None = json.loads(content) if content is not None else None
         return found
@@ -262,12 +262,12 @@ class ProductStore:
             return None
 
     def _record(self, catalogue: Catalogue, folder: str, new: bool) -> bool:
-        """Write the row; False if the folder is not whole, because it was swept since it was placed."""
+        """Write the row; return false if the folder is incomplete, because it has been swept since."""
         with catalogue.transaction():
             sizes = self.storage.sizes(folder)
             if Asset.ITEM.value not in sizes:
                 return False
-            # Another publisher of the same content may have placed its item since: the row says what the item says.
+            # Another publisher of the same content may have placed its item since: the row must match the item.
             item = self._item(folder)
             product = product_of(item, folder)
             if any(sizes.get(asset.value) != size for asset, (_, size) in asset_checksums(item).items()):
@@ -280,7 +280,7 @@ class ProductStore:
             if SUPERSEDED in sizes:
                 self.storage.remove(f"{folder}/{SUPERSEDED}")
             if earlier is not None and earlier.folder != folder and self.storage.sizes(earlier.folder):
-                # Superseded now: its grace begins, and a rebuild of the catalogue will know.
+                # Superseded now: its grace period begins, and a rebuild of the catalogue will see it.
                 self.storage.write(f"{earlier.folder}/{SUPERSEDED}", b"")
             catalogue.record(product, whole_scene=shows_whole_scene(item))
             return True
@@ -291,10 +291,10 @@ class ProductStore:
 
 
 def product_of(item: dict[str, Any], folder: str) -> Product:
-    """Build the catalogue's view of a product that lies in a folder of the store with this STAC item.
+    """Build the catalogue's product from its STAC item and its folder in the store.
 
     Raises:
-        KeyError, ValueError, InvalidKeyError: the item lacks a field, or holds one that does not parse.
+        KeyError, ValueError, InvalidKeyError: the item lacks a field, or a field does not parse.
     """
     facts = item["properties"]
     return Product(
@@ -312,7 +312,7 @@ def product_of(item: dict[str, Any], folder: str) -> Product:
 
 
 def shows_whole_scene(item: dict[str, Any]) -> bool:
-    """Check whether the product of an item supersedes the others of its scene and baseline."""
+    """Tell whether an item's product supersedes the others of its scene and baseline."""
     return bool(item["properties"].get("earthsignature:whole_scene", True))
 
 
@@ -333,7 +333,7 @@ def _folder(product: Product) -> str:
 
 
 def _copied(draft: Draft, staging: Path) -> dict[Asset, tuple[str, int]]:
-    """Copy a draft's files and checksum them on the way: multihash and size of each."""
+    """Copy a draft's files; return the multihash and size of each."""
     files: dict[Asset, tuple[str, int]] = {}
     for asset in Asset:
         if asset is Asset.ITEM:

@@ -1,4 +1,4 @@
-"""Rebuilding the catalogue from what the store holds: the STAC items say all that a row says."""
+"""Rebuild the catalogue from the store: the STAC items have everything that a row needs."""
 
 import json
 from collections.abc import Callable
@@ -25,9 +25,9 @@ class Rebuilt:
     """Result of a rebuild.
 
     Attributes:
-        products: products in the store, superseded content not counted.
-        recorded: those that the catalogue lacked.
-        forgotten: rows whose folder is not in the store.
+        products: number of products in the store, without superseded content.
+        recorded: number of products that the catalogue lacked.
+        forgotten: number of rows whose folder is not in the store.
         damaged: folders that could not be used, with the reason.
     """
 
@@ -38,17 +38,17 @@ class Rebuilt:
 
 
 def rebuild(storage: Storage, catalogue: Catalogue, progress: Callable[[str], None] = lambda _: None) -> Rebuilt:
-    """Make the catalogue say what the store holds, in one transaction; readers see the old one until then.
+    """Make the catalogue match the store in one transaction; readers see the old catalogue until then.
 
-    A row whose folder is there stays: it knows better than the store which content came last. Others come from the
-    items: of several folders of one product the one that is not marked superseded, and of those the latest.
-    Publications may go on meanwhile. Which model versions are promoted is not for the store to know: a catalogue that
-    was lost promotes the version that was published first; promote another afterwards.
+    A row whose folder exists stays: it knows better than the store which content is the latest. Other rows come from
+    the items; if a product has several folders, from the latest one not marked superseded. Publications may run at the
+    same time. The store does not know the promoted model versions: a lost catalogue promotes the version that was
+    published first; promote another one afterwards.
 
     Args:
         storage: the store's files.
         catalogue: open for writing; it may be empty.
-        progress: called for each folder that was read.
+        progress: called for each folder read.
 
     Raises:
         StoreUnavailableError: the storage or the catalogue cannot be reached.
@@ -74,7 +74,7 @@ def rebuild(storage: Storage, catalogue: Catalogue, progress: Callable[[str], No
     with catalogue.transaction():
         kept = set()
         for row in list(catalogue.all_products()):
-            # A folder that the list above had not yet is looked for: it may have been published since.
+            # Look up a folder that is not in the list above: it may have been published since.
             if row.folder in sound or storage.sizes(row.folder):
                 kept.add((row.product_id, row.model))
             elif (row.product_id, row.model) not in found:

@@ -1,7 +1,7 @@
-"""Products on S3, or on what speaks its protocol.
+"""A storage on S3 or a service with its protocol.
 
-Objects appear one by one, so a folder counts as there once its last file is; the row in the catalogue, written after
-a look at the whole folder, is what makes a product visible.
+Objects appear one by one, so a folder exists once its last file does; the row in the catalogue, written after a check
+of the whole folder, makes a product visible.
 """
 
 import datetime as dt
@@ -26,8 +26,8 @@ from earthsignature_assets.system.atomic import writing
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
-# What holds for every request. Retried are 5xx, 429, and connections that fail or break; conditional puts too, where
-# "exists already" may then mean that the first try got through: the caller looks at what is there.
+# These apply to every request. 5xx, 429, and failed or broken connections are retried, for conditional puts too: there
+# "already exists" may then mean that the first attempt succeeded, so the caller checks the object.
 _CLIENT: "ClientConfig" = {"connect_timeout": "5s", "timeout": "120s"}
 _RETRIES: "RetryConfig" = {
     "max_retries": 5,
@@ -39,15 +39,15 @@ _RETRIES: "RetryConfig" = {
 class S3Storage(Storage):
     """A storage under `s3://bucket/prefix`.
 
-    Endpoint, region and credentials are those of the standard variables (AWS_ENDPOINT_URL, AWS_REGION,
-    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), or of the machine's role.
+    Endpoint, region and credentials come from the standard variables (AWS_ENDPOINT_URL, AWS_REGION,
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), or from the machine's role.
     """
 
     def __init__(self, url: str) -> None:
-        """Name the place; nothing is asked of it yet.
+        """Refer to a bucket and prefix without a request.
 
         Raises:
-            InvalidKeyError: the URL names no bucket, or more than a bucket and a prefix.
+            InvalidKeyError: the URL has no bucket, or more than a bucket and a prefix.
         """
         parts = urlsplit(url)
         if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
@@ -70,7 +70,7 @@ class S3Storage(Storage):
         with writing(root):
             root.mkdir(mode=0o700, exist_ok=True)
             if root.is_symlink() or root.stat().st_uid != os.getuid():
-                raise StoreUnavailableError(f"{root} belongs to another user: set TMPDIR to a folder of your own")
+                raise StoreUnavailableError(f"{root} belongs to another user: set TMPDIR to your own folder")
         return root
 
     @override
@@ -141,7 +141,7 @@ class S3Storage(Storage):
             mode: Literal["create", "overwrite"] = "create" if path.name == last and not over else "overwrite"
             with self._faults():
                 try:
-                    # In one request, so that a publisher that dies leaves no part of an object behind.
+                    # In one request, so that a publisher that dies leaves no partial object.
                     obstore.put(self._store, f"{folder}/{path.name}", path, mode=mode, use_multipart=False)
                 except AlreadyExistsError:
                     return False
@@ -153,20 +153,20 @@ class S3Storage(Storage):
             yield
         except FileNotFoundError as error:
             if "NoSuchBucket" in str(error):
-                raise StoreUnavailableError(f"{self.name}: there is no such bucket; create it") from error
+                raise StoreUnavailableError(f"{self.name}: the bucket does not exist; create it") from error
             raise FileNotFoundError(_brief(error)) from error
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise StoreUnavailableError(
-                f"{self.name} refuses: {_brief(error)}; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what this "
-                "user may do in the bucket"
+                f"{self.name} refuses: {_brief(error)}; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and this user's "
+                "permissions in the bucket"
             ) from error
         except (BaseError, OSError) as error:
             raise StoreUnavailableError(
-                f"{self.name} does not answer as it should: {_brief(error)}; check AWS_ENDPOINT_URL, the network and "
+                f"{self.name} does not respond as expected: {_brief(error)}; check AWS_ENDPOINT_URL, the network and "
                 "the server"
             ) from error
 
 
 def _brief(error: Exception) -> str:
-    """Return an error's first line: the rest is the client's own state."""
+    """Return an error's first line; the rest is the client's internal state."""
     return str(error).partition("\n")[0][:500]

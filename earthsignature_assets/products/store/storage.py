@@ -1,4 +1,4 @@
-"""What a product store needs of the place that keeps its files, wherever that is."""
+"""The interface of storages, which keep a product store's files."""
 
 import datetime as dt
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class StoredFolder:
-    """A folder of the storage, and when anything in it was last written (UTC)."""
+    """A folder of the storage, and the time of its last write (UTC)."""
 
     name: str
     written_at: dt.datetime
@@ -19,31 +19,31 @@ class Storage(ABC):
     """Files by relative POSIX names, in folders that appear whole.
 
     Raises:
-        StoreUnavailableError: from every method, when the place cannot be reached, read or written.
+        StoreUnavailableError: from every method, if the storage cannot be reached, read or written.
     """
 
     name: str
-    """Where it is, as messages say it."""
+    """Location of the storage, for messages."""
 
     @property
     @abstractmethod
     def staging_root(self) -> Path:
-        """The local folder in which products are prepared."""
+        """Local folder in which products are prepared."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:
         """Read the bytes of a file.
 
         Raises:
-            FileNotFoundError: there is none of that name.
+            FileNotFoundError: there is no such file.
         """
 
     @abstractmethod
     def read_range(self, name: str, offset: int, length: int) -> bytes:
-        """Read some bytes of a file, fewer at its end, none past it.
+        """Read a range of a file, which may end early at the end of the file.
 
         Raises:
-            FileNotFoundError: there is none of that name.
+            FileNotFoundError: there is no such file.
         """
 
     @abstractmethod
@@ -52,32 +52,32 @@ class Storage(ABC):
 
     @abstractmethod
     def place(self, staging: Path, folder: str, last: str) -> bool:
-        """Make a local folder's files a folder of the storage; the one named `last` appears last.
+        """Move a local folder into the storage; the file named `last` appears last.
 
         Returns:
-            False if another publisher has placed the same folder first; theirs is kept.
+            False if another publisher has placed the same folder first, which is kept.
         """
 
     @abstractmethod
     def replace(self, staging: Path, folder: str, last: str) -> None:
-        """As `place`, over a folder that is there and damaged."""
+        """Move a local folder into the storage like `place`, but replace a damaged one."""
 
     @abstractmethod
     def write(self, name: str, content: bytes) -> None:
-        """Write one small file, whole or not at all, over one that is there."""
+        """Write one small file whole or not at all; an existing one is replaced."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
-        """Remove one file, if it is there."""
+        """Remove one file if it exists."""
 
     @abstractmethod
     def folders(self, root: str, depth: int) -> Iterator[StoredFolder]:
-        """List the folders that lie so many levels below another, with files in them, in order of name."""
+        """List the folders `depth` levels below another that have files, ordered by name."""
 
     @abstractmethod
     def written_at(self, folder: str) -> dt.datetime | None:
-        """When anything in a folder was last written, UTC; None if there is no such folder."""
+        """Return the time of a folder's last write, UTC; None if there is no such folder."""
 
     @abstractmethod
     def withdraw(self, folder: str) -> None:
-        """Remove a folder: at once for whoever looks for it."""
+        """Remove a folder, which disappears at once."""

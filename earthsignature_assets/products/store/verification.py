@@ -1,4 +1,4 @@
-"""Whether published products are still what they were: every checksum, every code, and the row against the item."""
+"""Verify published products: every checksum, every code, and each row against its item."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from earthsignature_assets.products.store.storage import Storage
 
 @dataclass(frozen=True)
 class Damage:
-    """One file of one published product that is not what it was: which, and how."""
+    """Damage to one file of a published product."""
 
     product: Product
     asset: Asset
@@ -21,7 +21,7 @@ class Damage:
 
 
 def verify(storage: Storage, catalogue: Catalogue) -> Iterator[tuple[Product, list[Damage]]]:
-    """Re-check every file of every product of a catalogue; yields each product with what is damaged of it.
+    """Verify every file of every product of a catalogue; yield each product with its damage.
 
     Raises:
         StoreUnavailableError: the storage or the catalogue cannot be reached.
@@ -34,12 +34,12 @@ def verify(storage: Storage, catalogue: Catalogue) -> Iterator[tuple[Product, li
 
 
 def faults_of(storage: Storage, folder: str, *, codes: bool = False) -> Iterator[tuple[Asset, str]]:
-    """Find what is wrong in a product's folder: its item, and each file against the item.
+    """Yield the faults in a product's folder: of its item, and of each file against the item.
 
     Args:
-        storage: where the folder is.
+        storage: the storage with the folder.
         folder: relative POSIX path.
-        codes: decode the land cover as well, and look for codes that are none of the 44.
+        codes: whether to decode the land cover and look for codes that are none of the 44.
 
     Raises:
         StoreUnavailableError: the storage cannot be reached.
@@ -74,7 +74,7 @@ def faults_of(storage: Storage, folder: str, *, codes: bool = False) -> Iterator
 
 
 def _strange_codes(content: bytes) -> list[int]:
-    # rasterio and numpy are dear to import, and readers of the store need neither.
+    # rasterio and numpy are slow to import, and readers of the store need neither.
     import numpy as np
     from rasterio.io import MemoryFile
 

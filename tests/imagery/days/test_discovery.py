@@ -67,7 +67,7 @@ def test_a_day_over_a_polygon(api: str, c1: Provider) -> None:
     assert discover_day(c1.at(api), DAYS[0], ocean).items == []
 
 
-def test_a_date_without_items_says_so(api: str, c1: Provider) -> None:
+def test_a_date_without_items_is_reported(api: str, c1: Provider) -> None:
     with pytest.raises(NoSuchSceneError, match="32TQM on 2026-05-03"):
         discover_tile(c1.at(api), dt.date(2026, 5, 3), "32TQM")
 
@@ -77,7 +77,7 @@ def test_an_unknown_tile_is_refused_before_any_request(c1: Provider) -> None:
         discover_tile(c1.at("http://127.0.0.1:9"), DAYS[0], "99XYZ")
 
 
-def test_real_items_of_a_day_are_found_and_told_apart(real_data: Path) -> None:
+def test_real_items_of_a_day_are_found_and_distinguished(real_data: Path) -> None:
     """Two tiles of one datatake, ten kilometres of which they share, and days of other orbits around them."""
     paths = sorted((real_data / "stac_e84_33TWL_33TWM_202308").glob("*/S2*/S2*.json"))
     paths += sorted((real_data / "stac_items_e84_v1_europe").glob("*.json"))
@@ -181,7 +181,7 @@ pauseless = pytest.mark.usefixtures("no_pauses")
 
 @pauseless
 @pytest.mark.parametrize("status", [500, 502, 503, 504, RESET, CUT])
-def test_a_search_that_fails_in_passing_is_sent_again(c1: Provider, status: int) -> None:
+def test_a_search_with_a_transient_failure_is_retried(c1: Provider, status: int) -> None:
     with server([(status, {}), (status, {}), (200, EMPTY)]) as (root, requests):
         assert discover_day(c1.at(root), DAYS[0], AREA).items == []
     assert len(requests) == 3
@@ -197,7 +197,7 @@ def in_a_thousand_seconds() -> str:
     [(lambda: "7", 7, 7), (in_a_thousand_seconds, 500, 1000), (lambda: "3600", 2000, 2000)],
     ids=["seconds", "date", "more than the policy follows"],
 )
-def test_a_busy_api_is_left_alone_for_as_long_as_it_asks(
+def test_retry_after_of_a_busy_api_is_respected(
     c1: Provider, monkeypatch: pytest.MonkeyPatch, retry_after: Callable[[], str], least_s: float, most_s: float
 ) -> None:
     monkeypatch.setattr(remote_policy, "POLICY", remote_policy.RemotePolicy(first_pause_s=0.0, longest_pause_s=2000))
@@ -212,7 +212,7 @@ def test_a_busy_api_is_left_alone_for_as_long_as_it_asks(
 
 @pauseless
 @pytest.mark.parametrize("status", [500, 503, RESET, CUT])
-def test_a_landing_page_that_fails_in_passing_is_asked_for_again(c1: Provider, status: int) -> None:
+def test_a_landing_page_with_a_transient_failure_is_retried(c1: Provider, status: int) -> None:
     with server([(200, EMPTY)], landing=[status, status]) as (root, requests):
         assert discover_day(c1.at(root), DAYS[0], AREA).items == []
     assert len(requests) == 1
@@ -220,7 +220,7 @@ def test_a_landing_page_that_fails_in_passing_is_asked_for_again(c1: Provider, s
 
 @pauseless
 @pytest.mark.parametrize("status", [503, RESET, CUT])
-def test_a_search_that_keeps_failing_is_worth_a_later_try(c1: Provider, status: int) -> None:
+def test_a_search_that_keeps_failing_is_retryable(c1: Provider, status: int) -> None:
     with server([(status, {})]) as (root, requests), pytest.raises(ProviderUnavailableError, match=root) as fault:
         discover_day(c1.at(root), DAYS[0], AREA)
     assert fault.value.retryable
@@ -228,12 +228,12 @@ def test_a_search_that_keeps_failing_is_worth_a_later_try(c1: Provider, status: 
 
 
 @pauseless
-def test_a_server_that_is_not_there_is_worth_a_later_try(c1: Provider) -> None:
+def test_an_absent_server_is_retryable(c1: Provider) -> None:
     with pytest.raises(ProviderUnavailableError, match=r"127\.0\.0\.1:9"):
         discover_day(c1.at("http://127.0.0.1:9"), DAYS[0], AREA)
 
 
-def test_a_server_that_says_nothing_is_given_up_in_time(c1: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_times_out(c1: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         remote_policy, "POLICY", remote_policy.RemotePolicy(answer_timeout_s=0.2, tries=2, first_pause_s=0.0)
     )
@@ -245,7 +245,7 @@ def test_a_server_that_says_nothing_is_given_up_in_time(c1: Provider, monkeypatc
 
 @pauseless
 @pytest.mark.parametrize("cut", [b'{"type": "FeatureColl', b'{"features": [', b'{"features": [{"id": "a"'])
-def test_json_that_ends_too_early_is_asked_for_again(c1: Provider, cut: bytes) -> None:
+def test_truncated_json_is_retried(c1: Provider, cut: bytes) -> None:
     with server([(200, cut), (200, EMPTY)]) as (root, requests):
         assert discover_day(c1.at(root), DAYS[0], AREA).items == []
     assert len(requests) == 2
@@ -259,7 +259,7 @@ def test_json_that_ends_too_early_is_asked_for_again(c1: Provider, cut: bytes) -
     ("status", "content"),
     [(400, {"description": "no"}), (200, {"hello": "world"}), (200, []), (200, b"<html>"), (200, {"features": [1]})],
 )
-def test_an_answer_that_is_no_stac_is_terminal(c1: Provider, status: int, content: object) -> None:
+def test_a_response_that_is_not_stac_is_final(c1: Provider, status: int, content: object) -> None:
     with server([(status, content)]) as (root, requests), pytest.raises(ProviderAnswerError) as fault:
         discover_day(c1.at(root), DAYS[0], AREA)
     assert not fault.value.retryable
@@ -275,7 +275,7 @@ def page(root: str, names: Iterable[str], following: str | None = None) -> dict[
     return EMPTY | {"features": features, "links": [link] if following else []}
 
 
-def test_pages_that_repeat_items_and_pages_without_any_are_walked_through(c1: Provider) -> None:
+def test_paging_continues_over_repeated_items_and_empty_pages(c1: Provider) -> None:
     answers: list[tuple[int, object]] = []
     with server(answers) as (root, requests):
         answers += [
@@ -329,7 +329,7 @@ def test_an_area_across_the_antimeridian_is_searched_on_both_sides(c1: Provider)
     assert sorted(request.body["bbox"] for request in requests) == [[-180, 60, -177, 62], [178, 60, 180, 62]]
 
 
-def test_a_tile_is_found_however_its_zone_is_written(c1: Provider) -> None:
+def test_a_tile_is_found_in_every_notation_of_its_zone(c1: Provider) -> None:
     short = page("", "a")
     short["features"][0]["properties"]["grid:code"] = "MGRS-7HFE"
     with server([(200, short)]) as (root, _):

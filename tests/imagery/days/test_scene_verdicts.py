@@ -36,7 +36,7 @@ def test_clear_scenes_pass_and_cloudy_ones_do_not(day: list[SimulatedScene], c1:
     assert verdicts.scenes[1][0].cloud_percent == pytest.approx(90, abs=4)
 
 
-def test_one_bad_item_does_not_cost_the_day(day: list[SimulatedScene], c1: Provider) -> None:
+def test_one_bad_item_does_not_fail_the_day(day: list[SimulatedScene], c1: Provider) -> None:
     bad = json.loads(json.dumps(day[1].item))
     del bad["assets"]["nir"]
     lost = json.loads(json.dumps(day[0].item)) | {"id": "lost"}
@@ -63,7 +63,7 @@ def test_a_day_is_kept_and_read_back(day: list[SimulatedScene], c1: Provider, tm
     assert archive.verdict(key) == verdicts.scenes[1][0]
 
 
-def test_what_is_not_known_of_a_day_says_what_to_do(c1: Provider, tmp_path: Path) -> None:
+def test_an_unknown_scene_is_reported_with_the_remedy(c1: Provider, tmp_path: Path) -> None:
     archive, key = DayArchive(tmp_path, c1.name), SceneKey(DAY, 22, "33TUG")
     with pytest.raises(NoSuchSceneError, match="discovered_items"):
         archive.scene(key, c1, S2_BANDS)
@@ -117,7 +117,7 @@ def test_a_verdict_has_its_reason(scene: Scene, mask: SceneMask, accepted: bool,
     assert reason in verdict.reason
 
 
-def test_what_was_judged_before_is_not_read_again(day: list[SimulatedScene], c1: Provider) -> None:
+def test_scenes_judged_before_are_not_read_again(day: list[SimulatedScene], c1: Provider) -> None:
     items = [json.loads(json.dumps(scene.item)) for scene in day]
     first = judge_day(items, c1, S2_BANDS, CloudPolicy())
     known = [verdict for verdict, _ in first.scenes]
@@ -131,7 +131,7 @@ def test_what_was_judged_before_is_not_read_again(day: list[SimulatedScene], c1:
     assert judge_day(items, c1, S2_BANDS, CloudPolicy(masks=MASK_SETS["strict"]), known).read == 2
 
 
-def test_a_reprocessed_scene_is_judged_anew_and_named(day: list[SimulatedScene], c1: Provider) -> None:
+def test_a_reprocessed_scene_is_judged_again_and_named(day: list[SimulatedScene], c1: Provider) -> None:
     known = [verdict for verdict, _ in judge_day([day[0].item], c1, S2_BANDS, CloudPolicy()).scenes]
     newer = json.loads(json.dumps(day[0].item)) | {"id": "reprocessed"}
     newer["properties"]["s2:product_uri"] = newer["properties"]["s2:product_uri"].replace("N0511", "N0512")
@@ -143,7 +143,7 @@ def test_a_reprocessed_scene_is_judged_anew_and_named(day: list[SimulatedScene],
     assert "N0512" in again.accepted[0].source
 
 
-def test_a_scene_that_could_not_be_read_is_read_again(day: list[SimulatedScene], c1: Provider) -> None:
+def test_a_scene_that_could_not_be_read_is_retried(day: list[SimulatedScene], c1: Provider) -> None:
     lost = json.loads(json.dumps(day[0].item))
     lost["assets"]["scl"]["href"] = "/nowhere/SCL.tif"
     known = [verdict for verdict, _ in judge_day([lost], c1, S2_BANDS, CloudPolicy()).scenes]

@@ -31,7 +31,7 @@ def test_the_model_agrees_with_people_on_its_authors_patch(
     assert intersection_over_union(found == SHADOW, truth == SHADOW) > shadow
 
 
-def test_what_was_not_observed_is_no_data() -> None:
+def test_unobserved_pixels_are_no_data() -> None:
     pytest.importorskip("ukis_csmask")
     no_data = np.zeros((40, 50), bool)
     no_data[:, :10] = True

@@ -28,26 +28,26 @@ def names(stores: list[TransientFolder]) -> list[str]:
     return [str(one.path) for one in stores]
 
 
-def test_what_is_past_the_age_goes_and_nothing_younger() -> None:
+def test_stores_past_the_age_are_removed_and_no_younger_ones() -> None:
     stores = [store("day", 24), store("eight", 8 * 24), store("almost", 7 * 24 - 1), store("ten", 10 * 24)]
     assert names(past_their_time(stores, RetentionPolicy(7, 200), NOW)) == ["ten", "eight"]
 
 
-def test_over_the_budget_the_oldest_go_until_the_rest_fits() -> None:
+def test_over_the_budget_the_oldest_are_removed_until_the_rest_fits() -> None:
     stores = [store("b", 48, 2), store("c", 24, 2), store("a", 72, 2), store("d", 12, 2)]
     assert names(past_their_time(stores, RetentionPolicy(7, 4), NOW)) == ["a", "b"]
     assert names(past_their_time(stores, RetentionPolicy(7, 8), NOW)) == []
     assert names(past_their_time(stores, RetentionPolicy(2.5, 4), NOW)) == ["a", "b"]
 
 
-def test_what_is_being_written_stays_but_counts() -> None:
+def test_stores_being_written_stay_but_count() -> None:
     stores = [store(".x.zarr.0.partial", 0.9, 5), store("old", 30), store("new", 2)]
     assert names(past_their_time(stores, RetentionPolicy(0, 0), NOW)) == ["old", "new"]
     assert names(past_their_time(stores, RetentionPolicy(7, 6), NOW)) == ["old"]
 
 
 @pytest.mark.parametrize(("days", "gigabytes"), [(-1, 200), (7, -0.5), (float("nan"), 200)])
-def test_a_policy_that_is_none_is_refused(days: float, gigabytes: float) -> None:
+def test_an_invalid_policy_is_refused(days: float, gigabytes: float) -> None:
     with pytest.raises(InvalidKeyError, match="retention"):
         RetentionPolicy(days, gigabytes)
 
@@ -77,6 +77,6 @@ def test_the_last_write_anywhere_in_a_store_counts(tmp_path: Path) -> None:
     assert measured.size_bytes >= 1000
 
 
-def test_a_folder_that_is_gone_when_its_turn_comes_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_vanished_before_its_removal_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match=r"gone\.zarr"):
         remove_folder(TransientFolder(tmp_path / "gone.zarr", NOW, 1))

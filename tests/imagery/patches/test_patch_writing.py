@@ -120,7 +120,7 @@ def test_the_patch_size_changes_no_pixel(scene: Scene, store: PatchStore, tmp_pa
 
 
 @pytest.mark.parametrize("columns", [1, 256])
-def test_the_width_of_what_is_read_at_once_changes_no_pixel(
+def test_the_width_of_the_blocks_changes_no_pixel(
     scene: Scene, store: PatchStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setattr(scene_reader, "_BLOCK_COLUMNS", columns)
@@ -231,7 +231,7 @@ def test_a_store_of_an_earlier_layout_is_named_with_the_remedy(store: PatchStore
 
 
 @pytest.mark.usefixtures("no_pauses")
-def test_a_server_that_is_gone_is_worth_another_try(scene: Scene, tmp_path: Path) -> None:
+def test_an_absent_server_is_retryable(scene: Scene, tmp_path: Path) -> None:
     gone = BandFile("http://127.0.0.1:9/B03.tif", -1000)
     item = dataclasses.replace(scene.parts[0], bands={**scene.parts[0].bands, "B03": gone})
     with pytest.raises(ProviderUnavailableError, match="B03") as fault:
@@ -257,7 +257,7 @@ def test_a_classification_of_zeros_is_named(scene: Scene, tmp_path: Path) -> Non
     assert not (tmp_path / "patches.zarr").exists()
 
 
-def test_the_real_crop_is_resampled_where_its_grids_truly_lie(real_data: Path, tmp_path: Path) -> None:
+def test_the_real_crop_is_resampled_without_a_shift(real_data: Path, tmp_path: Path) -> None:
     """Its 20 m grid reaches 10 m further west and south than the 10 m one: GDAL's warp is the yardstick."""
     bands = real_data / "s2_hateg_34TFR_20181016" / "bands"
     with rasterio.open(bands / "B02.tif") as fine, rasterio.open(bands / "B05.tif") as coarse:

@@ -151,7 +151,7 @@ def test_a_token_that_the_storage_refuses_is_renewed_once(storage: Storage) -> N
     assert storage.tokens_given() == 3
 
 
-def test_a_token_service_that_is_busy_is_asked_again(storage: Storage) -> None:
+def test_a_busy_token_service_is_retried(storage: Storage) -> None:
     storage.refuse_tokens(2)
     assert np.array_equal(read(f"{storage.root}/container/B02.tif", signed(storage)), storage.values)
     storage.refuse_tokens(1000)
@@ -160,7 +160,7 @@ def test_a_token_service_that_is_busy_is_asked_again(storage: Storage) -> None:
         read(f"{storage.root}/container/B02.tif", signed(storage))
 
 
-def test_a_token_service_that_is_away_is_worth_another_try() -> None:
+def test_an_absent_token_service_is_retryable() -> None:
     access = Access(tokens=TokenService("http://127.0.0.1:9/token"))
     with pytest.raises(ProviderUnavailableError, match="token service"):
         read("http://127.0.0.1:9/container/B02.tif", access)

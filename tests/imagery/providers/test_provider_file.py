@@ -28,7 +28,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_provider_by_configuration(tmp_path: Path) -> None:
+def test_a_provider_is_read_from_a_file(tmp_path: Path) -> None:
     provider = provider_named("archive", written(tmp_path, WHOLE))
     assert (provider.name, provider.collection, provider.level) == ("archive", "s2-l2a", "L2A")
     assert provider.offset_rule is OffsetRule.BASELINE
@@ -39,14 +39,14 @@ def test_a_provider_by_configuration(tmp_path: Path) -> None:
     assert provider.access.tokens == TokenService("https://example.org/sas")
 
 
-def test_a_mirror_says_what_differs(tmp_path: Path) -> None:
+def test_a_mirror_gives_only_the_differences(tmp_path: Path) -> None:
     text = '[mirror]\nlike = "cdse"\napi_url = "https://m.example"\nband_assets = { B02 = "b2" }\n'
     mirror, cdse = provider_named("mirror", written(tmp_path, text)), PROVIDERS["cdse"]
     assert (mirror.api_url, mirror.collection, mirror.access) == ("https://m.example", cdse.collection, cdse.access)
     assert mirror.band_assets == {**cdse.band_assets, "B02": "b2"}
 
 
-def test_the_package_knows_its_own(tmp_path: Path) -> None:
+def test_the_built_in_providers_are_known(tmp_path: Path) -> None:
     names = {"earth-search", "earth-search-l2a", "earth-search-l1c", "planetary-computer", "cdse"}
     assert set(known_providers()) == names
     assert set(known_providers(written(tmp_path, WHOLE))) == names | {"archive"}
@@ -67,12 +67,12 @@ def test_the_package_knows_its_own(tmp_path: Path) -> None:
         ("[a", "cannot be read"),
     ],
 )
-def test_a_table_that_is_no_provider_is_named(tmp_path: Path, text: str, named: str) -> None:
+def test_a_table_that_is_not_a_provider_is_named(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(ConfigurationError, match=named) as refusal:
         known_providers(written(tmp_path, text))
     assert "providers.toml" in str(refusal.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
         known_providers(tmp_path / "nowhere.toml")

@@ -51,13 +51,13 @@ def test_no_data_of_the_file_becomes_zero(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_a_real_file_that_does_not_say_where_it_lies_is_named(real_data: Path) -> None:
+def test_a_real_file_without_georeference_is_named(real_data: Path) -> None:
     (path,) = (real_data / "stac_e84_33TWL_33TWM_202308").glob("*/S2A_33TWM_20230815_0_L2A/B02.tif")
     with pytest.raises(BandError, match=r"item item: band B05 .* no north-up grid in a known CRS; .*materialise"):
         read(str(path))
 
 
-def test_a_server_that_comes_back_is_read_by_the_same_process(scene: Scene, tmp_path: Path) -> None:
+def test_a_server_that_comes_back_is_read_without_a_restart(scene: Scene, tmp_path: Path) -> None:
     shutil.copy(scene.parts[0].bands["B05"].href, tmp_path / "B05.tif")
     with serve_files(tmp_path) as base_url:
         pass  # its port is free again
@@ -70,13 +70,13 @@ def test_a_server_that_comes_back_is_read_by_the_same_process(scene: Scene, tmp_
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_server_is_worth_another_try(status: int) -> None:
+def test_a_busy_server_is_retryable(status: int) -> None:
     with answering(status) as base_url, pytest.raises(ProviderUnavailableError, match=str(status)):
         read(f"{base_url}/B05.tif")
 
 
 @pytest.mark.parametrize("how", ["429", "500", "503", "reset", "cut"])
-def test_an_answer_that_fails_in_passing_is_asked_for_again(scene: Scene, tmp_path: Path, how: str) -> None:
+def test_a_transient_failure_is_retried(scene: Scene, tmp_path: Path, how: str) -> None:
     shutil.copy(scene.parts[0].bands["B05"].href, tmp_path / "B05.tif")
     with rasterio.open(tmp_path / "B05.tif") as dataset:
         expected = dataset.read(1)
@@ -87,7 +87,7 @@ def test_an_answer_that_fails_in_passing_is_asked_for_again(scene: Scene, tmp_pa
 @pytest.mark.parametrize(
     ("how", "fault"), [("503", ProviderUnavailableError), ("reset", ProviderUnavailableError), ("cut", BandError)]
 )
-def test_a_server_that_fails_while_a_band_is_read_is_worth_a_later_try(
+def test_a_server_that_fails_during_a_read_is_retryable(
     scene: Scene, tmp_path: Path, how: str, fault: type[Exception]
 ) -> None:
     """But a file that its server holds cut looks like answers that are: after the tries it counts as damaged."""

@@ -135,7 +135,7 @@ def test_jp2_on_s3_as_cdse_publishes_it_gives_the_patches_of_the_cogs_over_four_
 
 
 @pytest.mark.parametrize(("offset", "offset_dn"), [(-0.1, -1000), (0, 0)])
-def test_l1c_in_jp2_is_offset_as_its_item_says_and_masked_by_the_cloud_model(
+def test_l1c_in_jp2_is_offset_by_its_item_and_masked_by_the_cloud_model(
     simulated: SimulatedScene, jp2s: Mapping[str, Path], tmp_path: Path, offset: float, offset_dn: int
 ) -> None:
     pytest.importorskip("ukis_csmask")
@@ -157,7 +157,7 @@ def test_l1c_in_jp2_is_offset_as_its_item_says_and_masked_by_the_cloud_model(
 
 
 @pytest.mark.parametrize(("baseline", "offset_dn"), [("04.00", -1000), ("03.01", 0), ("2.05", 0), ("5.09", -1000)])
-def test_where_the_baseline_decides_jp2_is_offset_by_it(
+def test_jp2_is_offset_by_the_baseline_under_the_baseline_rule(
     simulated: SimulatedScene, jp2s: Mapping[str, Path], baseline: str, offset_dn: int
 ) -> None:
     provider = dataclasses.replace(CDSE, offset_rule=PROVIDERS["planetary-computer"].offset_rule)

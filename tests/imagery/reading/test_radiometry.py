@@ -33,7 +33,7 @@ def test_zero_is_dark_ground_only_where_no_offset_is_left() -> None:
         assert no_data_of(stack, offsets).tolist() == [[no_data]]
 
 
-def test_no_data_is_told_before_the_offset_is_added_and_both_once() -> None:
+def test_no_data_is_found_before_the_offset_is_added() -> None:
     dn = np.random.default_rng(2).integers(0, 3, (3, 200, 7), np.uint16) * np.uint16(900)
     stack, offsets = dn.copy(), [-1000, 0, 500]
     no_data = harmonise(stack, offsets)

@@ -58,7 +58,7 @@ def test_windows_equal_the_whole(rows_each: int, columns_each: int, shift: float
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 1000), shift=st.sampled_from([0.0, 10.0, 20.0]))
-def test_every_number_is_the_nearest_to_the_true_one(seed: int, shift: float) -> None:
+def test_every_value_is_rounded_to_the_nearest(seed: int, shift: float) -> None:
     """Where the grids nest there is a shorter way: it must not be told apart."""
     coarse = coarse_grid(shift)
     band = np.random.default_rng(seed).integers(0, 65535, coarse.shape, np.uint16)
@@ -69,7 +69,7 @@ def test_every_number_is_the_nearest_to_the_true_one(seed: int, shift: float) ->
     assert np.abs(found - true).max() <= 0.5
 
 
-def test_classes_are_looked_up_and_never_mixed() -> None:
+def test_classes_are_resampled_by_nearest_neighbour() -> None:
     coarse = dataclasses.replace(FINE, resolution_m=20.0, width=40, height=45)
     classes = np.random.default_rng(6).choice(np.array([0, 3, 11], np.uint8), coarse.shape)
     found = nearest(classes, coarse, FINE)

@@ -11,7 +11,7 @@ from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.system.gdal_cache import BLOCK_CACHE
 
 
-def test_blocks_come_row_after_row_and_equal_the_whole(scene: Scene) -> None:
+def test_blocks_come_row_by_row_and_equal_the_whole(scene: Scene) -> None:
     (whole,) = read_blocks(scene, S2_BANDS, 600, 600)
     windows = []
     for block in read_blocks(scene, S2_BANDS, 250, 400):
@@ -27,7 +27,7 @@ def told_to_gdal() -> int:
     return int(cast("int", get_gdal_config("GDAL_CACHEMAX")))
 
 
-def test_the_cache_holds_what_the_open_scenes_need_and_shrinks_when_they_are_closed(scene: Scene) -> None:
+def test_the_cache_grows_and_shrinks_with_the_open_scenes(scene: Scene) -> None:
     least = BLOCK_CACHE.size_bytes
     with BLOCK_CACHE.held(least):
         blocks = read_blocks(scene, S2_BANDS, 100, 100)

@@ -17,21 +17,21 @@ def item(tile: str, geometry: Any = None) -> dict[str, Any]:
     return {"id": "x", "properties": {"grid:code": f"MGRS-{tile}"}, "geometry": mapping(geometry) if geometry else None}
 
 
-def test_tiles_hold_exactly_their_items() -> None:
+def test_tiles_contain_exactly_their_items() -> None:
     area = AreaOfInterest.parse("32TQM, T07HFE")
     assert area.tiles == {"32TQM", "07HFE"}
     assert area.holds(item("7HFE"))
     assert not area.holds(item("33TUG", area.geometry))
 
 
-def test_a_polygon_holds_what_touches_it() -> None:
+def test_a_polygon_contains_every_item_that_touches_it() -> None:
     area = AreaOfInterest.parse(SQUARE)
     assert area.holds(item("33TUG", box(13.9, 44, 15, 46)))
     assert not area.holds(item("33TUG", box(14.1, 44, 15, 46)))
     assert area.boxes == [(10, 40, 14, 45)]
 
 
-def test_an_item_that_does_not_say_where_it_is_counts() -> None:
+def test_an_item_without_a_place_belongs_to_the_area() -> None:
     assert AreaOfInterest.parse("32TQM").holds({"id": "x", "properties": {}})
     assert AreaOfInterest.parse(SQUARE).holds({"id": "x", "properties": {}, "geometry": None})
 
@@ -54,7 +54,7 @@ def test_an_item_that_does_not_say_where_it_is_counts() -> None:
         ("area.wkt", SQUARE),
     ],
 )
-def test_a_file_holds_the_area(tmp_path: Path, name: str, content: Any) -> None:
+def test_an_area_is_read_from_a_file(tmp_path: Path, name: str, content: Any) -> None:
     path = tmp_path / name
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     assert AreaOfInterest.parse(str(path)).geometry.equals(box(10, 40, 14, 45))
@@ -73,7 +73,7 @@ def test_a_file_holds_the_area(tmp_path: Path, name: str, content: Any) -> None:
         "",
     ],
 )
-def test_an_area_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_area_is_refused(text: str) -> None:
     with pytest.raises(InvalidKeyError):
         AreaOfInterest.parse(text)
 

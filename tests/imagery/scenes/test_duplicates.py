@@ -23,7 +23,7 @@ def test_the_highest_baseline_wins_as_numbers_not_as_text(scene: Scene) -> None:
     assert set(grouped.superseded) == {"new", "old"}
 
 
-def test_of_one_baseline_the_latest_processing_wins(scene: Scene) -> None:
+def test_the_latest_processing_of_a_baseline_wins(scene: Scene) -> None:
     early = remade(scene.parts[0], "early")
     late = remade(scene.parts[0], "late", generated_at=early.generated_at + dt.timedelta(days=30))
     (grouped,) = group_scenes([late, early])

@@ -50,7 +50,7 @@ def test_the_offset_comes_from_the_item(
     assert {band.offset_dn for band in item.bands.values()} == {offset_dn}
 
 
-def test_data_of_before_2022_carry_the_offset_where_they_were_reprocessed(real_data: Path) -> None:
+def test_data_from_before_2022_carry_the_offset_once_reprocessed(real_data: Path) -> None:
     """Sensed in 2018, and told as the reprocessing to baseline 05.00 tells it: the date decides nothing."""
     stated = read(real_data / "stac_items_e84_v1_europe" / "S2B_33TWN_20180806_0_L2A.json")
     told = {"s2:processing_baseline": "05.00", "earthsearch:boa_offset_applied": False}
@@ -69,7 +69,7 @@ def test_data_of_before_2022_carry_the_offset_where_they_were_reprocessed(real_d
 @pytest.mark.parametrize(
     ("text", "numbers"), [("5.09", (5, 9)), ("05.09", (5, 9)), ("2.05", (2, 5)), ("04.00", (4, 0))]
 )
-def test_baselines_are_pairs_of_numbers_however_they_are_written(
+def test_baselines_are_pairs_of_numbers_in_every_notation(
     simulated: SimulatedScene, c1: Provider, text: str, numbers: tuple[int, int]
 ) -> None:
     properties = simulated.item["properties"] | {"s2:processing_baseline": text}
@@ -86,7 +86,7 @@ def test_baselines_are_pairs_of_numbers_however_they_are_written(
         ("2028-02-29T10:00:00Z", dt.date(2028, 2, 29)),
     ],
 )
-def test_the_day_of_a_scene_is_that_of_utc_whatever_zone_its_time_is_told_in(
+def test_the_day_of_a_scene_is_in_utc_whatever_the_zone_of_its_time(
     simulated: SimulatedScene, c1: Provider, told: str, day: dt.date
 ) -> None:
     properties = simulated.item["properties"] | {"datetime": told}
@@ -171,7 +171,7 @@ def test_a_planetary_computer_item_reads_as_a_scene(real_data: Path) -> None:
         )
 
 
-def test_an_l1c_item_reads_as_a_scene_for_those_who_ask(real_data: Path) -> None:
+def test_an_l1c_item_reads_as_a_scene_of_an_l1c_provider(real_data: Path) -> None:
     item = read(real_data / "stac_other" / "e84_v1_sentinel-2-l1c_27VWK_search.json")["features"][0]
     scene = Scene((scene_item(item, PROVIDERS["earth-search-l1c"], S2_BANDS),))
     assert (scene.level, scene.parts[0].classification) == ("L1C", None)
@@ -251,7 +251,7 @@ def broken(item: dict[str, Any], how: str) -> dict[str, Any]:
         ("epsg", "'unknown' is not an EPSG"),
     ],
 )
-def test_an_item_without_a_fact_is_refused_by_name(
+def test_an_item_without_a_property_is_refused_by_name(
     simulated: SimulatedScene, c1: Provider, how: str, named: str
 ) -> None:
     with pytest.raises(ItemError, match=named) as refusal:

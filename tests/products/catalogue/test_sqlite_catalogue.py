@@ -35,7 +35,7 @@ def test_a_catalogue_that_is_not_there(tmp_path: Path) -> None:
 def test_a_file_that_is_no_catalogue(tmp_path: Path) -> None:
     (tmp_path / "catalogue.sqlite").write_bytes(b"not a database, but long enough to be read as one" * 20)
     for read_only in (True, False):
-        with pytest.raises(StoreUnavailableError, match="no catalogue"):
+        with pytest.raises(StoreUnavailableError, match="not a catalogue"):
             SqliteCatalogue(tmp_path / "catalogue.sqlite", read_only=read_only)
 
 

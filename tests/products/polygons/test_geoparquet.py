@@ -154,7 +154,7 @@ def test_other_files_are_refused(layer: PolygonLayer, tmp_path: Path) -> None:
     with pytest.raises(ProductError, match="damaged"):
         read_facts(path)
     layer.frame.to_parquet(path)
-    with pytest.raises(ProductError, match="has not the columns"):
+    with pytest.raises(ProductError, match="does not have the columns"):
         read_geoparquet(path)
     write_geoparquet(layer, path)
     spoil(path, model=pa.array(["corine-unet-v1"] * (len(layer) - 1) + ["corine-unet-v2"]))

@@ -89,12 +89,12 @@ def test_a_second_time_changes_nothing(shared: Path) -> None:
     "content", [lambda: b"", lambda: b"MM\0*" + bytes(20), lambda: cog(corner(), BIGTIFF="YES")], ids=["", "MM", "big"]
 )
 def test_other_files_are_refused(content: Callable[[], bytes]) -> None:
-    with pytest.raises(ValueError, match="no classic"):
+    with pytest.raises(ValueError, match="not a classic"):
         share_alike_blocks(content())
 
 
 def test_tiffs_that_are_no_cog_are_refused(tmp_path: Path) -> None:
-    for name, tiled, message in (("strips", False, "no tiled TIFF"), ("tiles", True, "no COG")):
+    for name, tiled, message in (("strips", False, "not a tiled TIFF"), ("tiles", True, "not a COG")):
         path = tmp_path / f"{name}.tif"
         profile = {"driver": "GTiff", "width": 300, "height": 300, "count": 1, "dtype": "uint8", "tiled": tiled}
         transform = rasterio.Affine(10, 0, 600_000, 0, -10, 5_100_000)
