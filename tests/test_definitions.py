@@ -1,4 +1,4 @@
-"""What the UI and the operators hold on to: names of assets, jobs and partitions. A change here is a migration."""
+"""Names of assets, jobs and partitions that the UI and operators rely on. A change here is a migration."""
 
 import datetime as dt
 import os

@@ -38,7 +38,7 @@ def test_tile_grids_cover_their_published_footprints(real_data: Path) -> None:
         for name, published in zip(tiles["Name"], tiles.geometry, strict=True)
     ]
     assert len(agreement) == 3263
-    assert min(agreement) > 0.985  # the published outlines have straight sides in degrees
+    assert min(agreement) > 0.985  # the sides of published outlines are straight in degrees
 
 
 def test_tile_grids_equal_those_of_real_items(real_data: Path) -> None:

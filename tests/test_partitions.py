@@ -13,7 +13,7 @@ SCENE, MODEL = SceneKey.parse("2026-05-01_R022_T32TQM"), ModelVersion("corine-un
 
 @pytest.fixture(params=["UTC", "Europe/Berlin", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
 def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The time zone of the machine: where it is tomorrow already, and where it is yesterday still."""
+    """Set the machine's time zone: one where it is already tomorrow, one where it is still yesterday."""
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
     yield request.param
@@ -50,7 +50,7 @@ def test_days_begin_with_sentinel_2() -> None:
 
 @pytest.mark.parametrize("first", [dt.date(2024, 2, 27), dt.date(2026, 3, 27), dt.date(2026, 10, 23)])
 def test_every_day_is_one_partition_in_leap_years_and_when_clocks_change(zone: str, first: dt.date) -> None:
-    """A day is a partition from the moment that it is over in UTC, and not before."""
+    """A day becomes a partition at its end in UTC, and not before."""
     for number in range(5):
         midnight = dt.datetime.combine(first + dt.timedelta(days=number), dt.time(), dt.UTC)
         before, after = (

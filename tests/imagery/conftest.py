@@ -34,7 +34,7 @@ def scene(simulated: SimulatedScene, c1: Provider) -> Scene:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remotes are tried three times, at once."""
+    """Try remotes three times without a pause."""
     quick = dataclasses.replace(remote_policy.POLICY, tries=3, first_pause_s=0.0)
     monkeypatch.setattr(remote_policy, "POLICY", quick)
 

@@ -63,7 +63,7 @@ class BlockEngine:
 
 
 def whole_array(engine: BlockEngine, patches: PatchStore) -> np.ndarray:
-    """What the engine says of the whole scene at once, surrounded by no data."""
+    """Run the engine on the whole scene at once, surrounded by no data."""
     halo, stride = engine.description.halo, engine.stride
     height, width = patches.grid.shape
     sides = [(halo, halo + -length % stride) for length in (height, width)]
@@ -131,7 +131,7 @@ def test_windows_are_trimmed_to_their_valid_pixels(make_patches: MakePatches, tm
     summary = segment_scene(make_patches((256, 256), valid), engine, tmp_path / "s.zarr", core=128)
     halo = engine.description.halo
     assert (summary.windows, summary.windows_skipped, summary.valid_pixels) == (4, 2, 201)
-    # Rows 68…90 and columns 0…13 on the stride; one pixel takes one cell of the stride.
+    # Rows 68…90 and columns 0…13 on the stride; one pixel needs one cell of the stride.
     assert summary.pixels_sent == (24 + 2 * halo) * (16 + 2 * halo) + (4 + 2 * halo) ** 2
 
 

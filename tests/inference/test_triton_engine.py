@@ -1,4 +1,4 @@
-"""The Triton engine without a server; tests/services/test_triton.py has real ones."""
+"""The Triton engine without a real server; tests/services/test_triton.py uses real ones."""
 
 import socket
 import time
@@ -66,7 +66,7 @@ def test_an_empty_list_of_endpoints_is_refused() -> None:
 
 
 class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """A server that speaks Triton's protocol, fails as told, and notes who asks it to infer."""
+    """A server with Triton's protocol that fails on request and records inference calls."""
 
     def __init__(self, *refusals: tuple[grpc.StatusCode, str], always: bool = False, **datatypes: str) -> None:
         self.refusals, self.always, self.peers = list(refusals), always, []
@@ -106,7 +106,7 @@ Start = Callable[[Server], str]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts a server on a free port of loopback; gives its endpoint."""
+    """Start servers on free ports of loopback; each start returns the endpoint."""
     with ExitStack() as running:
 
         def start(servicer: Server) -> str:

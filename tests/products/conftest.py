@@ -13,7 +13,7 @@ from tests.product_drafts import MODEL, make_draft, swath, tile_part
 
 @pytest.fixture(scope="session")
 def finished_drafts(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Draft]:
-    """Make drafts, each kind once a session; tests must not change their files."""
+    """Make drafts, each kind once for all tests, which must not change the files."""
     made: dict[tuple[ModelVersion, int], Draft] = {}
 
     def make(model: ModelVersion = MODEL, seed: int = 0) -> Draft:
@@ -26,7 +26,7 @@ def finished_drafts(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., D
 
 @pytest.fixture
 def new_draft() -> Callable[..., Draft]:
-    """Make a draft of one's own in a folder."""
+    """Make a separate draft in a folder."""
     return make_draft
 
 
@@ -34,7 +34,7 @@ def new_draft() -> Callable[..., Draft]:
 def new_catalogue_location(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[], Path | str]:
-    """Name a place where a catalogue can be made, another one at each call; once for each kind of database."""
+    """Return the location of a new catalogue at each call, once for each kind of database."""
     if request.param == "postgis":
         new_schema: Callable[[], str] = request.getfixturevalue("new_postgis_schema")
         return new_schema
@@ -49,5 +49,5 @@ def swath_codes() -> Callable[..., npt.NDArray[np.uint16]]:
 
 @pytest.fixture(scope="session")
 def part_of_tile() -> Callable[..., PixelGrid]:
-    """Make the grid of a tile's upper-left corner, of so many rows and columns."""
+    """Make the grid of a tile's upper-left corner, with the given rows and columns."""
     return tile_part

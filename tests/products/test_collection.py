@@ -31,7 +31,7 @@ def test_it_declares_the_extensions_that_it_has_fields_of() -> None:
     assert {url.split("/")[3] for url in collection["stac_extensions"]} == used
 
 
-def test_its_extent_is_that_of_what_was_included(finished_drafts: Callable[..., Draft]) -> None:
+def test_its_extent_covers_the_included_products(finished_drafts: Callable[..., Draft]) -> None:
     draft, extent = finished_drafts(), Extent()
     for days, shift in ((0, 0.0), (3, 2.0), (-2, -1.0)):
         moved = shapely.transform(draft.footprint, lambda xy, by=shift: xy + by)

@@ -31,7 +31,7 @@ def draft(tmp_path: Path, part_of_tile: Callable[..., PixelGrid]) -> Draft:
     )
 
 
-def test_what_one_step_saves_another_loads(draft: Draft) -> None:
+def test_a_saved_draft_is_loaded_by_another_step(draft: Draft) -> None:
     draft.save()
     assert Draft.load(draft.folder) == draft
 
@@ -61,19 +61,19 @@ def test_contradictions_are_refused(draft: Draft, fact: str, value: object, mess
         replace(draft, **{fact: value})
 
 
-def test_a_folder_without_a_draft(tmp_path: Path) -> None:
+def test_a_folder_without_a_draft_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match=f"{DRAFT_FILE} is missing"):
         Draft.load(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"product_id": 1}'])
-def test_a_draft_that_does_not_read(tmp_path: Path, text: str) -> None:
+def test_an_unreadable_draft_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / DRAFT_FILE).write_text(text)
     with pytest.raises(ProductError, match="cannot be read"):
         Draft.load(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made(draft: Draft, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(draft: Draft, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ProductError, match="cannot be written"):
         replace(draft, folder=tmp_path / "file" / "draft").save()

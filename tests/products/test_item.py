@@ -45,7 +45,7 @@ def test_it_is_a_stac_item(item: dict[str, Any], stac_faults: Callable[[dict[str
     assert stac_faults(json.loads(item_bytes(item))) == []
     assert stac_faults(item | {"properties": item["properties"] | {"datetime": 5}}), "the validator finds faults"
     read = pystac.Item.from_dict(json.loads(item_bytes(item)))
-    read.stac_extensions = []  # their schemas are online; the core's are in pystac
+    read.stac_extensions = []  # pystac has only the core's schemas; these are online
     read.validate()
     assert read.datetime == dt.datetime(2026, 5, 1, 10, 15, 59, tzinfo=dt.UTC)
 
@@ -76,7 +76,7 @@ def test_its_extensions_are_those_that_pystac_knows(item: dict[str, Any]) -> Non
     assert declared == {"eo", "projection", "raster", "file", "classification", "processing"}
 
 
-def test_the_sieves_effect_on_each_class_stands_beside_its_area(item: dict[str, Any]) -> None:
+def test_the_sieves_effect_is_listed_with_the_area_of_each_class(item: dict[str, Any]) -> None:
     assert item["properties"]["earthsignature:area_m2"] == {"111": 300.0, "312": 4200.0}
     assert item["assets"]["polygons"]["earthsignature:area_m2"] == {"312": 4500.0}
     assert class_codes_of(item) == {111, 312}, "those of the raster"
@@ -114,7 +114,7 @@ def test_checksums_are_sha256_multihashes(item: dict[str, Any], draft: Draft) ->
         assert size == len(content)
 
 
-def test_what_was_built_is_read_back(item: dict[str, Any], draft: Draft) -> None:
+def test_the_built_item_is_read_back(item: dict[str, Any], draft: Draft) -> None:
     read = json.loads(item_bytes(item))
     assert asset_checksums(read) == files_of(draft)
     assert publication_of(read) == PUBLISHED
@@ -122,7 +122,7 @@ def test_what_was_built_is_read_back(item: dict[str, Any], draft: Draft) -> None
     assert content_digest(read) == content_digest(item)
 
 
-def test_the_digest_is_of_the_content_and_not_of_the_moment(item: dict[str, Any], draft: Draft) -> None:
+def test_the_digest_does_not_depend_on_the_publication_time(item: dict[str, Any], draft: Draft) -> None:
     files = files_of(draft)
     later = build_item(draft, files, AREAS, PUBLISHED + dt.timedelta(days=1))
     assert content_digest(later) == content_digest(item)

@@ -25,7 +25,7 @@ JUNE = "S2A_MSIL2A_20260611T101559_N0512_R065_T32TQM_20260611T141516"
 
 @pytest.fixture
 def archive(tmp_path: Path, finished_drafts: MakeDraft, new_draft: MakeDraft) -> tuple[ProductStore, list[Product]]:
-    """A store with products of two months, and one by a model version that is not served."""
+    """Make a store with products of two months, and one by a model version that is not served."""
     store = ProductStore(tmp_path / "store")
     products = [store.publish(finished_drafts()), store.publish(new_draft(tmp_path / "june", product_id=JUNE))]
     store.publish(finished_drafts(SECOND))
@@ -37,7 +37,7 @@ def export(store: ProductStore, folder: Path, model: ModelVersion | None = None)
         return export_stac(store, catalogue, folder, model)
 
 
-def test_any_stac_tool_walks_the_export(
+def test_any_stac_tool_reads_the_export(
     stac_faults: Callable[[dict[str, Any]], list[str]], archive: tuple[ProductStore, list[Product]], tmp_path: Path
 ) -> None:
     store, products = archive
@@ -68,7 +68,7 @@ def test_any_stac_tool_walks_the_export(
 def test_pystac_client_opens_the_export(archive: tuple[ProductStore, list[Product]], tmp_path: Path) -> None:
     store, products = archive
     export(store, tmp_path / "export")
-    # A static catalogue conforms to no API: the client says so, and walks it.
+    # A static catalogue conforms to no API: the client warns, and walks it.
     with pytest.warns(NoConformsTo):
         client = pystac_client.Client.open(str(tmp_path / "export/catalog.json"))
     with pytest.warns(FallbackToPystac):
@@ -130,5 +130,5 @@ def test_an_empty_archive_is_an_empty_catalogue(tmp_path: Path) -> None:
         ("s3://bucket/products/m/s/d/", "https://stac.example/x", "https://stac.example/x"),
     ],
 )
-def test_addresses_are_absolute_whatever_holds_the_store(base: str, href: str, expected: str) -> None:
+def test_hrefs_are_absolute_for_every_kind_of_store(base: str, href: str, expected: str) -> None:
     assert _absolute(base, href) == expected

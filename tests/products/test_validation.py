@@ -20,7 +20,7 @@ FILES = [asset for asset in Asset if asset is not Asset.ITEM]
 
 @pytest.fixture
 def draft(tmp_path: Path, finished_drafts: Callable[..., Draft]) -> Draft:
-    """A draft whose files the test may spoil."""
+    """Make a draft whose files the test may damage."""
     shutil.copytree(finished_drafts().folder, tmp_path / "draft")
     return Draft.load(tmp_path / "draft")
 
@@ -33,7 +33,7 @@ def rewrite(path: Path, values: np.ndarray | None = None, **changed: object) -> 
         raster.write(values.astype(profile["dtype"]), 1)
 
 
-def test_a_good_draft_gives_its_areas(draft: Draft) -> None:
+def test_a_valid_draft_yields_its_areas(draft: Draft) -> None:
     with rasterio.open(draft.path(Asset.LAND_COVER)) as raster:
         codes = raster.read(1)
     areas = validate_files(draft, draft.folder)
@@ -74,7 +74,7 @@ def test_another_projection_is_named(draft: Draft) -> None:
         validate_files(draft, draft.folder)
 
 
-def test_a_land_cover_that_forgets_its_no_data_is_refused(draft: Draft) -> None:
+def test_a_land_cover_without_a_no_data_value_is_refused(draft: Draft) -> None:
     rewrite(draft.path(Asset.LAND_COVER), nodata=None)
     with pytest.raises(ProductError, match="no data is None, expected 0"):
         validate_files(draft, draft.folder)
@@ -89,7 +89,7 @@ def test_a_land_cover_that_forgets_its_no_data_is_refused(draft: Draft) -> None:
         (Asset.CLOUD_MASK, 2, "other values than 0 and 1"),
     ],
 )
-def test_values_that_must_not_be_are_named(draft: Draft, asset: Asset, value: int, message: str) -> None:
+def test_invalid_values_are_named(draft: Draft, asset: Asset, value: int, message: str) -> None:
     with rasterio.open(draft.path(asset)) as raster:
         values = raster.read(1)
     values[2, -2] = value  # inside the swath
@@ -99,7 +99,7 @@ def test_values_that_must_not_be_are_named(draft: Draft, asset: Asset, value: in
 
 
 def respoil(draft: Draft, **changed: object) -> None:
-    """Write other polygons, and the message that fits them."""
+    """Write other polygons with the matching message."""
     layer = replace(read_geoparquet(draft.path(Asset.POLYGONS)), **changed)
     write_geoparquet(layer, draft.path(Asset.POLYGONS))
     draft.path(Asset.GEOBUF).write_bytes(encode_feature_collection(layer))
@@ -136,7 +136,7 @@ def test_geobuf_must_hold_the_same_polygons(draft: Draft) -> None:
         validate_files(draft, draft.folder)
 
 
-def test_the_draft_says_which_grid(draft: Draft) -> None:
+def test_the_draft_decides_the_grid(draft: Draft) -> None:
     other = replace(draft, grid=replace(draft.grid, width=draft.grid.width + 1))
     with pytest.raises(ProductError, match="shape is"):
         validate_files(other, draft.folder)

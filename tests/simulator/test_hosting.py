@@ -1,4 +1,4 @@
-"""Servers on loopback: ranges over HTTP, STAC searches, errors that speak."""
+"""Servers on loopback: ranges over HTTP, STAC searches, clear errors."""
 
 import datetime as dt
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The shipped signatures: plausible reflectance, and what the derivation gives on the real data."""
+"""The shipped signatures: plausible reflectance, equal to the derivation from real data."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The simulated item beside the published ones."""
+"""Comparison of the simulated item with published ones."""
 
 import datetime as dt
 import json
@@ -15,7 +15,7 @@ PUBLISHED = {
     "sentinel-2-c1-l2a": DATA / "stac_other" / "e84_v1_sentinel-2-c1-l2a_T13TDE_x10.json",
     "sentinel-2-l2a": DATA / "stac_items_e84_v1_europe" / "S2B_33TWN_20220226_0_L2A.json",
 }
-# Earth Search's own book-keeping and what a simulated scene has no source for.
+# Earth Search's own bookkeeping, and properties without a source in a simulated scene.
 LEFT_OUT = {
     "earthsearch:payload_id",
     "earthsearch:s3_path",

@@ -36,7 +36,7 @@ def test_the_needs_of_all_threads_add_up_and_end_with_them() -> None:
 
 
 def test_no_other_module_sets_gdals_cache_size() -> None:
-    """Anywhere else it would undo, for all threads, what the open rasters need."""
+    """A size set elsewhere would override, for all threads, what the open rasters need."""
     sources = [
         path
         for package in (earthsignature_assets, earthsignature_grpc)

@@ -1,4 +1,4 @@
-"""Free memory goes back to the system."""
+"""Return of free memory to the system."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def resident_mb() -> float:
 def test_memory_freed_by_a_thread_is_returned_although_a_later_block_stays() -> None:
     def fill_and_free() -> bytes:
         blocks = [b"x" * 100_000 for _ in range(2_000)]
-        return blocks[-1]  # above all others: the heap cannot shrink by itself
+        return blocks[-1]  # after all others: the heap cannot shrink by itself
 
     with ThreadPoolExecutor(1) as threads:
         kept = threads.submit(fill_and_free).result()

@@ -27,7 +27,7 @@ def test_a_day_is_geoparquet_that_others_read(simulated: SimulatedScene, tmp_pat
     table = gpd.read_parquet(path)
     assert (len(table), table.crs, table["id"][0]) == (1, "OGC:CRS84", simulated.item["id"])
     assert table.geometry[0].equals(shape(simulated.item["geometry"]))
-    # As the specification of stac-geoparquet has it: properties are columns of their own, times are times.
+    # By the specification of stac-geoparquet, properties are separate columns and times are timestamps.
     assert table["datetime"][0] == pd.Timestamp(simulated.item["properties"]["datetime"]).floor("ms")
     assert table["eo:cloud_cover"][0] == simulated.item["properties"]["eo:cloud_cover"]
     assert table["assets"][0]["red"]["href"] == simulated.item["assets"]["red"]["href"]

@@ -60,7 +60,7 @@ def test_a_day_over_named_tiles(api: str, c1: Provider) -> None:
 def test_a_day_over_a_polygon(api: str, c1: Provider) -> None:
     everywhere = AreaOfInterest.of_wkt("POLYGON ((10 40, 14 40, 14 45, 10 45, 10 40))")
     assert ids(discover_day(c1.at(api), DAYS[0], everywhere).items) == ["T32TQM", "T33TUG"]
-    # The triangle's box holds both scenes, the triangle itself only the eastern one.
+    # The triangle's box contains both scenes, the triangle itself only the eastern one.
     triangle = AreaOfInterest.of_wkt("POLYGON ((11.3 42.2, 12.9 42.2, 12.9 42.6, 11.3 42.2))")
     assert ids(discover_day(c1.at(api), DAYS[0], triangle).items) == ["T33TUG"]
     ocean = AreaOfInterest.of_wkt("POLYGON ((-30 40, -29 40, -29 41, -30 41, -30 40))")
@@ -78,7 +78,7 @@ def test_an_unknown_tile_is_refused_before_any_request(c1: Provider) -> None:
 
 
 def test_real_items_of_a_day_are_found_and_distinguished(real_data: Path) -> None:
-    """Two tiles of one datatake, ten kilometres of which they share, and days of other orbits around them."""
+    """Two tiles of one datatake, which overlap by ten kilometres, and other orbits on the days around."""
     paths = sorted((real_data / "stac_e84_33TWL_33TWM_202308").glob("*/S2*/S2*.json"))
     paths += sorted((real_data / "stac_items_e84_v1_europe").glob("*.json"))
     with serve_stac(paths) as root:
@@ -106,9 +106,9 @@ class Request:
 def server(
     answers: list[tuple[int, object]], landing: Iterable[int] = (), retry_after: Callable[[], str] = lambda: "1"
 ) -> Iterator[tuple[str, list[Request]]]:
-    """An HTTP server that gives the landing page, then these answers in turn, the last one for ever.
+    """Run an HTTP server that serves the landing page, then these responses in turn, and the last one forever.
 
-    The landing page comes after answers of the statuses given. `Retry-After` goes with every 429.
+    The landing page comes after responses with the given statuses. Every 429 has a `Retry-After`.
     """
     requests: list[Request] = []
     landing = list(landing)

@@ -92,7 +92,7 @@ def test_a_day_across_the_antimeridian_is_drawn_side_by_side(day: list[Simulated
     ((verdict, _), *_) = judge_day([day[0].item], c1, S2_BANDS, CloudPolicy()).scenes
     there = [(verdict, box(178, 65, 179.5, 66)), (verdict, box(179, 65, 180, 66).union(box(-180, 65, -179, 66)))]
     inland = [(verdict, box(18, 65, 19.5, 66)), (verdict, box(19, 65, 21, 66))]
-    # The same picture as elsewhere, but for the degrees below it.
+    # The same picture as elsewhere, except for the degrees below it.
     assert np.array_equal(draw_day("A day", there)[60:-40], draw_day("A day", inland)[60:-40])
     around = [(verdict, box(west, 40, west + 1, 41)) for west in range(-180, 180, 30)]
     assert draw_day("A day", around).shape[1] == 720
@@ -122,11 +122,11 @@ def test_scenes_judged_before_are_not_read_again(day: list[SimulatedScene], c1: 
     first = judge_day(items, c1, S2_BANDS, CloudPolicy())
     known = [verdict for verdict, _ in first.scenes]
     assert first.read == 2
-    for item in items:  # nobody could read them now
+    for item in items:  # nobody can read them now
         item["assets"]["scl"]["href"] = "/nowhere/SCL.tif"
     again = judge_day(items, c1, S2_BANDS, CloudPolicy(), known)
     assert (again.read, again.renewed, again.scenes) == (0, (), first.scenes)
-    # Other thresholds need no pixel; another mask set does.
+    # Other thresholds need no pixels; another mask set does.
     assert len(judge_day(items, c1, S2_BANDS, CloudPolicy(max_cloud_percent=100), known).accepted) == 2
     assert judge_day(items, c1, S2_BANDS, CloudPolicy(masks=MASK_SETS["strict"]), known).read == 2
 

@@ -68,7 +68,7 @@ def test_growing_by_less_than_a_pixel_changes_nothing() -> None:
         ("clouds", (5, 11), {3, 8, 9, 10}),
         ("clouds-and-snow", (5, 11), {3, 8, 9, 10, 11}),
         ("dense-clouds", (5, 11), {3, 8, 9}),
-        # Class 2 is terrain's cast shadow since baseline 04.00, and was any dark ground before.
+        # Class 2 is shadow cast by terrain since baseline 04.00, and was any dark ground before.
         ("strict", (5, 11), {2, 3, 7, 8, 9, 10, 11}),
         ("strict", (4, 0), {2, 3, 7, 8, 9, 10, 11}),
         ("strict", (3, 1), {3, 7, 8, 9, 10, 11}),
@@ -89,7 +89,7 @@ def test_every_mask_set_hides_values_that_do_not_exist(name: str) -> None:
 
 
 def by_definition(scl: np.ndarray, name: str, baseline: tuple[int, int]) -> SceneMask:
-    """`mask_scene` at 20 m in the plainest numpy: sets of values, shifted copies for the discs."""
+    """Reimplement `mask_scene` at 20 m in plain numpy: sets of values, shifted copies for the discs."""
 
     def dilated(mask: np.ndarray, radius: int) -> np.ndarray:
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))

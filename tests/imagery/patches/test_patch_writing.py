@@ -80,7 +80,7 @@ def test_the_dataset_is_clipped_masked_and_written_as_in_a_notebook(
     west, south, _, _ = scene.grid.bounds
     triangle = Polygon([(west, south), (west + 2000, south), (west, south + 1000)])
     clipped = dataset.rio.clip([triangle])
-    assert dict(clipped.sizes) == {"band": 10, "y": 100, "x": 199}  # no pixel of the tip has its centre inside
+    assert dict(clipped.sizes) == {"band": 10, "y": 100, "x": 199}  # no pixel centre is inside the tip
     assert {name: array.dtype.name for name, array in clipped.items()} == {
         "reflectance": "uint16",
         "no_data": "bool",
@@ -258,7 +258,7 @@ def test_a_classification_of_zeros_is_named(scene: Scene, tmp_path: Path) -> Non
 
 
 def test_the_real_crop_is_resampled_without_a_shift(real_data: Path, tmp_path: Path) -> None:
-    """Its 20 m grid reaches 10 m further west and south than the 10 m one: GDAL's warp is the yardstick."""
+    """Its 20 m grid extends 10 m further west and south than the 10 m one; GDAL's warp is the reference."""
     bands = real_data / "s2_hateg_34TFR_20181016" / "bands"
     with rasterio.open(bands / "B02.tif") as fine, rasterio.open(bands / "B05.tif") as coarse:
         target = PixelGrid(32634, fine.transform.c, fine.transform.f, 10.0, fine.width, fine.height)
@@ -281,7 +281,7 @@ def test_the_real_crop_is_resampled_without_a_shift(real_data: Path, tmp_path: P
     seen = (values > 0).all()
     assert seen
     difference = np.abs(ours[inside].astype(float) - warped[inside])
-    assert difference.max() <= 1.0  # rounding alone
+    assert difference.max() <= 1.0  # rounding only
     assert np.abs(assumed[inside] - warped[inside]).mean() > 20 * difference.mean()
 
 

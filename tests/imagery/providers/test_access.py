@@ -1,4 +1,4 @@
-"""Bands behind signed addresses and on S3, read from real servers on loopback."""
+"""Bands behind signed URLs and on S3, read from real servers on loopback."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ from earthsignature_assets.imagery.scenes.band_asset import BandFile
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
-# In a process of its own: rasterio holds the interpreter lock while it opens an address.
+# In a separate process: rasterio holds the interpreter lock while it opens a URL.
 _SERVER = """
 import http.server, json, pathlib, re, socket, sys, time
 folder, log = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[1]) / "log"
@@ -68,7 +68,7 @@ server.serve_forever()
 
 
 class Storage:
-    """A server that wants signed addresses or S3 credentials, and what it was asked."""
+    """A server that requires signed URLs or S3 credentials, and the requests that it received."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

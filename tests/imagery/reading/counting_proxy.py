@@ -1,5 +1,5 @@
-"""A server in front of another that lets each request wait and notes how many are under way, and how many connections
-are open: `counting_proxy.py HOST:PORT LOG PAUSE_S`. It prints its port; each line of the log is a JSON pair of the two.
+"""A proxy that delays each request and logs the numbers of pending requests and open connections:
+`counting_proxy.py HOST:PORT LOG PAUSE_S`. It prints its port; each line of the log is a JSON pair of the two numbers.
 """
 
 import http.client

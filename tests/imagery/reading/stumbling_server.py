@@ -1,5 +1,5 @@
-"""A file server that stumbles: `stumbling_server.py FOLDER HOW TIMES` gives the head of a file, then answers so many
-requests with a status, a reset, or half of what it announced. It prints its port.
+"""A file server with faults: `stumbling_server.py FOLDER HOW TIMES` serves the head of a file, then responds TIMES
+times with an error status, a reset, or half of the announced content. It prints its port.
 """
 
 import http.server

@@ -90,7 +90,7 @@ def test_a_transient_failure_is_retried(scene: Scene, tmp_path: Path, how: str) 
 def test_a_server_that_fails_during_a_read_is_retryable(
     scene: Scene, tmp_path: Path, how: str, fault: type[Exception]
 ) -> None:
-    """But a file that its server holds cut looks like answers that are: after the tries it counts as damaged."""
+    """A file truncated on its server looks like a truncated response: after the retries it counts as damaged."""
     shutil.copy(scene.parts[0].bands["B05"].href, tmp_path / "B05.tif")
     with stumbling(tmp_path, how, times=1000) as base_url, pytest.raises(fault, match=r"item item: band B05"):
         read(f"{base_url}/B05.tif")
@@ -98,7 +98,7 @@ def test_a_server_that_fails_during_a_read_is_retryable(
 
 @contextmanager
 def stumbling(folder: Path, how: str, times: int) -> Iterator[str]:
-    """A file server in a process of its own that fails so often before it answers."""
+    """Run a file server in a separate process that fails a number of times before it responds."""
     script = Path(__file__).with_name("stumbling_server.py")
     command = [sys.executable, str(script), str(folder), how, str(times)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
@@ -111,7 +111,7 @@ def stumbling(folder: Path, how: str, times: int) -> Iterator[str]:
 
 @contextmanager
 def file_server(folder: Path, port: int) -> Iterator[None]:
-    """A plain file server at a given port, in threads of this process: reads must leave it room to answer."""
+    """Run a plain file server at a given port, in threads of this process: reads must not block them."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments: object) -> None:

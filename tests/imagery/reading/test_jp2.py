@@ -1,4 +1,4 @@
-"""Scenes in JPEG 2000, as ESA makes them and as CDSE and Earth Search's L1C publish them, made lossless by GDAL."""
+"""Scenes in JPEG 2000 as ESA, CDSE and Earth Search's L1C publish them, written losslessly by GDAL."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ CDSE, L1C = PROVIDERS["cdse"], PROVIDERS["earth-search-l1c"]
 
 @pytest.fixture(scope="module")
 def jp2s(simulated: SimulatedScene, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """The bands and the classification of the simulated scene, by name; like ESA's they do not say what is no data."""
+    """Write the bands and the classification of the simulated scene; like ESA's files they have no no-data value."""
     folder, made = tmp_path_factory.mktemp("jp2"), {}
     for band in (*S2_BANDS, "SCL"):
         made[band] = folder / f"{band}.jp2"
@@ -41,7 +41,7 @@ def jp2s(simulated: SimulatedScene, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def published(simulated: SimulatedScene, provider: Provider, hrefs: Mapping[str, str], **facts: Any) -> dict[str, Any]:
-    """The simulated item in the words of CDSE or of Earth Search's L1C, over other files."""
+    """Rewrite the simulated item in the dialect of CDSE or Earth Search's L1C, with other files."""
     stated, level = simulated.item, provider.level
     properties = stated["properties"]
     code = f"EPSG:{properties['proj:epsg']}"
@@ -91,8 +91,8 @@ def put(address: str, content: bytes | None = None) -> None:
 
 @contextmanager
 def counted(s3_server: str, folder: Path) -> Iterator[tuple[str, Callable[[], tuple[int, int]]]]:
-    """The S3 server behind one that lets each request wait for 50 ms: its address, and what tells the most requests
-    that were under way at once and the most connections that were open."""
+    """Run an S3 server behind a proxy that delays each request by 50 ms; yield its URL, and a function that returns the
+    largest numbers of concurrent requests and open connections."""
     log = folder / "requests"
     command = [sys.executable, str(Path(__file__).with_name("counting_proxy.py")), s3_server[7:], str(log), "0.05"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:
@@ -130,7 +130,7 @@ def test_jp2_on_s3_as_cdse_publishes_it_gives_the_patches_of_the_cogs_over_four_
         item = scene_item(published(simulated, provider, hrefs), provider, S2_BANDS)
         assert (item.baseline, item.bands["B05"].offset_dn) == ((5, 11), -1000)
         store = patches(Scene((item,)), tmp_path / "jp2.zarr")
-        assert most() == (4, 4)  # requests under way, connections open: what CDSE allows an account
+        assert most() == (4, 4)  # concurrent requests, open connections: the limit of a CDSE account
     assert_same(store, patches(scene, tmp_path / "cog.zarr"))
 
 

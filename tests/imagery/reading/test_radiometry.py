@@ -53,6 +53,6 @@ def test_the_stray_ones_at_a_real_swaths_edge_are_no_data(real_data: Path) -> No
     outside, stray = (stack == 0).all(axis=0), stack.max(axis=0) == 1
     assert stray.sum() > 100
     assert (cv2.dilate(outside.astype(np.uint8), np.ones((3, 3), np.uint8)) == 1)[stray].mean() > 0.9  # at the edge
-    no_data = no_data_of(stack, [0] * 4)  # the item says that the offset is applied
+    no_data = no_data_of(stack, [0] * 4)  # according to the item the offset is applied
     assert no_data[stray | outside].all()
-    assert no_data.mean() == pytest.approx(0.10863982, abs=0.002)  # what the item says
+    assert no_data.mean() == pytest.approx(0.10863982, abs=0.002)  # the item's own figure

@@ -13,7 +13,7 @@ FINE = PixelGrid(32634, 643430.0, 5079050.0, 10.0, 80, 90)
 
 
 def ramp(grid: PixelGrid, east: float, north: float) -> np.ndarray:
-    """A plane over the ground: its value at a pixel's centre depends on where that centre truly lies."""
+    """Sample a plane over the ground at the pixels' true centres."""
     x = grid.left_m + (np.arange(grid.width) + 0.5) * grid.resolution_m
     y = grid.top_m - (np.arange(grid.height) + 0.5) * grid.resolution_m
     plane = 20000 + east * (x[None, :] - 643430.0) + north * (y[:, None] - 5079050.0)
@@ -25,7 +25,7 @@ def coarse_grid(shift: float) -> PixelGrid:
 
 
 def resampled(band: np.ndarray, coarse: PixelGrid, window: PixelWindow) -> np.ndarray:
-    """A window from no more of the band than it needs."""
+    """Resample a window from only the part of the band that it needs."""
     needed = source_window(coarse, FINE, window)
     return bilinear(band[needed.index], needed, coarse, FINE, window)
 
@@ -59,7 +59,7 @@ def test_windows_equal_the_whole(rows_each: int, columns_each: int, shift: float
 @settings(deadline=None)
 @given(seed=st.integers(0, 1000), shift=st.sampled_from([0.0, 10.0, 20.0]))
 def test_every_value_is_rounded_to_the_nearest(seed: int, shift: float) -> None:
-    """Where the grids nest there is a shorter way: it must not be told apart."""
+    """The shortcut for nested grids must give the same result."""
     coarse = coarse_grid(shift)
     band = np.random.default_rng(seed).integers(0, 65535, coarse.shape, np.uint16)
     rows = (np.arange(FINE.height) + 0.5) / 2 - shift / 20 - 0.5

@@ -32,11 +32,11 @@ def test_the_cache_grows_and_shrinks_with_the_open_scenes(scene: Scene) -> None:
     with BLOCK_CACHE.held(least):
         blocks = read_blocks(scene, S2_BANDS, 100, 100)
         next(blocks)
-        # Each file is one block of 1024 px: four of 10 m, and six of 20 m of which two rows are to be kept.
+        # Each file is one block of 1024 px: four of 10 m, and six of 20 m of which two rows are kept.
         assert BLOCK_CACHE.size_bytes == least + 2 * 1024 * 1024 * (4 + 2 * 6)
-        for _ in range(2):  # also after a thread left its environment, which would undo an option of its own
+        for _ in range(2):  # also after a thread has left its environment, which would reset an option
             with gdal_environment():
                 pass
             assert told_to_gdal() == BLOCK_CACHE.size_bytes
-        blocks.close()  # as where what is done with a block fails
+        blocks.close()  # as if processing a block had failed
     assert BLOCK_CACHE.size_bytes == told_to_gdal() == least

@@ -29,14 +29,14 @@ def test_a_simulated_item_reads_as_a_scene(scene: Scene) -> None:
     assert scene.product_id.endswith("_20260501T130926")
 
 
-# What the real items say, and what is still to be added to their digital numbers.
+# Real items, and the offset still to be added to their digital numbers.
 @pytest.mark.parametrize(
     ("item_id", "baseline", "offset_dn"),
     [
         ("S2A_33TWN_20161202_0_L2A", (0, 1), 0),
         ("S2A_33TWN_20220122_0_L2A", (3, 1), 0),
-        ("S2B_33TWN_20220130_0_L2A", (4, 0), 0),  # the flag says applied, raster:bands still says -0.1
-        ("S2B_33TWN_20220226_0_L2A", (4, 0), -1000),  # the flag says not applied
+        ("S2B_33TWN_20220130_0_L2A", (4, 0), 0),  # the flag is true, although raster:bands says -0.1
+        ("S2B_33TWN_20220226_0_L2A", (4, 0), -1000),  # the flag is false
         ("S2A_32TMS_20221207_0_L2A", (5, 9), 0),
     ],
 )
@@ -51,7 +51,7 @@ def test_the_offset_comes_from_the_item(
 
 
 def test_data_from_before_2022_carry_the_offset_once_reprocessed(real_data: Path) -> None:
-    """Sensed in 2018, and told as the reprocessing to baseline 05.00 tells it: the date decides nothing."""
+    """Sensed in 2018 and reprocessed with baseline 05.00: the baseline decides, not the date."""
     stated = read(real_data / "stac_items_e84_v1_europe" / "S2B_33TWN_20180806_0_L2A.json")
     told = {"s2:processing_baseline": "05.00", "earthsearch:boa_offset_applied": False}
     for asset in stated["assets"].values():
@@ -123,7 +123,7 @@ def test_every_published_baseline_is_read_as_numbers(real_data: Path) -> None:
     items = [scene_item(read(path), PROVIDERS["earth-search-l2a"], S2_BANDS) for path in paths]
     assert {item.baseline for item in items} >= {(0, 1), (2, 7), (2, 14), (3, 1), (4, 0), (5, 9)}
     assert max(items, key=lambda item: item.baseline).item_id == "S2A_32TMS_20221207_0_L2A"
-    # Reprocessed in 2020, sensed in 2018: the time of processing says so, and nothing is guessed from the dates.
+    # Sensed in 2018 and reprocessed in 2020: nothing is guessed from the dates.
     reprocessed = next(item for item in items if item.item_id == "S2B_33TWN_20180806_0_L2A")
     assert (reprocessed.sensed_at.year, reprocessed.generated_at.year) == (2018, 2020)
 
@@ -146,7 +146,7 @@ def test_a_cdse_item_reads_as_a_scene(real_data: Path) -> None:
 
 def test_a_planetary_computer_item_reads_as_a_scene(real_data: Path) -> None:
     published = read(real_data / "stac_items_e84_v1_europe" / "S2B_33TWN_20220226_0_L2A.json")
-    # The same product in the Planetary Computer's words: keys of ESA, no scale, no offset, another property.
+    # The same product in the Planetary Computer's dialect: ESA's keys, no scale, no offset, another property.
     keys = {key: band for band, key in PROVIDERS["earth-search"].band_assets.items()} | {"scl": "SCL"}
     assets = {
         keys[key]: {name: value for name, value in asset.items() if name != "raster:bands"}
@@ -200,7 +200,7 @@ def test_items_of_all_providers_survive_the_archive(real_data: Path, tmp_path: P
         assert archive.add_items(day, items) == Added(0, 0)
         before = {item["id"]: scene_item(item, PROVIDERS[name], S2_BANDS) for item in items}
         assert {item["id"]: scene_item(item, PROVIDERS[name], S2_BANDS) for item in archive.items(day)} == before
-    assert len(list((tmp_path / "items").iterdir())) == 4  # they never meet
+    assert len(list((tmp_path / "items").iterdir())) == 4  # they never mix
 
 
 def test_a_footprint_across_the_antimeridian_is_cut(simulated: SimulatedScene, c1: Provider) -> None:

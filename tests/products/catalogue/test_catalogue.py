@@ -1,4 +1,4 @@
-"""What every catalogue does, whichever database holds it."""
+"""Tests of the catalogue in each of its databases."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ NOON = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 
 
 def scene(number: int) -> SceneKey:
-    """A scene of its own for each number."""
+    """Make a distinct scene for each number."""
     return SceneKey(dt.date(2026, 5, 1) + dt.timedelta(days=number // 143), 1 + number % 143, "32TQM")
 
 
@@ -59,7 +59,7 @@ def product(
 
 @pytest.fixture
 def location(new_catalogue_location: NewLocation) -> Location:
-    """Where an empty catalogue may be made: once for each database that can hold one."""
+    """Return the location for a new catalogue, once for each database."""
     return new_catalogue_location()
 
 
@@ -73,7 +73,7 @@ def numbers(found: Iterator[Product]) -> list[int]:
     return [int(product.product_id[-6:]) for product in found]
 
 
-def test_what_is_recorded_is_found_as_it_was(catalogue: Catalogue) -> None:
+def test_a_recorded_product_is_found_unchanged(catalogue: Catalogue) -> None:
     wanted = replace(
         product(),
         sensed_at=dt.datetime(2026, 5, 1, 10, 15, 59, 24017, tzinfo=dt.UTC),
@@ -88,7 +88,7 @@ def test_what_is_recorded_is_found_as_it_was(catalogue: Catalogue) -> None:
     assert catalogue.find("S2B_unknown") is None
 
 
-def test_newest_first_then_by_name(catalogue: Catalogue) -> None:
+def test_products_are_ordered_newest_first_then_by_name(catalogue: Catalogue) -> None:
     for number, hours in ((3, 0), (1, 0), (2, 5), (4, -30)):
         catalogue.record(product(number, sensed_at=NOON + dt.timedelta(hours=hours)))
     assert numbers(catalogue.search(ProductQuery())) == [2, 1, 3, 4]
@@ -106,7 +106,7 @@ def test_a_second_record_replaces_the_row(catalogue: Catalogue) -> None:
     assert not list(catalogue.search(ProductQuery(class_codes=frozenset({311}))))
 
 
-def test_the_geometry_counts_and_not_its_box(catalogue: Catalogue) -> None:
+def test_the_geometry_decides_and_not_its_bounds(catalogue: Catalogue) -> None:
     catalogue.record(product(footprint=shapely.Polygon([(11, 42), (12, 42), (11, 43)])))
     assert list(catalogue.search(ProductQuery(area=shapely.Point(11.2, 42.2))))
     assert not list(catalogue.search(ProductQuery(area=shapely.Point(11.9, 42.9))))
@@ -130,7 +130,7 @@ def test_time_bounds_are_inclusive_to_the_microsecond(catalogue: Catalogue) -> N
     assert list(catalogue.search(ProductQuery(start=NOON.astimezone(berlin), end=NOON.astimezone(berlin))))
 
 
-# A brute-force reference: what a query means, said in plain Python and shapely.
+# A brute-force reference of the queries in plain Python and shapely.
 def answer(recorded: list[Product], promoted: list[ModelVersion], query: ProductQuery) -> list[str]:
     rank = {model: number for number, model in enumerate(promoted)}  # the last promotion counts
 
@@ -182,7 +182,7 @@ areas = st.one_of(
 moments = st.integers(-3, 3).map(lambda n: NOON + n * dt.timedelta(hours=12))
 codes = st.frozensets(st.sampled_from([111, 211, 311, 523]), max_size=2)
 models = st.sampled_from([FIRST, SECOND, THIRD])
-# Three names for each of a few scenes: every number is one processing, of an older, an equal or a newer baseline.
+# Three names for each of a few scenes: each number is one processing with an older, an equal or a newer baseline.
 products = st.lists(
     st.builds(
         lambda number, model, moment, shape, found, cloud: product(
@@ -258,7 +258,7 @@ def test_the_first_model_is_promoted_and_a_later_one_waits(catalogue: Catalogue)
     assert catalogue.count(SECOND) == 2
 
 
-def test_promotion_serves_old_and_new_products_and_can_be_taken_back(catalogue: Catalogue) -> None:
+def test_a_promotion_serves_old_and_new_products_and_can_be_reverted(catalogue: Catalogue) -> None:
     catalogue.record(product(1, FIRST))
     catalogue.record(product(1, SECOND))
     catalogue.record(product(3, FIRST))
@@ -299,7 +299,7 @@ def test_a_transaction_that_fails_leaves_nothing(catalogue: Catalogue) -> None:
         ({"class_codes": frozenset({999})}, UnknownClassError, "999"),
     ],
 )
-def test_queries_that_make_no_sense(facts: dict[str, object], error: type[Exception], message: str) -> None:
+def test_invalid_queries_are_refused(facts: dict[str, object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         ProductQuery(**facts)
 
@@ -341,14 +341,14 @@ def test_a_reader_cannot_write(location: Location) -> None:
         reader.record(product())
 
 
-def test_every_product_of_every_model(catalogue: Catalogue) -> None:
+def test_all_products_of_all_models_are_listed(catalogue: Catalogue) -> None:
     catalogue.record(product(1, FIRST))
     catalogue.record(product(1, SECOND))
     assert [one.model for one in catalogue.all_products()] == [FIRST, SECOND]
     assert catalogue.folders() == {product(1, FIRST).folder, product(1, SECOND).folder}
 
 
-def test_a_better_processing_takes_the_place_of_an_older_one(catalogue: Catalogue) -> None:
+def test_a_higher_baseline_supersedes_a_lower_one(catalogue: Catalogue) -> None:
     older, newer = product(1, baseline="0510", place=7), product(0, baseline="0511", place=7)
     for order in ([older, newer], [newer, older]):
         for one in order:
@@ -366,7 +366,7 @@ def test_a_better_processing_takes_the_place_of_an_older_one(catalogue: Catalogu
         assert catalogue.count() == 0
 
 
-def test_parts_of_one_baseline_stand_side_by_side_until_a_whole_scene_comes(catalogue: Catalogue) -> None:
+def test_parts_of_one_baseline_coexist_until_a_whole_scene_supersedes_them(catalogue: Catalogue) -> None:
     catalogue.record(product(3, place=7))
     catalogue.record(product(5, place=7))
     assert numbers(catalogue.search(ProductQuery())) == [3, 5]
@@ -377,7 +377,7 @@ def test_parts_of_one_baseline_stand_side_by_side_until_a_whole_scene_comes(cata
     assert numbers(catalogue.search(ProductQuery())) == [4]
 
 
-def test_a_promoted_model_serves_a_scene_even_where_it_has_an_older_processing_only(catalogue: Catalogue) -> None:
+def test_a_promoted_model_serves_a_scene_even_from_a_lower_baseline(catalogue: Catalogue) -> None:
     catalogue.record(product(0, FIRST, baseline="0511", place=7))
     catalogue.record(product(1, SECOND, baseline="0510", place=7))
     assert numbers(catalogue.search(ProductQuery())) == [0]
@@ -385,12 +385,12 @@ def test_a_promoted_model_serves_a_scene_even_where_it_has_an_older_processing_o
     assert numbers(catalogue.search(ProductQuery())) == [1]
 
 
-def test_changes_come_in_their_order_and_once(catalogue: Catalogue) -> None:
+def test_changes_are_listed_in_order_and_once(catalogue: Catalogue) -> None:
     assert catalogue.latest_change() == 0
     assert catalogue.changes(0, 10) == []
     for number in range(4):
         catalogue.record(product(number))
-    catalogue.record(product(1))  # the same again is no change
+    catalogue.record(product(1))  # the same product again is not a change
     catalogue.record(replace(product(0), folder="products/a/b/c"))
     changes = catalogue.changes(0, 10)
     assert [int(change.product.product_id[-6:]) for change in changes] == [1, 2, 3, 0]
@@ -401,7 +401,7 @@ def test_changes_come_in_their_order_and_once(catalogue: Catalogue) -> None:
     assert catalogue.changes(catalogue.latest_change(), 10) == []
 
 
-def test_no_change_is_missed_by_who_follows_while_several_publish(location: Location) -> None:
+def test_a_follower_misses_no_change_while_several_publish(location: Location) -> None:
     open_catalogue(location).close()
     with ThreadPoolExecutor(4) as pool, open_catalogue(location) as writer, open_catalogue(location) as reader:
         writing = [pool.submit(writer.record, product(number)) for number in range(60)]
@@ -417,7 +417,7 @@ def test_no_change_is_missed_by_who_follows_while_several_publish(location: Loca
     assert sorted(seen) == list(range(60))
 
 
-def test_models_and_what_each_serves(catalogue: Catalogue) -> None:
+def test_models_are_listed_with_the_products_that_each_serves(catalogue: Catalogue) -> None:
     assert catalogue.models() == []
     catalogue.record(product(1, FIRST))
     catalogue.record(product(2, FIRST))
@@ -427,14 +427,14 @@ def test_models_and_what_each_serves(catalogue: Catalogue) -> None:
     assert catalogue.models() == [ModelCount(FIRST, 2, 1), ModelCount(SECOND, 1, 1)]
 
 
-def test_names_that_no_product_can_have_match_nothing(catalogue: Catalogue) -> None:
+def test_impossible_names_match_nothing(catalogue: Catalogue) -> None:
     catalogue.record(product())
     strange = frozenset({"", "\0", "x" * 100_000, "'; DROP TABLE product; --", "%s", ":name", product().product_id})
     assert len(list(catalogue.search(ProductQuery(product_ids=strange)))) == 1
     assert not list(catalogue.search(ProductQuery(product_ids=frozenset())))
 
 
-def test_a_catalogue_is_reopened_as_it_was_left(location: Location) -> None:
+def test_a_catalogue_is_reopened_unchanged(location: Location) -> None:
     with open_catalogue(location) as first:
         first.record(product())
     for read_only in (False, True):

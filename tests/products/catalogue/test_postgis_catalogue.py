@@ -1,4 +1,4 @@
-"""What only a catalogue on a server can meet."""
+"""Cases that only a catalogue on a server has."""
 
 import datetime as dt
 import threading
@@ -38,7 +38,7 @@ def url(new_postgis_schema: Callable[[], str]) -> str:
     return new_postgis_schema()
 
 
-def test_a_connection_that_the_server_has_cut_is_made_anew(url: str) -> None:
+def test_a_connection_cut_by_the_server_is_reopened(url: str) -> None:
     with PostgisCatalogue(url) as catalogue, psycopg.connect(url, autocommit=True) as administrator:
         catalogue.record(PRODUCT)
         pid = catalogue._connection().info.backend_pid
@@ -47,7 +47,7 @@ def test_a_connection_that_the_server_has_cut_is_made_anew(url: str) -> None:
         assert catalogue._connection().info.backend_pid != pid
 
 
-def test_a_transaction_that_the_server_cuts_fails_and_leaves_nothing(url: str) -> None:
+def test_a_transaction_cut_by_the_server_fails_and_leaves_nothing(url: str) -> None:
     with PostgisCatalogue(url) as catalogue, psycopg.connect(url, autocommit=True) as administrator:
 
         def cut_then_record() -> None:
@@ -65,9 +65,7 @@ def test_a_transaction_that_the_server_cuts_fails_and_leaves_nothing(url: str) -
         assert catalogue.count() == 1
 
 
-def test_a_writer_that_waits_too_long_says_so_and_readers_do_not_wait(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_writer_times_out_and_readers_do_not_wait(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgis_catalogue, "BUSY_TIMEOUT_S", 0.2)
     with PostgisCatalogue(url) as holder, PostgisCatalogue(url) as other, holder.transaction():
         holder.record(PRODUCT)
@@ -76,7 +74,7 @@ def test_a_writer_that_waits_too_long_says_so_and_readers_do_not_wait(
         assert other.count() == 0
 
 
-def test_several_may_make_a_catalogue_at_once(url: str) -> None:
+def test_several_processes_can_create_a_catalogue_at_once(url: str) -> None:
     start = threading.Barrier(6)
 
     def make() -> int:
@@ -88,7 +86,7 @@ def test_several_may_make_a_catalogue_at_once(url: str) -> None:
         assert [future.result() for future in [pool.submit(make) for _ in range(6)]] == [0] * 6
 
 
-def test_a_server_that_is_not_there_is_named_without_its_password(free_port: Callable[[], int]) -> None:
+def test_an_absent_server_is_named_without_its_password(free_port: Callable[[], int]) -> None:
     with pytest.raises(StoreUnavailableError, match="check that the server runs") as caught:
         PostgisCatalogue(f"postgresql://ada:secret@127.0.0.1:{free_port()}/catalogue")
     assert "secret" not in str(caught.value)
@@ -103,7 +101,7 @@ def test_a_catalogue_of_a_newer_program_is_refused(url: str, read_only: bool) ->
         PostgisCatalogue(url, read_only=read_only)
 
 
-def test_a_reader_does_not_make_a_catalogue(url: str) -> None:
+def test_a_reader_does_not_create_a_catalogue(url: str) -> None:
     with pytest.raises(StoreUnavailableError, match="schema 0"):
         PostgisCatalogue(url, read_only=True)
 

@@ -26,13 +26,13 @@ def catalogue(tmp_path: Path) -> Iterator[SqliteCatalogue]:
         yield opened
 
 
-def test_a_catalogue_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_catalogue_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match="it does not exist"):
         SqliteCatalogue(tmp_path / "catalogue.sqlite", read_only=True)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_is_no_catalogue(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_catalogue_is_named(tmp_path: Path) -> None:
     (tmp_path / "catalogue.sqlite").write_bytes(b"not a database, but long enough to be read as one" * 20)
     for read_only in (True, False):
         with pytest.raises(StoreUnavailableError, match="not a catalogue"):
@@ -51,7 +51,7 @@ def test_a_catalogue_of_a_newer_program_is_refused(tmp_path: Path, read_only: bo
         SqliteCatalogue(path, read_only=read_only)
 
 
-def test_an_empty_file_is_no_catalogue_to_a_reader(tmp_path: Path) -> None:
+def test_a_reader_refuses_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "catalogue.sqlite").touch()
     with pytest.raises(StoreUnavailableError, match="schema 0"):
         SqliteCatalogue(tmp_path / "catalogue.sqlite", read_only=True)
@@ -84,7 +84,7 @@ def test_searches_use_their_indices(catalogue: SqliteCatalogue, monkeypatch: pyt
     assert not any("TEMP B-TREE" in plan for plan in plans[:3])
 
 
-def test_a_catalogue_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+def test_a_catalogue_of_the_first_schema_is_migrated(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.sqlite"
     names = [f"S2B_MSIL2A_20260501T101559_N{baseline}_R065_T32TQM_20260501T000000" for baseline in ("0510", "0511")]
     connection = sqlite3.connect(path)
@@ -104,7 +104,7 @@ def test_a_catalogue_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -
         assert catalogue.latest_change() == 4
 
 
-# In processes of their own: threads of one interpreter hardly ever meet in the moment that matters.
+# In separate processes: threads of one interpreter hardly ever collide at the critical moment.
 MAKERS = """
 import os, sys
 from pathlib import Path
@@ -128,12 +128,12 @@ sys.exit(failed)
 """
 
 
-def test_several_may_make_a_catalogue_at_once(tmp_path: Path) -> None:
+def test_several_processes_can_create_a_catalogue_at_once(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", MAKERS, str(tmp_path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_copy_of_the_file_holds_every_row_while_a_reader_keeps_the_catalogue_open(tmp_path: Path) -> None:
+def test_a_copy_of_the_file_has_every_row_while_a_reader_keeps_it_open(tmp_path: Path) -> None:
     path, copy = tmp_path / "catalogue.sqlite", tmp_path / "copy.sqlite"
     with SqliteCatalogue(path) as catalogue, SqliteCatalogue(path, read_only=True) as reader:
         catalogue.promote(FIRST, who="tests")

@@ -106,7 +106,7 @@ def test_no_data_alone_has_no_region() -> None:
 
 @given(rasters)
 @settings(max_examples=200, deadline=None)
-def test_every_boundary_is_there_once(codes: npt.NDArray[np.uint16]) -> None:
+def test_every_boundary_exists_once(codes: npt.NDArray[np.uint16]) -> None:
     regions = label_regions(codes)
     arcs = trace_arcs(regions.labels)
     sides = np.diff(arcs.vertices.astype(int), axis=0)

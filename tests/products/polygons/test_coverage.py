@@ -1,4 +1,4 @@
-"""GEOS is asked about few polygons, and the answer is the one that it gives about all of them."""
+"""GEOS gets only a few polygons, and the result equals the one for all of them."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ def traced(codes: npt.NDArray[np.uint16]) -> list[shapely.Polygon]:
 
 
 def layer_of(polygons: Sequence[shapely.Polygon]) -> PolygonLayer:
-    """The polygons as a layer, with rings as they turn."""
+    """Make a layer of the polygons, and keep the orientation of their rings."""
     count = len(polygons)
     if count:
         _, coordinates, (rings, offsets) = shapely.to_ragged_array(np.array(polygons, object))
@@ -81,10 +81,10 @@ def test_a_moved_vertex_is_found(codes: npt.NDArray[np.uint16], data: st.DataObj
 
 @given(rasters, rasters, st.data())
 @settings(max_examples=400, deadline=None)
-def test_polygons_added_removed_or_left_out_give_the_answer_of_geos(
+def test_added_removed_or_missing_polygons_are_found_as_by_geos(
     codes: npt.NDArray[np.uint16], others: npt.NDArray[np.uint16], data: st.DataObject
 ) -> None:
-    """The second coverage, in part and shifted, upon the first, in part; some drawn backwards."""
+    """Parts of a second, shifted coverage on top of parts of the first, some with reversed rings."""
     upper, lower = traced(codes), traced(others)
     shift = data.draw(st.sampled_from([(0, 0), (1, 0), (-3, 2), (0.5, 0.5), (20, 0)]))
     upper = [shapely.transform(polygon, lambda xy: xy + shift) for polygon in upper]
@@ -104,7 +104,7 @@ def boxes(columns: range, rows: range, size: float) -> list[shapely.Polygon]:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many polygons GEOS was given at each call."""
+    """Record the number of polygons that GEOS gets at each call."""
     counts: list[int] = []
     geos = shapely.coverage_invalid_edges
 
@@ -117,7 +117,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-def test_geos_sees_only_what_is_near_the_border(seen: list[int]) -> None:
+def test_geos_gets_only_polygons_near_the_border(seen: list[int]) -> None:
     assert len(invalid_polygons(layer_of(boxes(range(40), range(40), 1.0)))) == 0
     assert seen == [4 * 39]
 

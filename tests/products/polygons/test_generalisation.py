@@ -57,7 +57,7 @@ def test_simplification_removes_most_vertices(polygons: LandCoverPolygons) -> No
     assert shapely.get_num_coordinates(polygons.layer.frame.geometry.to_numpy()).sum() < 0.5 * pixel_sides
 
 
-def test_areas_a_class_are_those_of_the_sieved_raster(
+def test_the_area_of_each_class_is_that_of_the_sieved_raster(
     polygons: LandCoverPolygons, swath_codes: Callable[..., np.ndarray]
 ) -> None:
     codes = swath_codes(220, 300)
@@ -85,7 +85,7 @@ def test_columns(polygons: LandCoverPolygons) -> None:
     assert (row["product_id"], row["model"], row["mean_confidence"]) == (NAME, "corine-unet-v1", 80)
 
 
-def test_they_lie_where_their_pixels_are(part_of_tile: Callable[..., PixelGrid]) -> None:
+def test_polygons_match_the_position_of_their_pixels(part_of_tile: Callable[..., PixelGrid]) -> None:
     codes = np.full((60, 60), 311, np.uint16)
     codes[20:40, 30:50] = 512
     lake = vectorised(codes).layer.frame.set_index("code").loc[[512]].to_crs(32632).geometry.iloc[0]
@@ -107,7 +107,7 @@ def test_a_small_class_that_simplification_would_change_keeps_its_borders() -> N
     assert shapely.coverage_is_valid(polygons.layer.geometries())
 
 
-def test_regions_below_the_unit_go_to_their_neighbour() -> None:
+def test_regions_below_the_unit_are_merged_into_their_neighbour() -> None:
     codes = np.full((40, 40), 311, np.uint16)
     codes[5:9, 5:11] = 512  # 24 pixels
     codes[20:25, 20:25] = 523  # 25 pixels
@@ -151,7 +151,7 @@ def test_a_long_straight_border_follows_the_projection() -> None:
     assert inner[along].max() < 0.1
 
 
-def test_nothing_but_no_data() -> None:
+def test_a_raster_of_no_data_yields_no_polygons() -> None:
     polygons = vectorised(np.zeros((30, 30), np.uint16))
     assert polygons.layer.frame.empty
     assert polygons.layer.frame.crs == "EPSG:4326"
@@ -166,7 +166,7 @@ def test_codes_outside_the_nomenclature_are_refused(code: int) -> None:
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
-def test_generalisations_that_make_no_sense(value: float) -> None:
+def test_invalid_generalisations_are_refused(value: float) -> None:
     with pytest.raises(ProductError, match="min_area_m2"):
         Generalisation(min_area_m2=value)
     with pytest.raises(ProductError, match="tolerance_m"):
@@ -194,7 +194,7 @@ def test_checkerboards_are_valid_coverages() -> None:
     layer = vectorised(codes, min_area_m2=0).layer
     assert len(layer) == 400
     assert shapely.coverage_is_valid(layer.geometries())
-    # The sieve has no other choice than to make larger regions of it.
+    # The sieve can only merge them into larger regions.
     assert vectorised(codes).layer.areas_m2.min() >= 2500
 
 

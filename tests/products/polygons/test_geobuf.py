@@ -66,7 +66,7 @@ message Data {
 
 @pytest.fixture(scope="session")
 def messages(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """The messages of mapbox's geobuf, as google protobuf reads them."""
+    """Compile the messages of Mapbox's geobuf with Google's protobuf."""
     folder = tmp_path_factory.mktemp("geobuf")
     (folder / "geobuftest.proto").write_text(GEOBUF_PROTO)
     include = Path(grpc_tools.__file__).parent / "_proto"
@@ -92,7 +92,7 @@ def rings_of(coordinates: list[int], lengths: list[int]) -> list[list[tuple[int,
 
 
 def decoded(geometry: Any) -> list[list[list[tuple[int, int]]]]:
-    """Polygons of rings of whole microdegrees, by the rules of geobuf-js' decoder."""
+    """Decode polygons to rings in whole microdegrees, by the rules of geobuf-js."""
     coordinates, lengths = list(geometry.coords), list(geometry.lengths)
     if geometry.type == 4:
         return [rings_of(coordinates, lengths or [len(coordinates) // 2])]
@@ -220,7 +220,7 @@ def layer(swath_codes: Callable[..., np.ndarray], part_of_tile: Callable[..., Pi
     ).layer
 
 
-def test_collection_holds_every_polygon(messages: ModuleType, layer: PolygonLayer) -> None:
+def test_the_collection_has_every_polygon(messages: ModuleType, layer: PolygonLayer) -> None:
     data = messages.Data.FromString(encode_feature_collection(layer))
     features = data.feature_collection.features
     assert len(features) == len(layer) > 20
@@ -243,7 +243,7 @@ def test_collection_holds_every_polygon(messages: ModuleType, layer: PolygonLaye
         }
 
 
-def test_collection_says_once_what_all_share(messages: ModuleType, layer: PolygonLayer) -> None:
+def test_shared_properties_are_stored_once_in_the_collection(messages: ModuleType, layer: PolygonLayer) -> None:
     data = messages.Data.FromString(encode_feature_collection(layer))
     collection = data.feature_collection
     numbers = list(collection.custom_properties)

@@ -29,7 +29,7 @@ def layer(swath_codes: Callable[..., np.ndarray], part_of_tile: Callable[..., Pi
     return land_cover_polygons(codes, confidence, part_of_tile(220, 300), NAME, ModelVersion("corine-unet", 1)).layer
 
 
-def test_geopandas_reads_what_went_in(layer: PolygonLayer, tmp_path: Path) -> None:
+def test_geopandas_reads_the_same_polygons(layer: PolygonLayer, tmp_path: Path) -> None:
     write_geoparquet(layer, tmp_path / "polygons.parquet")
     frame = gpd.read_parquet(tmp_path / "polygons.parquet")
     assert len(frame) > 50
@@ -72,7 +72,7 @@ def test_the_same_polygons_give_the_same_bytes(layer: PolygonLayer, tmp_path: Pa
 
 
 @pytest.mark.parametrize("rows_at_once", [7, 100_000])
-def test_it_reads_back_every_array(
+def test_every_array_is_read_back(
     layer: PolygonLayer, tmp_path: Path, rows_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(geoparquet, "_ROWS_AT_ONCE", rows_at_once)
@@ -84,7 +84,7 @@ def test_it_reads_back_every_array(
     assert read_facts(tmp_path / "polygons.parquet") == {"min_area_m2": 2500.0}
 
 
-def test_nothing_but_no_data(tmp_path: Path, part_of_tile: Callable[..., PixelGrid]) -> None:
+def test_a_raster_of_no_data_yields_no_polygons(tmp_path: Path, part_of_tile: Callable[..., PixelGrid]) -> None:
     zeros = np.zeros((30, 30), np.uint16)
     layer = land_cover_polygons(
         zeros, zeros.astype(np.uint8), part_of_tile(30, 30), NAME, ModelVersion("corine-unet", 1)
@@ -162,12 +162,12 @@ def test_other_files_are_refused(layer: PolygonLayer, tmp_path: Path) -> None:
         read_geoparquet(path)
 
 
-def test_into_nowhere(layer: PolygonLayer, tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(layer: PolygonLayer, tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match="absent"):
         write_geoparquet(layer, tmp_path / "absent" / "polygons.parquet")
 
 
-def test_no_room_leaves_the_earlier_file_alone(layer: PolygonLayer, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_earlier_file(layer: PolygonLayer, tmp_path: Path) -> None:
     path = tmp_path / "polygons.parquet"
     write_geoparquet(replace(layer, model="corine-unet-v0"), path)
     before = path.read_bytes()

@@ -66,7 +66,7 @@ def test_damaged_polygons_leave_nothing(source: Path, tmp_path: Path, form: Expo
 
 
 @pytest.mark.parametrize("form", ExportFormat, ids=lambda form: form.name)
-def test_no_room_leaves_the_earlier_file_alone(source: Path, tmp_path: Path, form: ExportFormat) -> None:
+def test_a_full_disk_keeps_the_earlier_file(source: Path, tmp_path: Path, form: ExportFormat) -> None:
     path = tmp_path / f"polygons{form.suffix}"
     path.write_bytes(b"earlier")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -80,6 +80,6 @@ def test_no_room_leaves_the_earlier_file_alone(source: Path, tmp_path: Path, for
     assert path.read_bytes() == b"earlier"
 
 
-def test_into_nowhere(source: Path, tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(source: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match="absent"):
         export_polygons(source.read_bytes(), tmp_path / "absent" / "a.fgb", ExportFormat.FLATGEOBUF)

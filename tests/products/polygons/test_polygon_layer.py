@@ -7,7 +7,7 @@ from earthsignature_assets.products.polygons.polygon_layer import PolygonLayer, 
 
 
 def boxes(count: int) -> np.ndarray:
-    """Boxes in a row, every third with a hole."""
+    """Make boxes in a row, every third with a hole."""
     outer = shapely.box(np.arange(count), 0, np.arange(count) + 0.9, 1)
     holes = shapely.box(np.arange(count) + 0.2, 0.2, np.arange(count) + 0.6, 0.6)
     return np.where(np.arange(count) % 3 == 0, shapely.difference(outer, holes), outer)
@@ -20,7 +20,7 @@ def layer_of(polygons: np.ndarray) -> PolygonLayer:
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 10])
-def test_portions_give_the_polygons_of_the_whole(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+def test_chunks_yield_the_same_polygons_as_the_whole(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(polygon_layer, "_AT_ONCE", 3)
     polygons = boxes(count)
     layer = layer_of(polygons)

@@ -13,7 +13,7 @@ rasters = arrays(np.uint16, st.tuples(st.integers(1, 14), st.integers(1, 14)), e
 
 
 def pixels_of_shapes(codes: npt.NDArray[np.uint16]) -> list[tuple[int, int]]:
-    """Code and size of every 4-connected region, as rasterio finds them."""
+    """Return the code and size of every 4-connected region that rasterio finds."""
     found = []
     for shape, code in rasterio.features.shapes(codes, mask=codes != 0, connectivity=4):
         inside = rasterio.features.geometry_mask([shape], codes.shape, rasterio.Affine.identity(), invert=True)
@@ -37,12 +37,12 @@ def test_sieved_regions_are_whole_and_large_enough(codes: npt.NDArray[np.uint16]
     sieved = sieve_regions(label_regions(codes), min_pixels)
     raster = sieved.raster()
     assert np.array_equal(raster == 0, codes == 0)
-    # What was merged is a region again: numbering its raster anew changes nothing.
+    # A merged region is a region: labelling the raster again changes nothing.
     again = label_regions(raster)
     assert np.array_equal(again.labels, sieved.labels)
     assert np.array_equal(again.codes, sieved.codes)
     assert np.array_equal(again.pixels, sieved.pixels)
-    # Only what no data surrounds may be too small.
+    # Only regions surrounded by no data may be too small.
     labels = sieved.labels
     for small in np.flatnonzero(sieved.pixels < min_pixels) + 1:
         rows, columns = np.nonzero(labels == small)
@@ -63,7 +63,7 @@ def test_large_regions_lose_no_pixel(codes: npt.NDArray[np.uint16], min_pixels: 
     assert np.array_equal(sieved.raster()[large], codes[large])
 
 
-def test_small_regions_go_to_the_largest_neighbour() -> None:
+def test_small_regions_are_merged_into_the_largest_neighbour() -> None:
     codes = np.full((6, 9), 111, np.uint16)
     codes[:, 6:] = 211
     codes[3, 5:7] = 523  # two pixels between 35 of the one and 17 of the other
@@ -71,7 +71,7 @@ def test_small_regions_go_to_the_largest_neighbour() -> None:
 
 
 def test_clusters_of_small_regions_are_dissolved_too() -> None:
-    """GDAL's sieve leaves them: none has a neighbour that is large enough."""
+    """GDAL's sieve keeps them, because none has a neighbour that is large enough."""
     codes = np.zeros((8, 8), np.uint16)
     codes[1:7, 1:7] = np.where(np.indices((6, 6)).sum(axis=0) % 2, 311, 512)
     gdal = rasterio.features.sieve(codes, 25, mask=codes != 0, connectivity=4)
@@ -84,7 +84,7 @@ def test_a_unit_of_one_pixel_changes_nothing() -> None:
     assert sieve_regions(label_regions(codes), 1).pixels.tolist() == [1, 1, 1, 1]
 
 
-def test_means_are_over_each_region_alone() -> None:
+def test_means_are_taken_within_each_region() -> None:
     codes = np.array([[111, 111, 0, 111]], np.uint16)
     regions = label_regions(codes)
     assert mean_by_region(regions, np.array([[50, 100, 255, 10]], np.uint8)) == pytest.approx([75, 10])

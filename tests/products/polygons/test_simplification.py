@@ -31,7 +31,7 @@ def fields(seed: int, side: int, smoothness: float, min_pixels: int = 1) -> npt.
 def simplified(
     codes: npt.NDArray[np.uint16], tolerance: float, exact: npt.NDArray[np.bool_] | None = None
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
-    """Polygons before and after."""
+    """Return the polygons before and after."""
     regions = label_regions(codes)
     arcs = trace_arcs(regions.labels)
     rings = assemble_rings(arcs, len(regions.codes))
@@ -117,7 +117,7 @@ def test_a_small_lake_never_vanishes() -> None:
 
 
 def test_two_borders_between_the_same_nodes_stay_apart() -> None:
-    """A lens between two regions: both its borders could be drawn as the same straight line."""
+    """A lens between two regions, both of whose borders could become the same straight line."""
     codes = np.full((12, 12), 111, np.uint16)
     codes[6:] = 211
     codes[5:7, 4:8] = 512

@@ -45,7 +45,7 @@ def test_land_cover_is_a_cog_on_its_grid(land_cover: Path, swath_codes: Swath, p
         assert raster.overviews(1) == [2]
 
 
-def test_others_keep_their_cache_while_a_raster_is_written(
+def test_writing_a_raster_keeps_the_cache_of_other_threads(
     tmp_path: Path, swath_codes: Swath, part_of_tile: Part, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
@@ -60,7 +60,7 @@ def test_others_keep_their_cache_while_a_raster_is_written(
         assert [*seen, get_gdal_config("GDAL_CACHEMAX")] == [300 << 20, 300 << 20]
 
 
-def test_a_validator_calls_it_a_cog(land_cover: Path) -> None:
+def test_a_validator_accepts_the_cog(land_cover: Path) -> None:
     assert cog_validate(land_cover, strict=True, quiet=True) == (True, [], [])
 
 
@@ -105,12 +105,12 @@ def test_one_value_everywhere(tmp_path: Path, part_of_tile: Part, code: int) -> 
     assert (tmp_path / "land_cover.tif").stat().st_size < 20_000
 
 
-def test_overviews_take_classes_and_never_mix_them(land_cover: Path, swath_codes: Swath) -> None:
+def test_overviews_never_mix_classes(land_cover: Path, swath_codes: Swath) -> None:
     with rasterio.open(land_cover, overview_level=0) as overview:
         assert set(np.unique(overview.read(1))) <= set(np.unique(swath_codes(700, 601)))
 
 
-def test_names_and_colours_travel_with_the_file(land_cover: Path) -> None:
+def test_the_file_contains_names_and_colours(land_cover: Path) -> None:
     with rasterio.open(land_cover) as raster:
         tags = raster.tags(1)
     assert tags["312"] == "Coniferous forest #00a600"
@@ -144,7 +144,7 @@ def test_rasters_off_the_grid_are_refused(tmp_path: Path, part_of_tile: Part, co
         write_land_cover(tmp_path / "bad.tif", codes, part_of_tile(4, 4))
 
 
-def test_no_room_leaves_the_earlier_file_alone(tmp_path: Path, swath_codes: Swath, part_of_tile: Part) -> None:
+def test_a_full_disk_keeps_the_earlier_file(tmp_path: Path, swath_codes: Swath, part_of_tile: Part) -> None:
     path = tmp_path / "land_cover.tif"
     write_land_cover(path, swath_codes(100, 100), part_of_tile(100, 100))
     before = path.read_bytes()
@@ -159,12 +159,12 @@ def test_no_room_leaves_the_earlier_file_alone(tmp_path: Path, swath_codes: Swat
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["land_cover.qml", "land_cover.tif"]
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path, part_of_tile: Part) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path, part_of_tile: Part) -> None:
     with pytest.raises(StoreUnavailableError, match="absent"):
         write_land_cover(tmp_path / "absent" / "a.tif", np.zeros((4, 4), np.uint16), part_of_tile(4, 4))
 
 
-def test_confidence_is_no_data_where_no_class_is(tmp_path: Path, part_of_tile: Part) -> None:
+def test_confidence_is_no_data_at_pixels_without_a_class(tmp_path: Path, part_of_tile: Part) -> None:
     percent = np.array([[0, 100], [37, 0]], np.uint8)
     valid = np.array([[True, True], [True, False]])
     write_confidence(tmp_path / "confidence.tif", percent, valid, part_of_tile(2, 2))
@@ -186,7 +186,7 @@ def test_cloud_mask_at_20_m_keeps_every_cloud(tmp_path: Path, part_of_tile: Part
         assert (raster.transform.c, raster.transform.f) == (grid.left_m, grid.top_m)
 
 
-def test_cloud_mask_takes_20_m_as_it_is(tmp_path: Path, part_of_tile: Part) -> None:
+def test_a_cloud_mask_at_20_m_is_written_unchanged(tmp_path: Path, part_of_tile: Part) -> None:
     cloud = np.eye(3, dtype=bool)
     write_cloud_mask(tmp_path / "mask.tif", cloud, part_of_tile(6, 6))
     with rasterio.open(tmp_path / "mask.tif") as raster:
@@ -195,7 +195,7 @@ def test_cloud_mask_takes_20_m_as_it_is(tmp_path: Path, part_of_tile: Part) -> N
         write_cloud_mask(tmp_path / "mask.tif", np.zeros((4, 6), bool), part_of_tile(6, 6))
 
 
-def test_areas_leave_no_data_out(part_of_tile: Part) -> None:
+def test_areas_exclude_no_data(part_of_tile: Part) -> None:
     codes = np.array([[0, 311, 311], [0, 0, 523]], np.uint16)
     assert class_areas(codes, part_of_tile(2, 3)) == {311: 200.0, 523: 100.0}
 

@@ -30,7 +30,7 @@ def cog(values: np.ndarray, **options: str) -> bytes:
 
 
 def corner(side: int = 700) -> np.ndarray:
-    """A classified corner, all else one value."""
+    """Make a raster with a classified corner and one value elsewhere."""
     values = np.zeros((side, side), np.uint16)
     values[:200, :150] = np.random.default_rng(0).choice(np.array([311, 312, 512], np.uint16), (200, 150))
     return values
@@ -75,7 +75,7 @@ def test_its_structure_claims_no_order_of_blocks(shared: Path) -> None:
 
 @given(st.integers(1, 400), st.integers(1, 400), st.sampled_from([1, 2, 40_000]), st.sampled_from(["uint8", "uint16"]))
 @settings(max_examples=40, deadline=None)
-def test_any_raster_stays_what_it_is(height: int, width: int, values: int, dtype: str) -> None:
+def test_sharing_changes_no_pixel(height: int, width: int, values: int, dtype: str) -> None:
     pixels = np.random.default_rng(height * width).integers(0, values, (height, width)).astype(dtype)
     with MemoryFile(share_alike_blocks(cog(pixels))) as file, file.open() as raster:
         assert np.array_equal(raster.read(1), pixels)
@@ -93,7 +93,7 @@ def test_other_files_are_refused(content: Callable[[], bytes]) -> None:
         share_alike_blocks(content())
 
 
-def test_tiffs_that_are_no_cog_are_refused(tmp_path: Path) -> None:
+def test_tiffs_that_are_not_cogs_are_refused(tmp_path: Path) -> None:
     for name, tiled, message in (("strips", False, "not a tiled TIFF"), ("tiles", True, "not a COG")):
         path = tmp_path / f"{name}.tif"
         profile = {"driver": "GTiff", "width": 300, "height": 300, "count": 1, "dtype": "uint8", "tiled": tiled}

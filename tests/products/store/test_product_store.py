@@ -27,7 +27,7 @@ HOUR = dt.timedelta(hours=1)
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.services)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ProductStore:
-    """An empty store: once in a folder, once on S3."""
+    """Make an empty store: once in a folder, once on S3."""
     if request.param == "s3":
         return ProductStore(request.getfixturevalue("new_bucket")(), tmp_path / "catalogue.sqlite")
     return ProductStore(tmp_path / "store")
@@ -78,7 +78,7 @@ def test_a_published_product_is_found_and_read(store: ProductStore, finished_dra
     assert nothing_is_staged(store)
 
 
-def test_the_same_again_is_the_same_product(
+def test_publishing_the_same_draft_again_changes_nothing(
     store: ProductStore, finished_drafts: MakeDraft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as then:
@@ -93,7 +93,7 @@ def test_the_same_again_is_the_same_product(
     assert folders(store) == [first.folder]
 
 
-def test_a_draft_made_again_elsewhere_is_the_same_product(
+def test_the_same_draft_from_another_folder_is_the_same_product(
     store: ProductStore, tmp_path: Path, new_draft: MakeDraft
 ) -> None:
     first = store.publish(new_draft(tmp_path / "one"))
@@ -123,13 +123,13 @@ def test_verify_compares_the_time_of_publication(
     assert [damage.asset for damage in damages(store, catalogue)] == [Asset.ITEM]
 
 
-def test_a_superseded_product_outlives_its_grace_and_no_more(
+def test_a_superseded_product_is_removed_after_its_grace_period(
     local_store: ProductStore, finished_drafts: MakeDraft
 ) -> None:
     store = local_store
     first = store.publish(finished_drafts())
     age(store.root / first.folder, 100 * HOUR)  # published long ago
-    second = store.publish(finished_drafts(seed=1))  # superseded now: the grace starts here
+    second = store.publish(finished_drafts(seed=1))  # superseded now: the grace period begins
     assert store.sweep(HOUR) == []
     assert folders(store) == sorted([first.folder, second.folder])
     age(store.root / first.folder, 2 * HOUR)
@@ -140,7 +140,7 @@ def test_a_superseded_product_outlives_its_grace_and_no_more(
         store.read(first, Asset.LAND_COVER)
 
 
-def test_a_sweep_takes_what_no_row_names(store: ProductStore, finished_drafts: MakeDraft) -> None:
+def test_a_sweep_removes_folders_without_a_row(store: ProductStore, finished_drafts: MakeDraft) -> None:
     first = store.publish(finished_drafts())
     second = store.publish(finished_drafts(seed=1))
     assert store.sweep(HOUR) == []
@@ -175,13 +175,13 @@ def test_parts_of_files_are_read(store: ProductStore, finished_drafts: MakeDraft
         store.read_range(replace(published, folder=published.folder[:-1] + "x"), Asset.LAND_COVER, 0, 1)
 
 
-def test_content_that_returns_is_served_again(store: ProductStore, finished_drafts: MakeDraft) -> None:
+def test_earlier_content_that_is_published_again_is_served(store: ProductStore, finished_drafts: MakeDraft) -> None:
     first = store.publish(finished_drafts())
     store.publish(finished_drafts(seed=1))
     assert store.publish(finished_drafts()) == first
 
 
-def test_what_must_be_new_leaves_what_is_there(
+def test_a_product_that_must_be_new_never_replaces_another(
     store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft
 ) -> None:
     first = store.publish(finished_drafts(), new=True)
@@ -190,14 +190,14 @@ def test_what_must_be_new_leaves_what_is_there(
             store.publish(draft, new=True)
     assert list(catalogue.search(ProductQuery())) == [first]
     assert folders(store) == [first.folder]
-    # What was superseded is still owed to readers that hold it.
+    # Readers of the superseded content may still need it.
     second = store.publish(finished_drafts(seed=1))
     with pytest.raises(AlreadyExistsError):
         store.publish(finished_drafts(), new=True)
     assert folders(store) == sorted([first.folder, second.folder])
 
 
-def test_models_live_side_by_side(store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft) -> None:
+def test_products_of_two_models_coexist(store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft) -> None:
     first, second = store.publish(finished_drafts()), store.publish(finished_drafts(SECOND))
     assert list(catalogue.search(ProductQuery())) == [first]
     catalogue.promote(SECOND, "test")
@@ -205,7 +205,7 @@ def test_models_live_side_by_side(store: ProductStore, catalogue: Catalogue, fin
     assert len(folders(store)) == 2
 
 
-def test_a_bad_draft_leaves_nothing(store: ProductStore, tmp_path: Path, finished_drafts: MakeDraft) -> None:
+def test_an_invalid_draft_leaves_nothing(store: ProductStore, tmp_path: Path, finished_drafts: MakeDraft) -> None:
     shutil.copytree(finished_drafts().folder, tmp_path / "draft")
     draft = Draft.load(tmp_path / "draft")
     content = draft.path(Asset.LAND_COVER).read_bytes()
@@ -223,7 +223,7 @@ def test_a_bad_draft_leaves_nothing(store: ProductStore, tmp_path: Path, finishe
 
 @pytest.mark.parametrize("asset", list(Asset))
 @pytest.mark.parametrize("spoil", ["flip", "cut", "remove"])
-def test_verify_names_what_is_damaged_and_a_new_publication_repairs_it(
+def test_verify_names_damaged_files_and_a_new_publication_repairs_them(
     store: ProductStore, catalogue: Catalogue, finished_drafts: MakeDraft, asset: Asset, spoil: str
 ) -> None:
     published = store.publish(finished_drafts())
@@ -275,7 +275,7 @@ def test_the_folder_of_products_may_be_a_link_to_another_disk(tmp_path: Path, fi
     assert store.read(published, Asset.ITEM)
 
 
-def test_a_store_that_is_not_there(tmp_path: Path, finished_drafts: MakeDraft) -> None:
+def test_a_missing_store_is_named(tmp_path: Path, finished_drafts: MakeDraft) -> None:
     published = ProductStore(tmp_path / "store").publish(finished_drafts())
     with pytest.raises(StoreUnavailableError, match="is not there"):
         ProductStore(tmp_path / "unmounted").read(published, Asset.ITEM)
@@ -302,7 +302,7 @@ def test_damage_of_one_product_names_that_product(
     ],
     ids=["no datetime", "a file that is not listed"],
 )
-def test_an_item_that_is_no_stac_is_never_seen(
+def test_an_item_that_is_not_valid_stac_is_never_published(
     local_store: ProductStore,
     finished_drafts: MakeDraft,
     monkeypatch: pytest.MonkeyPatch,

@@ -34,7 +34,7 @@ def shown(store: ProductStore, query: ProductQuery | None = None) -> list[Produc
         return list(catalogue.search(query or ProductQuery()))
 
 
-def test_a_lost_catalogue_is_made_anew_from_the_items(
+def test_a_lost_catalogue_is_rebuilt_from_the_items(
     location: Path | str, tmp_path: Path, finished_drafts: MakeDraft, new_draft: MakeDraft
 ) -> None:
     store = ProductStore(location, tmp_path / "old.sqlite")
@@ -56,7 +56,7 @@ def test_a_lost_catalogue_is_made_anew_from_the_items(
     assert rebuilt(fresh).recorded == [], "what is there stays"
 
 
-def test_a_row_without_files_goes_and_one_with_files_stays(
+def test_rows_without_files_are_removed_and_others_stay(
     location: Path | str, tmp_path: Path, finished_drafts: MakeDraft
 ) -> None:
     store = ProductStore(location, tmp_path / "catalogue.sqlite")
