@@ -161,11 +161,11 @@ class TritonServer:
     def _fault(self, error: InferenceServerException) -> ModelError | EngineUnavailableError:
         status, message = str(error.status()), str(error.message())
         fault = f"{self._model} on Triton at {self.endpoint}: {status}: {message}"
-        said = message.lower()
-        full = any(sign in said for sign in _FULL)
-        if full or (status == "StatusCode.RESOURCE_EXHAUSTED" and _TOO_LARGE not in said):
+        text = message.lower()
+        full = any(sign in text for sign in _FULL)
+        if full or (status == "StatusCode.RESOURCE_EXHAUSTED" and _TOO_LARGE not in text):
             return EngineBusyError(fault)
-        if any(sign in said for sign in _UNRESOLVED):
+        if any(sign in text for sign in _UNRESOLVED):
             host = self.endpoint.rpartition(":")[0]
             return EngineUnavailableError(f"{fault} (the host {host} does not resolve: correct EARTHSIGNATURE_TRITON)")
         return EngineUnavailableError(fault) if status in _AWAY else ModelError(fault)

@@ -133,7 +133,7 @@ def test_some_of_the_polygons(ask: Ask, published: str, deployment: Deployment) 
     frame = product.frame()
     assert set(frame["code"]) == {code}
     assert frame["area_m2"].min() >= 20_000
-    with pytest.raises(QueryError, match="no CORINE class") as caught:
+    with pytest.raises(QueryError, match="not a CORINE class") as caught:
         ask(published, "polygons_v2", polygon_categories=["Woods"])
     assert caught.value.field == "polygon_categories"
 
@@ -183,7 +183,7 @@ def test_a_refused_field_is_a_query_error(ask: Ask, server: str) -> None:
     assert caught.value.field == "wkt"
     with pytest.raises(QueryError, match="no time zone"):
         ask(server, "product_ids", start=dt.datetime(2022, 4, 30))  # noqa: DTZ001 - what is tested
-    with pytest.raises(QueryError, match="no CORINE class"):
+    with pytest.raises(QueryError, match="not a CORINE class"):
         ask(server, "polygons_v2", categories=["Woods"])
 
 

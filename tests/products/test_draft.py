@@ -44,7 +44,7 @@ def test_name_and_time_are_canonical(draft: Draft) -> None:
 @pytest.mark.parametrize(
     ("fact", "value", "message"),
     [
-        ("product_id", "../../etc/passwd", "no Sentinel-2 product name"),
+        ("product_id", "../../etc/passwd", "not a Sentinel-2 product name"),
         ("scene", SceneKey(dt.date(2026, 5, 1), 22, "32TQM"), "another orbit or tile"),
         ("scene", SceneKey(dt.date(2026, 5, 1), 65, "32TQN"), "another orbit or tile"),
         ("product_type", "S2MSI1C", "the name says S2MSI2A"),

@@ -84,7 +84,7 @@ def test_a_land_cover_without_a_no_data_value_is_refused(draft: Draft) -> None:
     ("asset", "value", "message"),
     [
         (Asset.LAND_COVER, 110, r"holds \[110\]"),
-        (Asset.LAND_COVER, 0, "no data elsewhere"),
+        (Asset.LAND_COVER, 0, "no data at other pixels"),
         (Asset.CONFIDENCE, 101, "above 100"),
         (Asset.CLOUD_MASK, 2, "other values than 0 and 1"),
     ],

@@ -151,10 +151,10 @@ class Catalogue(ABC):
         return sorted(counts, key=lambda entry: entry.model)
 
     def changes(self, after: int, limit: int) -> list[Change]:
-        """List what was recorded after a change, in the order in which it became visible: at most `limit` products.
+        """List at most `limit` products recorded after a change, in the order in which they became visible.
 
-        A product stands at its latest change alone; publishing the same content again is no change. Superseded
-        processings are among them. A promotion changes no product: ask `promotions`.
+        A product is listed at its latest change only; publishing the same content again is not a change. Superseded
+        processings are included. A promotion does not change products: see `promotions`.
         """
         rows = self._rows(
             f"SELECT change, key, {self._columns()} FROM product WHERE change > :after ORDER BY change LIMIT :limit",

@@ -277,7 +277,7 @@ def test_the_folder_of_products_may_be_a_link_to_another_disk(tmp_path: Path, fi
 
 def test_a_missing_store_is_named(tmp_path: Path, finished_drafts: MakeDraft) -> None:
     published = ProductStore(tmp_path / "store").publish(finished_drafts())
-    with pytest.raises(StoreUnavailableError, match="is not there"):
+    with pytest.raises(StoreUnavailableError, match="does not exist"):
         ProductStore(tmp_path / "unmounted").read(published, Asset.ITEM)
     with pytest.raises(StoreUnavailableError, match="does not exist"):
         ProductStore(tmp_path / "unmounted").open_catalogue(read_only=True)
