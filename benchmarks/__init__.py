@@ -1,4 +1,4 @@
-"""What EarthSignature costs, each row beside its peers in one run: `make bench`, `make bench ONLY=name`.
+"""Benchmarks of EarthSignature against peers, each row in one run: `make bench`, `make bench ONLY=name`.
 
 row.py        what a row is: its own contender, its peers, its target
 registry.py   the rows; each room of the house has its module: imagery, inference, products, catalogue, service

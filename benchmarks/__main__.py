@@ -14,7 +14,7 @@ from benchmarks.row import BenchmarkError, Options
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", metavar="NAME", help="Measure this row alone; the file keeps the others.")
+@click.option("--only", metavar="NAME", help="Measure only this row; the file keeps the others.")
 @click.option("--list", "list_rows", is_flag=True, help="List the rows and stop.")
 @click.option(
     "--size",
@@ -39,10 +39,10 @@ from benchmarks.row import BenchmarkError, Options
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("build/bench.json"),
     show_default=True,
-    help="Where the results go, as JSON.",
+    help="JSON file of the results.",
 )
 def main(only: str | None, list_rows: bool, size: int, products: int, output: Path) -> None:
-    """Measure EarthSignature beside its peers: medians, ratios, peak memory, targets."""
+    """Measure EarthSignature and its peers: medians, ratios, peak memory, targets."""
     console = Console(width=None if sys.stdout.isatty() else 150)
     options = Options(size - size % 2, products)
     if list_rows:

@@ -1,4 +1,4 @@
-"""Products: the catalogue that finds them."""
+"""The catalogue: searches among many products."""
 
 import datetime as dt
 import hashlib
@@ -36,7 +36,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class _Rows:
-    """Products all over Europe in three years, slanted footprints about as large as a tile's."""
+    """Create products all over Europe in three years, with slanted footprints about as large as a tile."""
 
     product_ids: list[str]
     scenes: list[str]
@@ -80,7 +80,7 @@ def catalogue_path(options: Options) -> Path:
 
 
 def prepare(options: Options) -> None:
-    """Fill a catalogue by SQL at once: `record` takes 0.17 ms a product, and this row measures searches."""
+    """Fill a catalogue by one SQL statement: `record` takes 0.17 ms a product, and this row measures searches."""
     import shapely
 
     from earthsignature_assets.keys import ModelVersion
@@ -142,7 +142,7 @@ def _p50_ms(search: Callable[["shapely.Polygon", dt.datetime, dt.datetime], int]
 
 @contextmanager
 def _catalogue(options: Options) -> Iterator[Callable[[], float]]:
-    """`Catalogue.search` as the service calls it: R*Tree, rows, exact geometry test, `Product` objects, in order."""
+    """Run `Catalogue.search` as the service does: R*Tree, rows, exact geometry test, `Product` objects, in order."""
     from earthsignature_assets.products.catalogue.catalogue import ProductQuery
     from earthsignature_assets.products.catalogue.sqlite_catalogue import SqliteCatalogue
 
@@ -154,7 +154,7 @@ def _catalogue(options: Options) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def _postgis(options: Options) -> Iterator[Callable[[], float]]:
-    """The same search on PostGIS: a server of its own on loopback, filled beforehand."""
+    """Run the same search on PostGIS: a temporary server on loopback, filled beforehand."""
     import psycopg
     import shapely
 
@@ -191,7 +191,7 @@ def _without_postgis() -> str | None:
 
 @contextmanager
 def _duckdb(options: Options) -> Iterator[Callable[[], float]]:
-    """Box and time as columns in DuckDB, in memory; the exact test with shapely. Its spatial extension is online."""
+    """Search box and time columns in DuckDB, in memory; the exact test uses shapely (no spatial extension)."""
     import duckdb
     import pyarrow as pa
     import shapely
@@ -230,7 +230,7 @@ def _without_duckdb() -> str | None:
 
 @contextmanager
 def _tree_and_numpy(options: Options) -> Iterator[Callable[[], float]]:
-    """Footprints in an STRtree and times in an array, all in memory; row numbers come out, no products."""
+    """Search an STRtree of footprints and an array of times in memory; the result is row numbers, not products."""
     import numpy as np
     import shapely
 

@@ -1,6 +1,6 @@
-"""This very service with google-protobuf messages: each is filled from the product's files and serialised by protobuf.
+"""This service with google-protobuf messages: each is filled from the product's files and serialised by protobuf.
 
-What a service of the same shape costs that knows nothing of ready messages; nothing is kept between calls.
+It shows the cost of such a service without ready messages; nothing is kept between calls.
 """
 
 from earthsignature_assets.products.product import Asset, Product
@@ -13,7 +13,7 @@ from earthsignature_grpc.wire.strict_decoding import encode
 
 
 def render_segmentation(reader: ProductReader, product: Product, selection: RasterSelection = WHOLE_RASTER) -> bytes:
-    """What `v1.render_segmentation` gives for a whole product, as a message of google protobuf."""
+    """Create the message of `v1.render_segmentation` for a whole product with google protobuf."""
     assert selection.is_whole
     return encode(
         v1.SEGMENTATION_RESPONSE,

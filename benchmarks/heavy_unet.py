@@ -1,7 +1,7 @@
-"""The heavy case: the U-Net of Ronneberger et al. (2015) as most people build it, 64 channels wide, random weights.
+"""The heavy case: the U-Net of Ronneberger et al. (2015) in its common form, 64 channels wide, random weights.
 
 Four halvings, two 3 × 3 convolutions a level both ways, 2 × 2 up-convolutions, skips by concatenation, 31 million
-weights; same-size convolutions, as in every later copy of it. Batch normalisation is taken as folded.
+weights; same-size convolutions, as in later implementations. Batch normalisation counts as folded.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ CORE = 512
 
 
 def heavy_repository(options: Options) -> "ModelRepository":
-    """The repository that holds `heavy-unet-v1`, made when it is absent."""
+    """Return the repository of `heavy-unet-v1`, created if absent."""
     import onnx
 
     from earthsignature_assets.keys import ModelVersion
@@ -54,7 +54,7 @@ def heavy_repository(options: Options) -> "ModelRepository":
 
 
 def _reach() -> int:
-    """Pixels that one output sees at most: 2^l for each 3 × 3 convolution at level l, and the stride's block."""
+    """Compute the reach in pixels: 2^l for each 3 × 3 convolution at level l, and the block of the stride."""
     down = sum(2 << level for level in range(DEPTH + 1))
     up = sum(2 << level for level in range(DEPTH))
     return down + up + STRIDE - 1

@@ -1,4 +1,4 @@
-"""Imagery: from a scene's bands to its patches."""
+"""Imagery: from the bands of a scene to its patches."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ _DELAY_S = 0.05
 
 
 def simulated_scene(options: Options) -> "Scene":
-    """The scene of `simulated_item`."""
+    """Return the scene of `simulated_item`."""
     from earthsignature_assets.imagery.providers.provider import PROVIDERS
     from earthsignature_assets.imagery.scenes.scene import Scene, scene_item
     from earthsignature_assets.sentinel2 import S2_BANDS
@@ -37,17 +37,17 @@ def simulated_scene(options: Options) -> "Scene":
 
 
 def simulated_item(options: Options) -> dict[str, Any]:
-    """The item of a simulated scene of the size wanted, made when it, or the simulator's code, is new."""
+    """Return the item of a simulated scene of the requested size, created if it is absent or the simulator changed."""
     import datetime as dt
 
     import earthsignature_assets
 
     sources = hashlib.sha256()
-    # Found and not imported: a contender that only reads the scene does not hold what made it.
+    # Located without import: a contender that only reads the scene must not hold the simulator in memory.
     for path in sorted(Path(earthsignature_assets.__path__[0]).glob("simulator/*.py")):
         sources.update(path.read_bytes())
     folder = options.folder / "scenes" / f"{options.size}-{sources.hexdigest()[:12]}"
-    # The simulator writes the item last: where it is, the bands are.
+    # The simulator writes the item last: if it exists, so do the bands.
     found = sorted(folder.rglob("S2*.json"))
     if found:
         item: dict[str, Any] = json.loads(found[0].read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def simulated_item(options: Options) -> dict[str, Any]:
 
 
 def write_patch_store(options: Options, path: Path) -> "PatchStore":
-    """The patches of the simulated scene, written anew."""
+    """Write the patches of the simulated scene."""
     from earthsignature_assets.imagery.patches.patch_store import PatchStore
     from earthsignature_assets.imagery.patches.patch_writing import write_patches
     from earthsignature_assets.sentinel2 import S2_BANDS
@@ -86,7 +86,7 @@ def _patches(options: Options) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def _patches_without_writing(options: Options) -> Iterator[Callable[[], float]]:
-    """The same blocks and the scene's mask, let go instead of written."""
+    """Read the same blocks and the mask of the scene, and discard them."""
     from earthsignature_assets.imagery.masks.scene_mask import read_scene_mask
 
     scene = simulated_scene(options)
@@ -101,13 +101,13 @@ def _patches_without_writing(options: Options) -> Iterator[Callable[[], float]]:
 
 
 def a_tile(seconds: float, options: Options) -> float:
-    """What a whole tile would take, by its area."""
+    """Extrapolate to a full tile by its area."""
     return seconds * (_TILE_PIXELS / options.size) ** 2
 
 
 @contextmanager
 def _read(options: Options) -> Iterator[Callable[[], float]]:
-    """Block by block, harmonised, resampled, no-data told, as the patches are made; each block is let go."""
+    """Read block by block, harmonised and resampled, with no data marked, as for patches; discard each block."""
     scene = simulated_scene(options)
     yield lambda: _read_through(scene)
 
@@ -121,7 +121,7 @@ def _read_through(scene: "Scene") -> float:
     pixels = 0
     for block in read_blocks(scene, S2_BANDS, PATCH_SIZE, block_columns(scene, PATCH_SIZE)):
         pixels += block.no_data.size
-        del block  # as where patches are made: else it stays until the next one is there
+        del block  # as for patches: otherwise it stays in memory until the next one is read
     assert pixels == scene.grid.width * scene.grid.height
     return time.perf_counter() - started
 
@@ -148,7 +148,7 @@ def _naively_from_afar(options: Options) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def _far_scene(options: Options, connections: int) -> "Iterator[Scene]":
-    """The simulated scene behind a server that lets each request wait."""
+    """Serve the simulated scene with a delay of each request."""
     from earthsignature_assets.imagery.providers.access import Access
     from earthsignature_assets.imagery.scenes.band_asset import BandFile
     from earthsignature_assets.imagery.scenes.scene import Scene
@@ -170,7 +170,7 @@ def _far_scene(options: Options, connections: int) -> "Iterator[Scene]":
 
 
 def _tile_classification(options: Options) -> "npt.NDArray[np.uint8]":
-    """The simulated classification, repeated to a whole tile's."""
+    """Return the simulated classification, repeated to a full tile."""
     import numpy as np
     import rasterio
 
@@ -199,7 +199,7 @@ def _cloud_mask(options: Options) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def _cloud_mask_by_scipy(options: Options) -> Iterator[Callable[[], float]]:
-    """`numpy.isin` and `scipy.ndimage.binary_dilation` with the same disc; the clouds alone, no figures."""
+    """Mask with `numpy.isin` and `scipy.ndimage.binary_dilation` with the same disc; clouds only, without figures."""
     import numpy as np
     from scipy.ndimage import binary_dilation
 
@@ -238,7 +238,7 @@ ROWS = (
     ),
     Row(
         name="read_from_afar",
-        title=f"the same from a server that lets each request wait {1000 * _DELAY_S:.0f} ms",
+        title=f"the same from a server that delays each request by {1000 * _DELAY_S:.0f} ms",
         unit="s ({size}² px)",
         own=_read_from_afar,
         peers={"ours, one connection": _read_from_afar_one_by_one, _NAIVE: _naively_from_afar},

@@ -1,4 +1,4 @@
-"""What the reading of scenes is compared with: the ways that the field's libraries show in their guides."""
+"""Peers of the reading of scenes: the methods in the guides of the field's libraries."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def without_odc_stac() -> str | None:
-    """Why odc-stac cannot be measured; None where it can."""
+    """Return the reason why odc-stac cannot run here, or None."""
     try:
         import odc.stac  # noqa: F401
     except ImportError:
@@ -25,7 +25,7 @@ def without_odc_stac() -> str | None:
 
 
 def read_naively(scene: "Scene") -> float:
-    """Each band whole, resampled by GDAL while it is read, as float32 in one array; no mask. Returns the seconds."""
+    """Read each band whole, resampled by GDAL, as float32 into one array, without a mask; return the seconds."""
     started = time.perf_counter()
     _naive_stack(scene)
     return time.perf_counter() - started
@@ -102,7 +102,7 @@ def _read_by_odc_stac(scene: "Scene", item: Mapping[str, object]) -> float:
 
 @contextmanager
 def naive_rasterio(options: Options) -> Iterator[Callable[[], float]]:
-    """`read_naively`."""
+    """Time `read_naively`."""
     from benchmarks.imagery import simulated_scene
 
     scene = simulated_scene(options)
@@ -111,7 +111,7 @@ def naive_rasterio(options: Options) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def by_rioxarray(options: Options) -> Iterator[Callable[[], float]]:
-    """`open_rasterio` and `reproject_match` of each band, float32; no mask."""
+    """Time `open_rasterio` and `reproject_match` of each band, float32, without a mask."""
     from benchmarks.imagery import simulated_scene
 
     scene = simulated_scene(options)
@@ -120,7 +120,7 @@ def by_rioxarray(options: Options) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def by_odc_stac(options: Options) -> Iterator[Callable[[], float]]:
-    """`odc.stac.load` with dask on its threads, float32; no mask."""
+    """Time `odc.stac.load` with dask on its threads, float32, without a mask."""
     from benchmarks.imagery import simulated_item, simulated_scene
 
     scene, item = simulated_scene(options), simulated_item(options)
@@ -129,7 +129,7 @@ def by_odc_stac(options: Options) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def naive_rasterio_to_zarr(options: Options) -> Iterator[Callable[[], float]]:
-    """The stack of `read_naively`, written by xarray with its own compression, one chunk a patch; no mask."""
+    """Write the stack of `read_naively` by xarray with its default compression, one chunk a patch, without a mask."""
     from benchmarks.imagery import a_tile, simulated_scene
 
     scene = simulated_scene(options)

@@ -73,7 +73,7 @@ def _dense(options: Options) -> Iterator[Callable[[], float]]:
 
 
 def _bare_minutes(options: Options, side: int) -> Callable[[], float]:
-    """The engine alone on windows with their halo, as many pixels as a scene takes: nothing read, cut or written."""
+    """Run the engine alone on windows with halo, for the pixels of a scene: without reading, cutting or writing."""
     engine = _embedded(options)
     model = engine.description
     lengths = [min(model.core, side - start) + 2 * model.halo for start in range(0, side, model.core)]
@@ -134,7 +134,7 @@ def kpx_per_core(seconds_a_pixel: float) -> float:
 
 @contextmanager
 def throughput(options: Options) -> Iterator[Callable[[], float]]:
-    """The embedded engine in float32 over the part of a tile."""
+    """Run the embedded engine in float32 on the part of a tile."""
     engine, patches = _embedded(options), part_of_tile(options)
     yield lambda: kpx_per_core(minutes(options, patches, engine) * 60 / PART**2)
 
@@ -162,7 +162,7 @@ def _heavy(options: Options) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def _heavy_bare(options: Options) -> Iterator[Callable[[], float]]:
-    """The engine alone on the cores, without their halo."""
+    """Run the engine alone on windows without halo."""
     engine = _embedded(options, _HEAVY)
     window = window_of(part_of_tile(options, _HEAVY_PART), CORE)
     yield lambda: seconds_a_pixel(engine, window, 4) * _PIXELS / 60
@@ -209,7 +209,7 @@ ROWS = (
     ),
     Row(
         name="tile_pipeline",
-        title=f"{PART}² px of patches to classes with {MODEL}, beside the engine alone on the same pixels and halos",
+        title=f"{PART}² px of patches to classes with {MODEL}, against the engine alone on the same pixels and halos",
         unit=_FROM_PART,
         own=_dense_part,
         peers={_BARE: _bare_part},
@@ -218,7 +218,7 @@ ROWS = (
     ),
     Row(
         name="default_version",
-        title=f"{PART}² px of patches to classes with {_DEFAULT}, the default, beside the smaller {MODEL}",
+        title=f"{PART}² px of patches to classes with {_DEFAULT}, the default, against the smaller {MODEL}",
         unit=_FROM_PART,
         own=_default_part,
         peers={MODEL: _dense_part},
@@ -227,7 +227,7 @@ ROWS = (
     ),
     Row(
         name="sparse_tile",
-        title=f"the same of a full tile with {SPARSE_PERCENT} % valid pixels, a slanted strip",
+        title=f"the same for a full tile with {SPARSE_PERCENT} % valid pixels, a slanted strip",
         unit=f"min/tile ({TILE}² px)",
         own=_sparse,
         peers={_DENSE: _dense_part},

@@ -1,4 +1,4 @@
-"""What the inference rows are compared with: the engine alone, torch eager, a blended sliding window, Triton."""
+"""Peers of the inference rows: the engine alone, eager PyTorch, a blended sliding window, Triton."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ THREADS = 2
 
 
 def without_torch() -> str | None:
-    """Why torch cannot be measured; None where it can."""
+    """Return the reason why PyTorch cannot run here, or None."""
     try:
         import torch  # noqa: F401
     except ImportError:
@@ -37,19 +37,19 @@ def without_torch() -> str | None:
 
 
 def without_triton() -> str | None:
-    """Why Triton cannot be measured; None where it can."""
+    """Return the reason why Triton cannot run here, or None."""
     return None if TRITON.exists() else f"{TRITON} is absent: run scripts/install_triton"
 
 
 def window_of(patches: "PatchStore", side: int) -> "npt.NDArray[np.uint16]":
-    """The upper left window of a store, (1, bands, side, side) uint16."""
+    """Read the upper left window of a store, (1, bands, side, side) uint16."""
     import numpy as np
 
     return np.ascontiguousarray(patches.reflectance(slice(0, side), slice(0, side))[None])
 
 
 def seconds_a_pixel(engine: "Engine", window: "npt.NDArray[np.uint16]", times: int) -> float:
-    """Time the engine alone on one window again and again, as many at once as it wants; halo pixels count."""
+    """Time the engine alone on one window repeatedly, at its preferred concurrency; halo pixels count."""
     with ThreadPoolExecutor(engine.windows_at_once) as pool:
         started = time.perf_counter()
         list(pool.map(engine.segment, [window] * times))
@@ -58,9 +58,9 @@ def seconds_a_pixel(engine: "Engine", window: "npt.NDArray[np.uint16]", times: i
 
 
 def torch_eager(patches: "PatchStore", core: int, halo: int) -> Callable[[], float]:
-    """The network as PyTorch runs it after training (width and depth of corine-unet), over the same windows.
+    """Run the network in PyTorch as after training (width and depth of corine-unet), on the same windows.
 
-    Channels last, inference mode, both threads; nothing read or written while the clock runs. Seconds a core pixel.
+    Channels last, inference mode, both threads; without reading or writing in the measured time. Seconds a core pixel.
     """
     import numpy as np
     import torch
@@ -85,10 +85,10 @@ def torch_eager(patches: "PatchStore", core: int, halo: int) -> Callable[[], flo
 
 
 def blended_sliding_window(repository: "ModelRepository", model: "ModelVersion", patches: "PatchStore") -> Any:
-    """Windows of 512² that overlap by half, their probabilities summed with Gaussian weights, then the best class.
+    """Run windows of 512² that overlap by half, sum their probabilities with Gaussian weights, and take the best class.
 
-    What segmentation tutorials and libraries do against seams. The network is the shipped graph up to its logits, in
-    the embedded engine's own session options. Seconds a pixel of the scene, read and held in memory beforehand.
+    Segmentation tutorials and libraries do so to avoid seams. The network is the shipped graph up to its logits, with
+    the session options of the embedded engine. Seconds a pixel of the scene, which is read into memory beforehand.
     """
     import numpy as np
     import onnx
@@ -126,7 +126,7 @@ def blended_sliding_window(repository: "ModelRepository", model: "ModelVersion",
 
 @contextmanager
 def triton_on_processors(options: Options, repository: "ModelRepository", model: "ModelVersion") -> Iterator["Engine"]:
-    """A Triton server of its own over the model, and the engine that asks it."""
+    """Start a Triton server for the model, and yield an engine that uses it."""
     from earthsignature_assets.inference.triton_engine import TritonEngine
     from earthsignature_assets.models.triton_repository import TritonTarget, write_triton_repository
 

@@ -1,6 +1,6 @@
-"""One run of the job `land_cover` in a process of its own: `python -m benchmarks.land_cover_run FIRST LAST`.
+"""One run of the job `land_cover` in a separate process: `python -m benchmarks.land_cover_run FIRST LAST`.
 
-Two equal keys are a run of the daily kind, others a batch of a backfill.
+Two equal keys give a daily run, two different keys a batch of a backfill.
 """
 
 import sys
@@ -13,7 +13,7 @@ from earthsignature_assets.definitions import defs
 
 
 def main(first: str, last: str) -> None:
-    """Materialise on the instance of DAGSTER_HOME; an error is that of the step."""
+    """Materialise on the instance of DAGSTER_HOME; errors of the step propagate."""
     job = defs.resolve_job_def(land_cover_job.name)
     with dg.DagsterInstance.get() as instance:
         if first == last:

@@ -1,4 +1,4 @@
-"""Measure a row: contenders take turns, each in a process of its own, and medians are compared."""
+"""Measurement of a row: contenders take turns, each in a separate process, and their medians are compared."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ _PATIENCE_S = 60.0
 
 @dataclass(frozen=True)
 class Result:
-    """What a row came to: medians, in its unit; peak memory of its own process in MiB."""
+    """Result of a row: medians in its unit, and the peak memory of EarthSignature's process in MiB."""
 
     name: str
     value: float
@@ -31,7 +31,7 @@ class Result:
 
 
 class Worker:
-    """One contender in its own process."""
+    """One contender in a separate process."""
 
     def __init__(self, row: Row, role: str, options: Options) -> None:
         self._what = f"row {row.name}, {role}"
@@ -41,22 +41,22 @@ class Worker:
         )
 
     def run_once(self) -> float:
-        """Let the contender work once; returns its value.
+        """Run the contender once, and return its value.
 
         Raises:
-            BenchmarkError: it failed; what it said is on standard error.
+            BenchmarkError: the contender failed; its message is on standard error.
         """
         assert self._process.stdin
-        with suppress(BrokenPipeError):  # it is gone: reading tells
+        with suppress(BrokenPipeError):  # the process has ended: reading its answer fails
             self._process.stdin.write("\n")
             self._process.stdin.flush()
         return self._answer()
 
     def finish(self) -> float:
-        """Let the process end; returns its peak memory in MiB.
+        """End the process, and return its peak memory in MiB.
 
         Raises:
-            BenchmarkError: it failed.
+            BenchmarkError: the process failed.
         """
         assert self._process.stdin
         self._process.stdin.close()
@@ -79,7 +79,7 @@ class Worker:
     ) -> None:
         assert self._process.stdin
         assert self._process.stdout
-        # The end of its input lets the worker stop what it started; killed, it would leave a server behind.
+        # At the end of its input the worker stops its servers; when killed, it would leave them running.
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
@@ -93,8 +93,8 @@ class Worker:
 def measure(row: Row, options: Options, progress: Progress = lambda _: None) -> Result:
     """Measure a row and its peers.
 
-    Every contender runs once uncounted (imports, compilation, caches) unless the row is too long for it, then they take
-    turns, so that a disturbance of the machine hits all of them. Peers that cannot be measured here are left out.
+    Every contender runs once uncounted (imports, compilation, caches) unless the row is too long; then they take turns,
+    so that a disturbance of the machine affects all of them. Peers that cannot run here are left out.
 
     Raises:
         BenchmarkError: a contender failed.

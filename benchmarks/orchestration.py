@@ -1,4 +1,4 @@
-"""The platform: how it answers with a year of Europe behind it, and what a run costs by itself."""
+"""Orchestration: response times with a year of Europe in the instance, and the overhead of a run."""
 
 import contextlib
 import datetime as dt
@@ -41,7 +41,7 @@ _POSTGRES = "the same in PostgreSQL"
 
 @contextmanager
 def _sensor_tick(options: Options, year: Year = year_in_sqlite) -> Iterator[Callable[[], float]]:
-    """One tick of `accepted_scenes`: it asks for the newest day."""
+    """Run one tick of `accepted_scenes`, which requests the newest day."""
     import dagster as dg
 
     from earthsignature_assets.automation.sensors import accepted_scenes
@@ -56,7 +56,7 @@ def _sensor_tick(options: Options, year: Year = year_in_sqlite) -> Iterator[Call
             requests = [answer for answer in accepted_scenes(context) if isinstance(answer, dg.RunRequest)]  # type: ignore[union-attr]
             taken = time.perf_counter() - began
             if len(requests) < SCENES_A_DAY:
-                raise BenchmarkError(f"the tick asked for {len(requests)} runs, not for the newest day")
+                raise BenchmarkError(f"the tick requested {len(requests)} runs instead of the newest day")
             return taken
 
         yield tick
@@ -64,7 +64,7 @@ def _sensor_tick(options: Options, year: Year = year_in_sqlite) -> Iterator[Call
 
 @contextmanager
 def _web_server(home: Path) -> Iterator[Callable[..., dict[str, Any]]]:
-    """The real web server over the year; what asks it by GraphQL."""
+    """Start the web server on the year, and yield a function that sends it GraphQL queries."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = ["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(_ROOT / "workspace.yaml")]
@@ -121,7 +121,7 @@ _LAUNCH = """mutation Backfill($params: LaunchBackfillParams!) { launchPartition
 
 @contextmanager
 def _asset_page(options: Options, year: Year = year_in_sqlite) -> Iterator[Callable[[], float]]:
-    """What the page of `land_cover_product` asks for: its partitions by dimension, their status, the latest event."""
+    """Run the query of the page of `land_cover_product`: partitions by dimension, their status, the latest event."""
     with year(options) as home, _web_server(home) as ask:
 
         def page() -> float:
@@ -140,7 +140,7 @@ def _asset_page(options: Options, year: Year = year_in_sqlite) -> Iterator[Calla
 
 @contextmanager
 def _backfill_launch(options: Options, year: Year = year_in_sqlite) -> Iterator[Callable[[], float]]:
-    """The mutation of the backfill dialog, until it has answered; the backfill is then cancelled."""
+    """Run the mutation of the backfill dialog until its answer; the backfill is then cancelled."""
     scenes = [str(scene) for scene in scenes_of_the_year()[-_BACKFILL:]]
     assets = ["segmentation", "land_cover_raster", "land_cover_polygons", "land_cover_product"]
     with year(options) as home, _web_server(home) as ask:
@@ -170,9 +170,9 @@ def _chain_home(options: Options, scenes: int) -> Path:
 
 @contextmanager
 def _run_cost(options: Options, scenes: int = 1) -> Iterator[Callable[[], float]]:
-    """CPU-seconds a scene of one run's process, from its start to its end, over scenes so small that they cost nothing.
+    """Measure CPU-seconds a scene of a run's process, from start to end, over scenes of negligible size.
 
-    Everything a run brings is in it: the interpreter, imports, the instance, four steps with their events and checks.
+    They include all overhead of a run: the interpreter, imports, the instance, four steps with events and checks.
     """
     from earthsignature_assets.cli.chain import Chain, open_instance
     from earthsignature_assets.keys import ModelVersion, SceneKey
@@ -211,7 +211,7 @@ def _run_cost(options: Options, scenes: int = 1) -> Iterator[Callable[[], float]
 
 
 def _at_most(limit: float, unit: str, where: str = "") -> Target:
-    """Own and every peer keep the limit."""
+    """Return a target that the own value and every peer must meet."""
     return Target(f"≤ {limit:g} {unit}{where}", lambda value, peers: max(value, *peers.values(), 0) <= limit)
 
 
@@ -253,7 +253,7 @@ ROWS = (
     ),
     Row(
         name="run_cost",
-        title="what a run costs by itself: all processor time of a run's process over scenes of 64 × 64 pixels",
+        title="the overhead of a run: all processor time of a run's process over scenes of 64 × 64 pixels",
         unit="CPU-s a scene and model",
         own=_run_cost,
         peers={"ten scenes a run (backfill)": partial(_run_cost, scenes=10)},

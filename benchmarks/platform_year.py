@@ -1,9 +1,9 @@
-"""A year of Europe behind a Dagster instance: what the platform would remember had it run for so long.
+"""A year of Europe in a Dagster instance: the records of a platform that has run for a year.
 
-36,500 scenes, a hundred a day, of which the last 90 days are partitions; three model versions. Each scene has its
-patches and a product of each version, but for the newest day, which is still to be done. Recorded are the planned and
-the done materialisations of `patches` and `land_cover_product` with their tags, and a finished run of each. Dagster
-writes one of each kind, and the database copies it.
+36,500 scenes, a hundred a day, with partitions for the last 90 days and three model versions. Each scene has patches
+and a product of each version, except on the newest day, which is still to do. The instance holds planned and finished
+materialisations of `patches` and `land_cover_product` with their tags, and a finished run of each. Dagster writes one
+record of each kind, and the database copies it.
 """
 
 import datetime as dt
@@ -32,7 +32,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 def scenes_of_the_year() -> "list[SceneKey]":
-    """The scenes of a year until yesterday, oldest first."""
+    """Return the scenes of a year until yesterday, oldest first."""
     from earthsignature_assets.keys import SceneKey
 
     first = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=DAYS)
@@ -45,7 +45,7 @@ def scenes_of_the_year() -> "list[SceneKey]":
 
 
 def prepare_year(options: Options) -> None:
-    """Make the home whose instance knows the year in SQLite; today's is kept."""
+    """Create a home whose instance holds the year in SQLite; a home of today is kept."""
     home = _sqlite_home(options)
     if not home.exists():
         partial = home.with_name(f"{home.name}.partial")
@@ -57,7 +57,7 @@ def prepare_year(options: Options) -> None:
 
 @contextmanager
 def year_in_sqlite(options: Options) -> Iterator[Path]:
-    """The home that `prepare_year` made."""
+    """Return the home of `prepare_year`."""
     home = _sqlite_home(options)
     with _environment(home):
         yield home
@@ -65,7 +65,7 @@ def year_in_sqlite(options: Options) -> Iterator[Path]:
 
 @contextmanager
 def year_in_postgres(options: Options) -> Iterator[Path]:
-    """A home whose instance knows the same in a PostgreSQL of its own."""
+    """Create a home whose instance holds the same in a temporary PostgreSQL."""
     home = (options.folder / f"platform-postgres-{uuid.uuid4().hex}").resolve()
     try:
         (home / "dagster").mkdir(parents=True)
@@ -86,7 +86,7 @@ def _sqlite_home(options: Options) -> Path:
 
 @contextmanager
 def _environment(home: Path, **variables: str) -> Iterator[None]:
-    """What the instance and the processes of the platform read."""
+    """Set the environment of the instance and of the platform's processes."""
     before = dict(os.environ)
     os.environ |= {"DAGSTER_HOME": str(home / "dagster"), "EARTHSIGNATURE_HOME": str(home)} | variables
     try:
@@ -116,7 +116,7 @@ def _remember(instance: "dg.DagsterInstance") -> None:
 
 
 def _record(instance: "dg.DagsterInstance", asset: str, job: str, partitions: Iterable[Mapping[str, str]]) -> None:
-    """Let Dagster record the run of one partition, then copy it for the others."""
+    """Record the run of one partition by Dagster, and copy it for the others."""
     import dagster as dg
     from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent, DagsterEventType
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a benchmark's own: empty, on loopback, gone afterwards."""
+"""A temporary, empty PostgreSQL server on loopback."""
 
 import os
 import pwd
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """Start a server from Debian's packages; the URL of its database."""
+    """Start a server from Debian's packages, and yield the URL of its database."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
     folder = Path(tempfile.mkdtemp(prefix="earthsignature-bench-"))
     as_user: list[str] = []
@@ -40,7 +40,7 @@ def postgres_server() -> Iterator[str]:
 
 
 def without_postgres() -> str | None:
-    """Why there can be no server here; None where there can."""
+    """Return the reason why a server cannot run here, or None."""
     if any(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
         return None
     return "PostgreSQL is not installed: run scripts/install_services"

@@ -1,4 +1,4 @@
-"""Products: from a class raster to files that readers see."""
+"""Products: from a class raster to published files."""
 
 import importlib.util
 import shutil
@@ -42,7 +42,7 @@ def _raster_path(options: Options) -> Path:
 
 
 def _prepare(options: Options) -> None:
-    """A whole tile of eight classes: 540,443 regions, as many as a dense one has."""
+    """Create a full tile of eight classes with 540,443 regions, as in a dense tile."""
     import cv2
     import numpy as np
 
@@ -107,7 +107,7 @@ def _rasterio_shapes(options: Options) -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def _gdal_polygonize(options: Options) -> Iterator[Callable[[], float]]:
-    """GDAL's own Python bindings, to polygons in memory; they are the system's, with a GDAL of their own."""
+    """Polygonise in memory with the system's Python bindings of GDAL, which have a separate GDAL."""
     import rasterio
 
     codes = _class_raster(options)
@@ -253,7 +253,7 @@ def _raster_bytes(options: Options) -> Iterator[Callable[[], float]]:
 
     with rasterio.open(_PUBLISHED_IN_2022) as raster:
         codes = raster.read(1)
-    codes[codes == 511] = 0  # the swath's outside, which that file calls water courses
+    codes[codes == 511] = 0  # outside the swath, where that file has water courses
 
     def work() -> float:
         path = options.folder / "land_cover.tif"
@@ -321,7 +321,7 @@ ROWS = (
     ),
     Row(
         name="raster_size",
-        title="the tile published in 2022, its no-data made honest, beside its file",
+        title="the tile published in 2022 with corrected no data, against its file",
         unit="kB",
         own=_raster_bytes,
         peers={"2022": _bytes_of_2022},

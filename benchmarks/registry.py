@@ -15,10 +15,10 @@ ROWS: tuple[Row, ...] = (
 
 
 def row_named(name: str) -> Row:
-    """The row of that name.
+    """Return the row of a name.
 
     Raises:
-        BenchmarkError: there is none.
+        BenchmarkError: there is no such row.
     """
     for row in ROWS:
         if row.name == name:

@@ -1,4 +1,4 @@
-"""What a run leaves behind: `build/bench.json`, a list of rows, and the table."""
+"""Results of a run: `build/bench.json`, a list of rows, and the table."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from earthsignature_assets.system.atomic import write_whole
 
 
 def read_results(path: Path) -> dict[str, Result]:
-    """The results of earlier runs by row; none where there is no file.
+    """Read the results of earlier runs by row; none where there is no file.
 
     Raises:
         BenchmarkError: the file is damaged.
@@ -29,14 +29,14 @@ def read_results(path: Path) -> dict[str, Result]:
 
 
 def write_results(results: dict[str, Result], rows: Sequence[Row], path: Path) -> None:
-    """Write the results of rows that (still) exist, in their order, all at once."""
+    """Write the results of existing rows in their order, replacing the file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     entries = [asdict(results[row.name]) for row in rows if row.name in results]
     write_whole(path, (json.dumps(entries, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def table_of(results: dict[str, Result], rows: Sequence[Row]) -> Table:
-    """The results as people read them; × says how many times better than the peer."""
+    """Create the table of the results; × is the ratio to the peer, above 1 where EarthSignature is better."""
     table = Table(title="EarthSignature, medians; × above 1: ahead of the peer", title_justify="left")
     for heading in ("row", "value", "unit", "peers", "target", "met", "peak MB"):
         table.add_column(heading, justify="right" if heading in ("value", "peak MB") else "left")

@@ -1,6 +1,6 @@
-"""What a row is. Modules that define rows import what they measure inside their functions.
+"""Rows of the benchmark. Modules that define rows import the measured code inside their functions.
 
-A contender is then a process that holds only what it needs: its peak memory is its own.
+The process of a contender then holds only what the contender needs, and its peak memory is comparable.
 """
 
 import math
@@ -17,12 +17,12 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What a run may choose.
+    """Options of a run.
 
     Attributes:
         size: side of the simulated scene in pixels of 10 m, even, at most 10980.
         products: products in the catalogue.
-        folder: where scenes, catalogues and results are; the parts that are dear to make stay for the next run.
+        folder: the folder of scenes, catalogues and results; expensive parts are kept for the next run.
     """
 
     size: int = 4096
@@ -37,13 +37,13 @@ class Options:
         return cls(content["size"], content["products"], Path(content["folder"]))
 
 
-# Sets up untimed, then yields what does the work once and returns its cost (or its rate) in the row's unit.
+# Sets up untimed, then yields a function that does the work once and returns its cost or rate in the row's unit.
 Contender = Callable[[Options], AbstractContextManager[Callable[[], float]]]
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is promised: a sentence, whether a value beside its peers' keeps it, and the most peak memory in MiB."""
+    """The target of a row: text, test of the value against those of the peers, and limit of the peak memory in MiB."""
 
     text: str
     met: Callable[[float, Mapping[str, float]], bool]
@@ -55,16 +55,16 @@ class Row:
     """One line of the table.
 
     Attributes:
-        name: what `--only` takes.
-        title: what is measured, one sentence; `{size}` and `{products}` stand for the options, here and in `unit`.
-        unit: of the value and of the peers' values.
-        own: EarthSignature's contender, a function at the top of its module.
-        peers: what it is compared with, by name.
-        target: None where nothing is promised.
-        prepare: makes what all contenders read, once, in a process of its own.
+        name: the name for `--only`.
+        title: the measured work in one sentence; `{size}` and `{products}` stand for the options, here and in `unit`.
+        unit: unit of all values.
+        own: EarthSignature's contender, a function at the top level of its module.
+        peers: the contenders to compare with, by name.
+        target: the target, or None.
+        prepare: creates the common input of all contenders, once, in a separate process.
         repetitions: measured runs of each contender.
-        warm_up: whether one run comes first that is not counted.
-        needs: for `own` or a peer's name, what says why it cannot be measured here; None where it can.
+        warm_up: whether an uncounted run comes first.
+        needs: for `own` or a peer's name, a function that gives the reason why it cannot run here, or None.
         higher_is_better: true for rates.
     """
 
@@ -82,18 +82,18 @@ class Row:
 
     @property
     def module(self) -> str:
-        """The module that holds this row in its `ROWS`: the worker finds it there."""
+        """Name of the module whose `ROWS` hold this row, for the worker."""
         return self.own.__module__
 
     def absent(self, contender: str = "own") -> str | None:
-        """Why a contender cannot be measured here; None where it can."""
+        """Return the reason why a contender cannot run here, or None."""
         return self.needs[contender]() if contender in self.needs else None
 
     def filled(self, options: Options) -> Self:
-        """This row with the options named in its title and unit."""
+        """Return this row with the options filled into its title and unit."""
         values = options.to_json()
         return replace(self, title=self.title.format(**values), unit=self.unit.format(**values))
 
     def ratio(self, value: float, peer: float) -> float:
-        """How many times better than a peer: above 1, EarthSignature is ahead."""
+        """Return how many times better than a peer the value is; above 1, EarthSignature is ahead."""
         return value / peer if self.higher_is_better else peer / value

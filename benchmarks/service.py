@@ -1,4 +1,4 @@
-"""The service: products and their names streamed to a client of API v1."""
+"""The service: products and their names, streamed to a client of API v1."""
 
 import datetime as dt
 import shutil
@@ -39,7 +39,7 @@ def _store_path(options: Options) -> Path:
 
 
 def _prepare(options: Options) -> None:
-    """A store of products whose rasters are noise: neither the service nor its peers look inside."""
+    """Create a store of products with rasters of noise: neither the service nor its peers decode them."""
     import numpy as np
     import shapely
 
@@ -74,7 +74,7 @@ def _prepare(options: Options) -> None:
 
 @contextmanager
 def _server(*server: str, store: Path, log: Path) -> Iterator[tuple[int, int]]:
-    """Start a server process; yields its port and its process id."""
+    """Start a server process, and yield its port and process id."""
     command = [sys.executable, "-m", *server, "--store", str(store), "--listen", "127.0.0.1:0"]
     with (
         log.open("w") as stderr,
@@ -95,7 +95,7 @@ _OWN = ("earthsignature_grpc", "--calls-per-second", "0", "--calls-of-client", "
 
 @contextmanager
 def _stream_from(*server: str, options: Options) -> Iterator[Callable[[], float]]:
-    """Megabytes a second of a server's streams, to a client that only counts: see `stream_reader`."""
+    """Measure megabytes a second of a server's streams to a client that only counts, see `stream_reader`."""
     from benchmarks.stream_reader import StreamReader
 
     log = options.folder / f"stream-{'-'.join(server)}.log"
@@ -119,7 +119,7 @@ def _prepare_names(options: Options) -> None:
 
 @contextmanager
 def _names_from(*server: str, options: Options) -> Iterator[Callable[[], float]]:
-    """Names a second of a server that searches its catalogue for all of them, to a client that only counts bytes."""
+    """Measure names a second of a server that searches its catalogue, to a client that only counts bytes."""
     from benchmarks.catalogue import catalogue_path
     from benchmarks.stream_reader import StreamReader
 
@@ -140,7 +140,7 @@ def _names_from(*server: str, options: Options) -> Iterator[Callable[[], float]]
 
 @contextmanager
 def _many_clients(*server: str, options: Options) -> Iterator[Callable[[], float]]:
-    """Peak resident MiB of a server while 64 clients stream and one of them takes its time."""
+    """Measure the peak resident MiB of a server while 64 clients stream, one of them slowly."""
     from benchmarks.stream_reader import StreamReader
 
     log = options.folder / f"memory-{server[-1]}.log"
@@ -170,7 +170,7 @@ def _searches_store(options: Options) -> Path:
 
 
 def _prepare_searches(options: Options) -> None:
-    """Beside the catalogue, the files of the products that the searches find: links to two of noise."""
+    """Create the files of the products that the searches find, as links to two files of noise."""
     import numpy as np
 
     from benchmarks.catalogue import catalogue_path, queries
@@ -201,7 +201,7 @@ def _prepare_searches(options: Options) -> None:
 
 @contextmanager
 def _first_bytes(options: Options) -> Iterator[Callable[[], float]]:
-    """Milliseconds to the first product, p50, of searches by place and month, nothing of which was asked for before."""
+    """Measure milliseconds to the first product, p50, of searches by place and month without cached products."""
     import grpc
 
     from benchmarks.catalogue import queries
@@ -290,7 +290,7 @@ def _names_well(value: float, peers: Mapping[str, float]) -> bool:
 ROWS = (
     Row(
         name="v1_stream",
-        title=f"{_PRODUCTS} products of {_PRODUCT_BYTES / 1e6:g} MB, asked for before, from a server process to a "
+        title=f"{_PRODUCTS} products of {_PRODUCT_BYTES / 1e6:g} MB, requested before, from a server process to a "
         "client that only counts bytes, API v1",
         unit="MB/s",
         own=_service,
@@ -302,7 +302,7 @@ ROWS = (
         },
         target=Target(f"≥ {_GOOGLE_TIMES}× {_SAME_WITH_GOOGLE}, ≥ 0.9× raw bytes", _streams_well),
         prepare=_prepare,
-        repetitions=41,  # a tenth of a second each: others on the machine spoil some of them
+        repetitions=41,  # a tenth of a second each: other processes disturb some of them
         higher_is_better=True,
     ),
     Row(

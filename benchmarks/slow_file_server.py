@@ -1,4 +1,4 @@
-"""A file server that waits before each answer, as a far one does: `slow_file_server.py FOLDER PAUSE_S`.
+"""A file server that waits before each answer, like a distant one: `slow_file_server.py FOLDER PAUSE_S`.
 
 Answers byte ranges, keeps connections open, and prints its address.
 """

@@ -1,6 +1,6 @@
-"""A soak: many clients, mixed calls and publishing for minutes; fails on any growth and any unexpected error.
+"""A soak test: many clients with mixed calls and publishing for minutes; fails on growth and unexpected errors.
 
-`make soak` runs it for ten minutes, `make soak SOAK_MINUTES=3` for three. What it saw is in build/soak.json.
+`make soak` runs it for ten minutes, `make soak SOAK_MINUTES=3` for three. Results are in build/soak.json.
 """
 
 import argparse
@@ -42,14 +42,14 @@ _SAMPLE_S = 2.0
 _PUBLISH_EVERY_S = 1.0
 _SWEEP_EVERY_S = 20.0
 _SWEEP_GRACE = dt.timedelta(seconds=15)
-# What a process may gain between the second and the last third: allocators breathe, leaks do not stop.
+# Growth allowed between the second and the last third: allocators fluctuate, leaks keep growing.
 _GROWTH, _GROWTH_MB = 0.08, 8.0
 _MODEL = ModelVersion("corine-unet", 1)
 
 
 @dataclass
 class Tally:
-    """What happened: calls by kind, and the errors that should not have been."""
+    """Calls by kind, and unexpected errors."""
 
     calls: Counter[str] = field(default_factory=Counter)
     received_bytes: int = 0
@@ -64,7 +64,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Sample:
-    """The server's process at one moment: seconds since the start, resident MB, threads, open files."""
+    """State of the server's process: seconds since the start, resident MB, threads, open files."""
 
     at_s: float
     resident_mb: float
@@ -73,7 +73,7 @@ class Sample:
 
 
 class Publisher:
-    """Publishes and replaces products, as the pipeline does from its own process."""
+    """A publisher that publishes and replaces products, as the pipeline does from another process."""
 
     def __init__(self, store: ProductStore, catalogue: Catalogue) -> None:
         self._store = store
@@ -81,7 +81,7 @@ class Publisher:
         self._random = np.random.default_rng(7)
 
     def publish(self, number: int, content: int = 0) -> Product:
-        """The product of that number; another `content` gives it other pixels."""
+        """Create the product of a number; another `content` gives it other pixels."""
         tile = _TILES[number % len(_TILES)]
         sensed_at = dt.datetime(2026, 1, 1, 10, tzinfo=dt.UTC) + dt.timedelta(days=number // len(_TILES))
         whole = tile_grid(tile)
@@ -123,12 +123,12 @@ class Publisher:
             (folder / asset.value).write_bytes(data)
         earlier = self._catalogue.find(product.product_id, _MODEL)
         if earlier is not None:
-            os.utime(self._store.root / earlier.folder)  # superseded now: its grace begins
+            os.utime(self._store.root / earlier.folder)  # superseded now: its grace period starts
         self._catalogue.record(product)
         return product
 
     def run(self, stopped: threading.Event, tally: Tally) -> None:
-        """Publish a new product or replace an older one every second, and sweep what was replaced."""
+        """Publish a new product or replace an older one every second, and sweep replaced ones."""
         swept_at = time.monotonic()
         for number in itertools.count(_PRODUCTS):
             if stopped.wait(_PUBLISH_EVERY_S):
@@ -190,7 +190,7 @@ def _summary(client: EarthSignatureClient, chance: random.Random, tally: Tally, 
 
 
 def _leaving(client: EarthSignatureClient, chance: random.Random, tally: Tally, __: Path) -> None:
-    next(client.segmentations_v1(limit=chance.randint(2, 500)))  # and the iterator is gone
+    next(client.segmentations_v1(limit=chance.randint(2, 500)))  # and the iterator is dropped
     tally.count("left early")
 
 
@@ -230,7 +230,7 @@ _VISITS: tuple[tuple[Visit, int], ...] = (
 def _visit(visit: Visit, target: str, seed: int, folder: Path, stopped: threading.Event, tally: Tally) -> None:
     chance = random.Random(seed)
     while not stopped.is_set():
-        # A new channel every so often: connections come and go.
+        # Clients open a new channel now and then.
         with EarthSignatureClient(target, timeout_s=120, retry=RetryPolicy(attempts=6)) as client:
             for _ in range(chance.randint(5, 50)):
                 if stopped.is_set():
@@ -261,7 +261,7 @@ def _samples(process_id: int, started: float) -> Iterator[Sample]:
 
 
 def _verdict(samples: list[Sample], tally: Tally) -> list[str]:
-    """What went wrong, in sentences; nothing if all is well."""
+    """Return the failures in sentences; none if the soak passed."""
     wrong = [f"{len(tally.faults)} calls failed, first: {tally.faults[0]}"] if tally.faults else []
     wrong += [
         f"nobody got as far as {kind!r}" for kind in ("v1 product", "v3 download", "news") if not tally.calls[kind]
@@ -276,7 +276,7 @@ def _verdict(samples: list[Sample], tally: Tally) -> list[str]:
 
 
 def soak(minutes: float, folder: Path) -> int:
-    """Run the soak and print what it saw; returns the exit status."""
+    """Run the soak, print its results, and return the exit status."""
     shutil.rmtree(folder, ignore_errors=True)
     downloads = folder / "downloads"
     downloads.mkdir(parents=True)
@@ -332,7 +332,7 @@ def soak(minutes: float, folder: Path) -> int:
 
 @contextmanager
 def _service(store: Path, log: Path) -> Iterator[tuple[str, int]]:
-    """The service in a process of its own; yields its address and its process id."""
+    """Start the service in a separate process, and yield its address and process id."""
     command = [sys.executable, "-m", "earthsignature_grpc", "--store", str(store), "--listen", "127.0.0.1:0"]
     command += ["--calls-per-second", "0"]  # all clients here are one address
     with (
@@ -350,7 +350,7 @@ def _service(store: Path, log: Path) -> Iterator[tuple[str, int]]:
 
 
 def main() -> int:
-    """Read the command line and soak."""
+    """Read the command line, and run the soak."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--folder", type=Path, default=Path("build/soak"), help="emptied first")

@@ -1,8 +1,8 @@
-"""The servers that `v1_stream` and `ids` are compared with: grpc.aio and two methods.
+"""Peer servers of `v1_stream` and `ids`: grpc.aio with two methods.
 
-`raw` sends ready responses from memory: the most that grpc.aio gives. `google` reads a product's two files, fills a
-google-protobuf message and lets grpc.aio serialise it, as a service written after grpc's own guide would do; names it
-takes from the same search of the catalogue.
+`raw` sends ready responses from memory: the upper limit of grpc.aio. `google` reads a product's two files, fills a
+google-protobuf message and lets grpc.aio serialise it, as in grpc's guide; names come from the same search of the
+catalogue.
 """
 
 import argparse

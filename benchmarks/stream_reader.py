@@ -1,7 +1,7 @@
-"""A client that costs next to nothing: one HTTP/2 connection, whose messages are counted and thrown away.
+"""A minimal client: one HTTP/2 connection, whose messages are counted and discarded.
 
-grpc's own client takes twice the processor time of a server to receive a stream, so that through it every server looks
-alike. This one reads into one buffer and looks at nothing but frame heads: what is measured then is the server.
+grpc's client needs twice the processor time of a server to receive a stream, which hides the differences between
+servers. This one reads into one buffer and parses only frame headers, so that the server limits the rate.
 """
 
 import socket
@@ -16,11 +16,11 @@ _BUFFER_BYTES = 1 << 20
 
 
 class StreamReader:
-    """Calls one streaming method with an empty request, as often as wanted, over one connection."""
+    """A connection that calls one streaming method with an empty request, any number of times."""
 
     def __init__(self, host: str, port: int, method: str) -> None:
         self._socket = socket.create_connection((host, port), timeout=60)
-        # As every gRPC client does. Else the next request waits 40 ms for the acknowledgement of the window's update.
+        # As in every gRPC client: otherwise the next request waits 40 ms for the acknowledgement of the window update.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray(_BUFFER_BYTES)
         self._stream = -1
@@ -40,10 +40,10 @@ class StreamReader:
         self._socket.close()
 
     def call(self, at_once: int = _BUFFER_BYTES) -> Iterator[int]:
-        """Call once; yields the bytes that each read brings, of at most `at_once`.
+        """Call the method once, and yield the number of bytes of each read, at most `at_once`.
 
         Raises:
-            ConnectionError: the stream was cut.
+            ConnectionError: the stream was interrupted.
         """
         self._stream += 2
         self._socket.sendall(
@@ -70,11 +70,11 @@ class StreamReader:
                         done = self._understood(kind, flags)
                 at, skip = at + step, max(0, skip - step)
             yield size
-        # Whole streams only: what is between them is this server's to send again.
+        # Update windows after whole streams only.
         self._socket.sendall(_frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", taken)))
 
     def _understood(self, kind: int, flags: int) -> bool:
-        """Answer a frame by its head; True if it ends the stream."""
+        """Answer a frame by its header, and tell whether it ends the stream."""
         if kind in (_RESET, _GOAWAY):
             raise ConnectionError(f"the server ended the stream with frame {kind}")
         if flags & _ACK == 0 and kind == _SETTINGS:

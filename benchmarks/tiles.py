@@ -1,4 +1,4 @@
-"""Patch stores that the inference rows read: a whole dense tile, one with little to see, and a part."""
+"""Patch stores for the inference rows: a full dense tile, a sparse one, and a part."""
 
 import hashlib
 import shutil
@@ -20,17 +20,17 @@ SPARSE_PERCENT = 5
 
 
 def dense_tile(options: Options) -> "PatchStore":
-    """A full tile without a hole: copies of the simulated scene side by side, made when it is absent."""
+    """Return a full tile without holes, created if absent from copies of the simulated scene side by side."""
     return _tile(options, "dense", TILE)
 
 
 def part_of_tile(options: Options, side: int = PART) -> "PatchStore":
-    """The same on fewer pixels."""
+    """Return the same on fewer pixels."""
     return _tile(options, "dense", side)
 
 
 def sparse_tile(options: Options) -> "PatchStore":
-    """A full tile of which a slanted strip is valid, as at the edge of a swath: 5 % of its pixels."""
+    """Return a full tile with a slanted valid strip of 5 % of its pixels, as at the edge of a swath."""
     return _tile(options, "sparse", TILE)
 
 
@@ -40,7 +40,7 @@ def _valid(kind: str, side: int) -> "npt.NDArray[np.bool_]":
     valid = np.ones((side, side), bool)
     if kind == "sparse":
         rows, columns = np.ogrid[:side, :side]
-        # Swaths lean by about 12° from the grid; the strip is a triangle as wide as the share demands.
+        # Swaths lean by about 12° from the grid; the strip is a triangle of the width that the share requires.
         lean = 0.2
         reach = (2 * lean * SPARSE_PERCENT / 100) ** 0.5 * side
         valid = columns < reach - lean * rows
@@ -62,7 +62,7 @@ def _tile(options: Options, kind: str, side: int) -> "PatchStore":
         shutil.rmtree(outdated)
     scene = write_patch_store(options, options.folder / "tile-source.zarr")
     source = scene.reflectance(slice(None))
-    # The simulated cloud and defects stay; what the scene has not observed would be a hole.
+    # The simulated clouds and defects stay; unobserved pixels would be a hole.
     source[:, scene.no_data()] = 1
     grid = PixelGrid(scene.grid.epsg, scene.grid.left_m, scene.grid.top_m, 10.0, side, side)
     valid = _valid(kind, side)

@@ -1,4 +1,4 @@
-"""The process of one contender: sets up, then runs once for each line on standard input, and says what it cost.
+"""The process of one contender: sets up, then runs once for each line on standard input, and reports the value.
 
 python -m benchmarks.worker MODULE ROW CONTENDER OPTIONS
 
@@ -16,24 +16,24 @@ from benchmarks.row import Contender, Options, Row
 
 
 def peak_mb() -> float:
-    """Peak resident memory in MiB of this process and, where it started any, of the largest of those, together."""
+    """Return the peak resident memory in MiB of this process plus that of its largest child."""
     if sys.platform != "linux":
         whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         return sum(resource.getrusage(who).ru_maxrss for who in whose) / (1 << 20)
-    # On Linux a process's ru_maxrss starts at what its parent held when it was started; VmHWM is its own.
+    # On Linux ru_maxrss of a new process starts at the size of its parent; VmHWM does not.
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     own_kib = int(status.partition("VmHWM:")[2].split()[0])
     return (own_kib + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
 
 
 def contender_of(row: Row, role: str) -> Contender:
-    """The contender that a role names."""
+    """Return the contender of a role."""
     return row.own if role == "own" else row.peers[role.removeprefix("peer:")]
 
 
 def main(module: str, name: str, role: str, options_text: str) -> None:
     """Serve one contender until standard input ends."""
-    # What the work prints goes to standard error: standard output belongs to the answers.
+    # Output of the work goes to standard error: standard output is for the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     options = Options.from_json(json.loads(options_text))

@@ -1,4 +1,4 @@
-"""The machinery of `make bench`; what it measures is never asserted here."""
+"""The machinery of `make bench`; no measured value is asserted here."""
 
 import importlib
 import json
@@ -24,7 +24,7 @@ from recipes.corine_unet.atmospheres import AS_VERSION_1
 
 @contextmanager
 def ours(options):
-    print("what the work prints must not be taken for an answer")
+    print("output of the work is not an answer")
     marker = options.folder / "prepared"
     runs = iter([100.0, 3.0, 1.0, 2.0])  # the first is the warm-up
     ballast = bytearray(64 << 20)
@@ -53,7 +53,7 @@ ROWS = (
 
 @pytest.fixture
 def fake_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Row, ...]:
-    """Rows of a module that worker processes can import, in place of the real ones."""
+    """Replace the real rows by those of a module that worker processes can import."""
     (tmp_path / "fake_room.py").write_text(_FAKE_ROOM, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
@@ -68,7 +68,7 @@ def result(name: str, value: float = 1.0) -> Result:
     return Result(name, value, "s", None, None, {}, 10.0)
 
 
-def test_rows_have_names_of_their_own_and_workers_find_them() -> None:
+def test_rows_have_unique_names_and_workers_find_them() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS) >= 5
     for row in ROWS:
         assert row in importlib.import_module(row.module).ROWS
@@ -91,12 +91,12 @@ def test_a_ratio_above_one_is_ahead_of_the_peer() -> None:
     assert rates.ratio(8.0, 2.0) == 4.0
 
 
-def test_a_row_runs_in_processes_of_its_own(fake_rows: tuple[Row, ...], tmp_path: Path) -> None:
-    said: list[str] = []
-    measured = measure(fake_rows[0], Options(folder=tmp_path), said.append)
+def test_a_row_runs_in_separate_processes(fake_rows: tuple[Row, ...], tmp_path: Path) -> None:
+    lines: list[str] = []
+    measured = measure(fake_rows[0], Options(folder=tmp_path), lines.append)
     assert (measured.value, measured.peers, measured.met) == (2.0, {"theirs": 8.0}, True)
     assert 64 < measured.peak_mb < 200
-    assert [line for line in said if line.startswith("3 of 3")]
+    assert [line for line in lines if line.startswith("3 of 3")]
 
 
 def test_a_contender_that_fails_is_named(fake_rows: tuple[Row, ...], tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_only_updates_one_row_and_keeps_the_others(
     assert "preparing" in answer.output
 
 
-def test_a_whole_run_starts_afresh_and_a_failure_stops_no_other_row(
+def test_a_full_run_drops_old_results_and_continues_after_a_failure(
     fake_rows: tuple[Row, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -137,7 +137,7 @@ def test_a_whole_run_starts_afresh_and_a_failure_stops_no_other_row(
     assert [(row["name"], row["value"]) for row in json.loads(output.read_text(encoding="utf-8"))] == [("bare", 4.0)]
 
 
-def test_an_unknown_row_is_refused_with_the_names_there_are() -> None:
+def test_an_unknown_row_is_refused_with_the_existing_names() -> None:
     answer = CliRunner().invoke(command.main, ["--only", "patchez"])
     assert answer.exit_code == 1
     names = ", ".join(row.name for row in ROWS)
@@ -157,15 +157,15 @@ def test_damaged_results_are_refused_with_the_remedy(tmp_path: Path) -> None:
         read_results(path)
 
 
-def test_a_row_without_warm_up_leaves_out_peers_that_are_not_there(fake_rows: tuple[Row, ...], tmp_path: Path) -> None:
-    said: list[str] = []
+def test_a_row_without_warm_up_leaves_out_absent_peers(fake_rows: tuple[Row, ...], tmp_path: Path) -> None:
+    lines: list[str] = []
     row = replace(fake_rows[0], repetitions=1, warm_up=False, target=None, needs={"theirs": lambda: "no such package"})
-    measured = measure(row, Options(folder=tmp_path / "bench"), said.append)
+    measured = measure(row, Options(folder=tmp_path / "bench"), lines.append)
     assert (measured.value, measured.peers) == (100.0, {})
-    assert "without theirs: no such package" in said
+    assert "without theirs: no such package" in lines
 
 
-def test_a_row_that_cannot_be_measured_is_left_out_and_fails_nothing(
+def test_a_row_that_cannot_be_measured_is_left_out_without_failure(
     fake_rows: tuple[Row, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = (replace(fake_rows[2], name="absent", needs={"own": lambda: "no such server"}),)

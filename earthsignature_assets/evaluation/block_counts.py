@@ -1,8 +1,8 @@
-"""Confusion counts block by block, and what may be said of them: intervals from resampled blocks.
+"""Confusion counts of blocks (patches, polygons, cells), and figures with intervals from resampled blocks.
 
-Pixels of one patch, polygon or cell resemble each other: a figure is as uncertain as there are few places, however
-many pixels they hold. So the bootstrap draws blocks (Olofsson et al. 2014, *Remote Sensing of Environment* 148, on
-clusters as sampling units; Efron and Tibshirani 1993 for the percentile interval), never pixels.
+Pixels of one patch, polygon or cell resemble each other: the uncertainty of a figure follows from the number of places,
+not from the number of pixels. The bootstrap therefore draws blocks (Olofsson et al. 2014, *Remote Sensing of
+Environment* 148, on clusters as sampling units; Efron and Tibshirani 1993 for the percentile interval), never pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +17,12 @@ from earthsignature_assets.evaluation.confusion import Confusion, Figures, class
 REPLICATES = 2000
 CONFIDENCE = 0.95
 FEWEST_BLOCKS = 10
-"""With fewer blocks no interval is given: resampling a handful of places understates what is not known."""
+"""With fewer blocks no interval is given: resampling a handful of places understates the uncertainty."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % interval; the bounds are NaN where there are too few blocks to say."""
+    """A figure with its 95 % interval; the bounds are NaN where there are too few blocks."""
 
     value: float
     low: float
@@ -31,7 +31,7 @@ class Interval:
 
 @dataclass(frozen=True, eq=False)
 class BlockCounts:
-    """A confusion matrix of every block: `counts[b, i, j]` pixels of class i in block b were predicted as class j.
+    """Confusion matrices of blocks: `counts[b, i, j]` pixels of class i in block b were predicted as class j.
 
     `names` are the classes of both axes in order, `blocks` the names of the blocks; `counts` is (B, K, K) int64.
     """
@@ -47,14 +47,14 @@ class BlockCounts:
 
     @property
     def total(self) -> Confusion:
-        """All blocks together."""
+        """Sum of all blocks."""
         return Confusion(self.names, self.counts.sum(axis=0))
 
     def aligned(self, names: Sequence[str], blocks: Sequence[str]) -> "BlockCounts":
-        """The same counts with these classes and blocks, in this order; what is not here is 0.
+        """Return the same counts for these classes and blocks, in this order; absent ones get 0.
 
         Raises:
-            ValueError: a class or a block of these counts is not among them.
+            ValueError: a class or a block of these counts is missing from the arguments.
         """
         if missing := (set(self.names) - set(names)) | (set(self.blocks) - set(blocks)):
             raise ValueError(f"counts of {', '.join(sorted(missing))} would be lost")
@@ -65,7 +65,7 @@ class BlockCounts:
         return BlockCounts(tuple(names), tuple(blocks), counts)
 
     def resampled(self, seed: int = 0, replicates: int = REPLICATES) -> npt.NDArray[np.float64]:
-        """Matrices of as many blocks drawn with replacement: (replicates, K, K) float64; one seed, the same draws."""
+        """Sum as many blocks, drawn with replacement: (replicates, K, K) float64; equal seeds give equal draws."""
         count, size = len(self.blocks), len(self.names)
         draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=replicates)
         sums = draws.astype(np.float64) @ self.counts.reshape(count, -1)
@@ -74,7 +74,7 @@ class BlockCounts:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """What is said of one class; `support` is its pixels, `blocks` the blocks that hold it."""
+    """Figures of one class; `support` is the number of its pixels, `blocks` the number of blocks that hold it."""
 
     precision: Interval
     recall: Interval
@@ -86,7 +86,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """The figures of a matrix with their intervals."""
+    """Figures of a confusion matrix with their intervals."""
 
     overall_accuracy: Interval
     mean_f1: Interval
@@ -94,7 +94,7 @@ class Scores:
 
 
 def scores(counts: BlockCounts, seed: int = 0, replicates: int = REPLICATES) -> Scores:
-    """Every figure with its interval over blocks.
+    """Compute every figure with its interval over blocks.
 
     Raises:
         ValueError: there is no block.
@@ -114,7 +114,7 @@ def scores(counts: BlockCounts, seed: int = 0, replicates: int = REPLICATES) -> 
     for k, name in enumerate(counts.names):
         figures = {}
         for figure, values in class_figures(total).items():
-            # A class of a few blocks alone says as little as a set of a few blocks.
+            # A class in a few blocks is as uncertain as a set of a few blocks.
             enough = drawn is not None and holding[k] >= FEWEST_BLOCKS
             low, high = bounds(resampled[figure][:, k]) if enough else (np.nan, np.nan)
             figures[figure] = Interval(float(values[k]), low, high)
@@ -123,7 +123,7 @@ def scores(counts: BlockCounts, seed: int = 0, replicates: int = REPLICATES) -> 
 
 
 def bounds(drawn: Figures) -> tuple[float, float]:
-    """The percentile interval of a resampled figure, (replicates,) float64; NaN where no replicate has the figure."""
+    """Return the percentile interval of a resampled figure, (replicates,) float64; NaN where no replicate has it."""
     known = drawn[~np.isnan(drawn)]
     if not known.size:
         return np.nan, np.nan

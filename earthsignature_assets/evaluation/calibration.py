@@ -1,4 +1,4 @@
-"""Does 80 % confidence mean right in 80 % of the cases? The reliability table and the expected calibration error."""
+"""Calibration of the confidence: the reliability table and the expected calibration error."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ _EDGES = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Pixels whose confidence is from `low` to below `high` percent (100 belongs to the last).
+    """Pixels with a confidence of at least `low` and less than `high` percent (100 belongs to the last bin).
 
-    `confidence` is their mean confidence and `accuracy` the share that is right, both 0…1.
+    `confidence` is their mean confidence, `accuracy` the share of correct ones, both 0…1.
     """
 
     low: int
@@ -28,9 +28,9 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The reliability table, and the error expected of a pixel's confidence (Guo et al. 2017, ICML), 0…1.
+    """The reliability table and the expected calibration error (Guo et al. 2017, ICML), 0…1.
 
-    `overconfident` is the mean confidence minus the accuracy: above 0 where the version thinks too well of itself.
+    `overconfident` is the mean confidence minus the accuracy; above 0 the version is overconfident.
     """
 
     bins: tuple[ReliabilityBin, ...]
@@ -39,17 +39,17 @@ class Calibration:
 
 
 def calibration(table: pd.DataFrame, block: str = "sample", seed: int = 0) -> Calibration:
-    """The calibration of the answers of a table, its interval from resampled blocks.
+    """Measure the calibration of the answers of a table, with an interval from resampled blocks.
 
     Args:
         table: rows as in `evaluation_table`, at least one.
         block: the column that names the blocks.
-        seed: the only source of chance.
+        seed: seed of the resampling.
     """
     bin_of = np.minimum(table["confidence"].to_numpy() // 10, len(_EDGES) - 2)
     blocks, block_of = np.unique(table[block], return_inverse=True)
     pixels = table["pixels"].to_numpy()
-    # Of every block and bin: pixels, right ones, and the sum of the confidence.
+    # For every block and bin: pixels, correct pixels, and the sum of the confidence.
     sums = np.zeros((len(blocks), len(_EDGES) - 1, 3))
     weights = np.column_stack([pixels, pixels * agreeing(table), pixels * table["confidence"].to_numpy() / 100])
     np.add.at(sums, (block_of, bin_of), weights)
@@ -72,6 +72,6 @@ def calibration(table: pd.DataFrame, block: str = "sample", seed: int = 0) -> Ca
 
 
 def _error(sums: Figures) -> Figures:
-    """Mean distance of confidence and accuracy over bins (…, bins, 3), weighted by their pixels."""
+    """Compute the mean distance of confidence and accuracy over bins (…, bins, 3), weighted by pixels: (…) float64."""
     error: Figures = np.abs(sums[..., 2] - sums[..., 1]).sum(axis=-1) / sums[..., 0].sum(axis=-1)
     return error

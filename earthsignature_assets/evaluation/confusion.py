@@ -1,4 +1,4 @@
-"""Confusion matrices, and the figures that follow from them. Pure numpy."""
+"""Confusion matrices and their figures. Pure numpy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ class Confusion:
 
     @property
     def total(self) -> int:
-        """How many pixels (or patches) were counted."""
+        """Number of counted pixels (or patches)."""
         return int(self.counts.sum())
 
     @property
     def overall_accuracy(self) -> float:
-        """The share on the diagonal; NaN when nothing was counted."""
+        """Share on the diagonal; NaN when nothing was counted."""
         return float(overall_accuracy(self.counts))
 
     @property
@@ -46,9 +46,9 @@ class Confusion:
         return float(mean_f1(self.counts))
 
     def per_class(self) -> dict[str, dict[str, float]]:
-        """Precision, recall, F1, IoU and support of every class; a figure without any case is NaN.
+        """Compute precision, recall, F1, IoU and support of every class; a figure without any case is NaN.
 
-        F1 and IoU count a class that is never predicted rightly as 0, not as NaN, once it occurs at all.
+        F1 and IoU of a class that occurs and is never predicted correctly are 0, not NaN.
         """
         figures = class_figures(self.counts)
         support = self.counts.sum(axis=1)
@@ -64,7 +64,7 @@ class Confusion:
         return Confusion(names, member @ self.counts @ member.T)
 
     def to_dict(self) -> dict[str, Any]:
-        """Counts and figures for a JSON file; NaN becomes null."""
+        """Return counts and figures for a JSON file; NaN becomes null."""
         per_class = {
             name: {figure: _json_number(value) for figure, value in figures.items()}
             for name, figures in self.per_class().items()
@@ -82,15 +82,15 @@ class Confusion:
 def confusion(
     truth: npt.NDArray[np.integer[Any]], predicted: npt.NDArray[np.integer[Any]], codes: Sequence[int]
 ) -> Confusion:
-    """Count codes against codes; pixels whose truth is none of `codes` (void) are left out.
+    """Count predicted codes against true codes; pixels whose true code is not in `codes` (void) are left out.
 
     Args:
         truth: codes of any shape.
-        predicted: codes of the same shape; every one where the truth counts must be in `codes`.
+        predicted: codes of the same shape; those of counted pixels must be in `codes`.
         codes: the classes, in order.
 
     Raises:
-        ValueError: the shapes differ, or a predicted code is none of `codes`.
+        ValueError: the shapes differ, or a predicted code is not in `codes`.
     """
     if truth.shape != predicted.shape:
         raise ValueError(f"truth {truth.shape} and prediction {predicted.shape} differ in shape")
@@ -98,7 +98,7 @@ def confusion(
     order = np.argsort(codes)
     ascending = np.asarray(codes)[order]
     if not np.isin(predicted[counted], codes).all():
-        raise ValueError(f"a predicted code is none of {list(codes)}")
+        raise ValueError(f"a predicted code is not one of {list(codes)}")
     rows = order[np.searchsorted(ascending, truth[counted])]
     columns = order[np.searchsorted(ascending, predicted[counted])]
     size = len(codes)
@@ -107,7 +107,7 @@ def confusion(
 
 
 def majority(predicted: npt.NDArray[np.integer[Any]]) -> int:
-    """The most frequent code; of equally frequent ones the smallest.
+    """Return the most frequent code; of equally frequent ones the smallest.
 
     Raises:
         ValueError: there is no pixel.
@@ -119,12 +119,12 @@ def majority(predicted: npt.NDArray[np.integer[Any]]) -> int:
 
 
 def overall_accuracy(counts: npt.NDArray[Any]) -> Figures:
-    """The share on the diagonal of matrices (…, K, K): (…) float64, NaN where nothing was counted."""
+    """Compute the share on the diagonal of matrices (…, K, K): (…) float64, NaN where nothing was counted."""
     return _ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
 
 
 def class_figures(counts: npt.NDArray[Any]) -> dict[str, Figures]:
-    """Precision, recall, F1 and IoU of each class of matrices (…, K, K): (…, K) float64 each, NaN without any case."""
+    """Compute precision, recall, F1 and IoU per class of matrices (…, K, K): (…, K) float64, NaN without a case."""
     right = np.diagonal(counts, axis1=-2, axis2=-1)
     truth, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
     return {
@@ -136,14 +136,14 @@ def class_figures(counts: npt.NDArray[Any]) -> dict[str, Figures]:
 
 
 def mean_f1(counts: npt.NDArray[Any]) -> Figures:
-    """Mean F1 of the classes that occur in the truth, of matrices (…, K, K): (…) float64, NaN without any."""
+    """Compute the mean F1 of the classes in the truth of matrices (…, K, K): (…) float64, NaN without a class."""
     occurs = counts.sum(axis=-1) > 0
     figures = np.where(occurs, class_figures(counts)["f1"], 0.0)
     return _ratio(figures.sum(axis=-1), occurs.sum(axis=-1))
 
 
 def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Figures:
-    """Part / whole, NaN where the whole is 0."""
+    """Divide; NaN where the whole is 0."""
     whole = np.asarray(whole, float)
     share: Figures = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole != 0)
     return share

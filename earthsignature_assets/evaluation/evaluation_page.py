@@ -1,11 +1,11 @@
-"""The page of an evaluation, in Markdown: the verdict, the tables, what the figures rest on."""
+"""The page of an evaluation in Markdown: the decision, the tables, and the basis of the figures."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def evaluation_page(figures: Mapping[str, Any]) -> str:
-    """The page of an evaluation in Markdown.
+    """Write the page of an evaluation in Markdown.
 
     Args:
         figures: `evaluation.json`.
@@ -16,7 +16,7 @@ def evaluation_page(figures: Mapping[str, Any]) -> str:
         *_remarks(figures),
         "![input left, ground truth right above, prediction right below](evaluation.png)",
         *_comparison(figures),
-        "## As far as each label goes",
+        "## At the level of each label",
         _classes(labelled),
         _matrix(labelled),
         *(_level(level, found) for level, found in figures["levels"].items()),
@@ -27,7 +27,7 @@ def evaluation_page(figures: Mapping[str, Any]) -> str:
 
 
 def evaluation_summary(figures: Mapping[str, Any]) -> str:
-    """The verdict, what it rests on, and the two figures that sum it up, in Markdown."""
+    """Write the decision, its basis, and the two main figures in Markdown."""
     held_out, labelled = figures["set"], figures["as_labelled"]
     word = "Promote" if figures["verdict"]["promote"] else "Hold"
     return "\n\n".join(
@@ -36,8 +36,8 @@ def evaluation_summary(figures: Mapping[str, Any]) -> str:
             f"**{word}**: {figures['verdict']['reason']}.",
             f"{figures['independence']}.",
             f"{held_out['samples']} samples of the split `{held_out['split']}` in {held_out['cells']} cells, "
-            f"{labelled['pixels']:,} labelled pixels. Intervals are 95 %, from resampled {figures['blocks']}s, never "
-            "from pixels as if they were independent; a figure of fewer than ten of them has none.",
+            f"{labelled['pixels']:,} labelled pixels. 95 % intervals come from resampled "
+            f"{figures['blocks']}s, because pixels are not independent; figures of fewer than ten of them have none.",
             f"Overall accuracy {interval(labelled['overall_accuracy'])}, mean F1 {interval(labelled['mean_f1'])}.",
         ]
     )
@@ -46,11 +46,11 @@ def evaluation_summary(figures: Mapping[str, Any]) -> str:
 def _remarks(figures: Mapping[str, Any]) -> list[str]:
     lines = []
     if figures["unanswered_pixels"]:
-        lines.append(f"{figures['unanswered_pixels']:,} labelled pixels got no class.")
+        lines.append(f"{figures['unanswered_pixels']:,} labelled pixels have no predicted class.")
     if figures["level_1c_samples_with_path_radiance_taken_off"]:
         lines.append(
             f"{figures['level_1c_samples_with_path_radiance_taken_off']} samples are level-1C: typical path radiance "
-            "was taken off them, because the version reads level-2A."
+            "was subtracted, because the version reads level-2A."
         )
     return lines
 
@@ -65,9 +65,9 @@ def _comparison(figures: Mapping[str, Any]) -> list[str]:
         *(f"| F1 of {name} | {interval(change, signed=True)} |" for name, change in test["per_class_f1"].items()),
     ]
     return [
-        f"## Beside {figures['current']}",
-        f"The same {test['blocks']} blocks, this version minus that one; p = {test['p_value']:.4f} for the mean F1 (by "
-        "exchanging the answers of blocks at random).",
+        f"## Compared with {figures['current']}",
+        f"Differences on the same {test['blocks']} blocks; p = {test['p_value']:.4f} for the mean F1, by a "
+        "randomisation test that exchanges the answers of blocks.",
         "| Figure | Difference |\n|---|---|\n" + "\n".join(rows),
     ]
 
@@ -96,14 +96,14 @@ def _matrix(judged: Mapping[str, Any]) -> str:
 def _level(level: str, found: Mapping[str, Any]) -> str:
     title = f"## CORINE level {level}"
     if not found["pixels"]:
-        return f"{title}\n\nNo label goes that far: nothing can be said at this level."
-    told = f"{found['pixels']:,} pixels whose label goes that far"
+        return f"{title}\n\nNo label reaches this level: there are no figures."
+    known = f"{found['pixels']:,} pixels with a label of this level or finer"
     if found["pixels_known_less_finely"]:
-        told += f" ({found['pixels_known_less_finely']:,} do not)"
+        known += f" ({found['pixels_known_less_finely']:,} have a coarser label)"
     if found["unclaimed_codes"]:
-        told += f"; the version does not claim {', '.join(map(str, found['unclaimed_codes']))} at this level"
+        known += f"; the version does not claim {', '.join(map(str, found['unclaimed_codes']))} at this level"
     accuracy = f"Overall accuracy {interval(found['overall_accuracy'])}, mean F1 {interval(found['mean_f1'])}."
-    return "\n\n".join([title, f"{told}. {accuracy}", _classes(found), _matrix(found)])
+    return "\n\n".join([title, f"{known}. {accuracy}", _classes(found), _matrix(found)])
 
 
 def _calibration(found: Mapping[str, Any]) -> str:
@@ -112,13 +112,13 @@ def _calibration(found: Mapping[str, Any]) -> str:
         f"{entry['accuracy']:.2f} |"
         for entry in found["bins"]
     ]
-    tendency = "too sure" if found["overconfident"] > 0 else "too modest"
+    tendency = "overconfident" if found["overconfident"] > 0 else "underconfident"
     return "\n\n".join(
         [
             "## Confidence",
-            f"Expected calibration error {interval(found['expected_error'])}; on the whole {tendency} by "
+            f"Expected calibration error {interval(found['expected_error'])}; on average {tendency} by "
             f"{abs(found['overconfident']):.1%}.",
-            "| Confidence | Pixels | Mean confidence | Right |\n|---|---|---|---|\n" + "\n".join(rows),
+            "| Confidence | Pixels | Mean confidence | Correct |\n|---|---|---|---|\n" + "\n".join(rows),
         ]
     )
 
@@ -134,7 +134,7 @@ def _regions(regions: Mapping[str, Any]) -> str:
 
 
 def interval(figure: Mapping[str, float | None], signed: bool = False) -> str:
-    """A figure with its interval as text: `0.73 (0.63 … 0.83)`."""
+    """Format a figure with its interval: `0.73 (0.63 … 0.83)`."""
     value, low, high = (figure[key] for key in ("value", "low", "high"))
     if value is None:
         return "–"

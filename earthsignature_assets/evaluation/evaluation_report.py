@@ -1,4 +1,4 @@
-"""An evaluation for people: page, card, and the picture of input, ground truth and prediction."""
+"""Reports of an evaluation: page, card, and the picture of input, ground truth and prediction."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -34,13 +34,13 @@ def evaluate_version(
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Judge a version, compare it with the current one, and write the evaluation into a folder.
+    """Evaluate a version, compare it with the current one, and write the evaluation into a folder.
 
     A version is not compared with itself.
 
     Raises:
         ModelError: a version is absent or damaged.
-        GroundTruthError: the split is empty, or a version takes other bands.
+        GroundTruthError: the split is empty, or a version reads other bands.
     """
     answers = answer(repository, model, held_out, split, progress=progress)
     compared = answer(repository, current, held_out, split) if current and current != model else None
@@ -66,7 +66,7 @@ def write_evaluation(
 
 
 def evaluation_picture(evaluation: Evaluation, graph: Graph, held_out: TrainingSet, split: Split) -> bytes:
-    """A PNG of up to 25 samples of the split, as many of each class as there are: input, ground truth, prediction."""
+    """Draw up to 25 samples of the split, balanced over the classes, as a PNG: input, ground truth, prediction."""
     description = evaluation.answers.description
     numbers = _chosen(held_out, held_out.numbers(split))
     images, truths, predictions = [], [], []
@@ -86,7 +86,7 @@ def evaluation_picture(evaluation: Evaluation, graph: Graph, held_out: TrainingS
 
 
 def _chosen(held_out: TrainingSet, numbers: Sequence[int]) -> list[int]:
-    """Samples of every class in turn, those with the most labels first."""
+    """Choose samples of every class in turn, those with the most labels first."""
     by_class: dict[int, list[int]] = {}
     pixels = held_out.samples["labelled_pixels"].to_numpy()
     for number in sorted(numbers, key=lambda number: -int(pixels[number])):
@@ -99,7 +99,7 @@ def _chosen(held_out: TrainingSet, numbers: Sequence[int]) -> list[int]:
 
 
 def _sheet(images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-    """Images of any size in rows and columns on white, as near to a square as there are."""
+    """Arrange images of any size in a nearly square grid on white."""
     height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
     columns = int(np.ceil(np.sqrt(len(images))))
     rows = -(-len(images) // columns)

@@ -1,7 +1,7 @@
-"""What a version answered, counted: the one table that every figure of an evaluation follows from.
+"""The table of counted answers from which every figure of an evaluation follows.
 
-A row is a combination of what the ground truth says, what the version answered, and how sure it was, with the
-number of such pixels in one sample. Small enough to keep: anyone can compute another figure from it.
+A row is a combination of ground truth, predicted code and confidence, with the number of such pixels in one sample. It
+is small enough to keep: anyone can compute another figure from it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ from earthsignature_assets.ground_truth.label_scheme import Statement, code_name
 from earthsignature_assets.ground_truth.truth_raster import TruthRaster
 
 COLUMNS = ("code", "level", "also", "predicted", "confidence", "pixels")
-"""Of a table: the statement, the predicted code, the confidence in percent, and how many pixels."""
+"""Columns of the table: the statement, the predicted code, the confidence in percent, the number of pixels."""
 
 
 class Scheme(Enum):
-    """At which level answers are judged.
+    """The level at which answers are compared with labels.
 
-    `AS_LABELLED` judges every pixel as far as its own label goes: 311 is right where the label says 31x. The others
-    judge at one CORINE level, pixels whose label goes that far alone.
+    `AS_LABELLED` compares every pixel at the level of its label: 311 is correct where the label is 31x. The others
+    compare at one CORINE level, and count only pixels whose label reaches it.
     """
 
     AS_LABELLED = 0
@@ -38,18 +38,18 @@ def tally(
     """Count one sample.
 
     Args:
-        truth: what its pixels are.
-        predicted: CORINE codes, (height, width) uint16, 0 where the version saw no data.
+        truth: its ground truth.
+        predicted: CORINE codes, (height, width) uint16, 0 where there is no data.
         confidence: in percent, (height, width) uint8.
 
     Returns:
-        The rows, `COLUMNS`, and how many labelled pixels the version gave no class.
+        The rows, `COLUMNS`, and the number of labelled pixels without a predicted class.
     """
     labelled = truth.codes > 0
     counted = labelled & (predicted > 0)
     parts = (truth.codes, truth.levels, truth.also, predicted, confidence)
     rows = np.stack([part[counted].astype(np.int64) for part in parts], axis=1)
-    # One number a row sorts far faster than rows: 10, 2, 10, 10 and 7 bits.
+    # One number a row sorts much faster than rows: 10, 2, 10, 10 and 7 bits.
     keys = (((rows[:, 0] * 4 + rows[:, 1]) * 1024 + rows[:, 2]) * 1024 + rows[:, 3]) * 128 + rows[:, 4]
     _, first, counts = np.unique(keys, return_index=True, return_counts=True)
     table = pd.DataFrame(np.column_stack([rows[first], counts]), columns=list(COLUMNS))
@@ -57,11 +57,11 @@ def tally(
 
 
 def block_counts(table: pd.DataFrame, scheme: Scheme, block: str = "sample") -> BlockCounts:
-    """The confusion matrices of a scheme, one for each value of the column `block`.
+    """Compute the confusion matrices of a scheme, one for each value of the column `block`.
 
     Args:
         table: rows of samples, with `COLUMNS` and the column `block`.
-        scheme: how answers are judged.
+        scheme: the level of the comparison.
         block: the column that names the blocks.
     """
     names_of, names = _names(table, scheme)
@@ -77,7 +77,7 @@ def block_counts(table: pd.DataFrame, scheme: Scheme, block: str = "sample") -> 
         np.array([at[answer] for _, answer in pairs], int),
     )
     np.add.at(counts, where, table["pixels"][judged].to_numpy())
-    # A block without a pixel of this scheme says nothing of it.
+    # A block without a pixel of this scheme does not count.
     holding = counts.sum(axis=(1, 2)) > 0
     kept_blocks = tuple(str(name) for name, kept in zip(blocks, holding, strict=True) if kept)
     return BlockCounts(tuple(names), kept_blocks, counts[holding])
@@ -87,9 +87,10 @@ _Key = tuple[int, int, int, int]
 
 
 def _names(table: pd.DataFrame, scheme: Scheme) -> tuple[dict[_Key, tuple[str, str]], list[str]]:
-    """The names of truth and answer of each combination that a scheme judges, and all names, those of the truth first.
+    """Name truth and answer of each combination that a scheme counts, in the order of the codes.
 
-    Names follow the codes.
+    Returns:
+        The names of each combination, and all names, those of the truth first.
     """
     combinations = [
         tuple(int(value) for value in row)
@@ -111,13 +112,13 @@ def _names(table: pd.DataFrame, scheme: Scheme) -> tuple[dict[_Key, tuple[str, s
 
 
 def _reaches(statement: Statement, level: int) -> bool:
-    """Whether a statement names one class of a level."""
+    """Tell whether a statement names one class of a level."""
     same = not statement.also or code_name(statement.code, level) == code_name(statement.also, level)
     return statement.level >= level and same
 
 
 def _answer(statement: Statement, predicted: int, statements: Sequence[Statement]) -> str:
-    """What a predicted code counts as beside a statement: the statement itself where it agrees with it."""
+    """Name a predicted code next to a statement: by the statement's name where they agree."""
     if statement.agrees(predicted):
         return statement.name
     others = [other for other in statements if other.agrees(predicted)]
@@ -127,7 +128,7 @@ def _answer(statement: Statement, predicted: int, statements: Sequence[Statement
 
 
 def agreeing(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Whether the answer of each row is right as far as its label goes."""
+    """Tell of each row whether the answer is correct at the level of its label: (rows,) bool."""
     right: Mapping[_Key, bool] = {
         tuple(row): Statement(*row[:3]).agrees(row[3])
         for row in table[["code", "level", "also", "predicted"]].drop_duplicates().to_numpy().tolist()

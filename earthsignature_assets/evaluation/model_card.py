@@ -1,4 +1,4 @@
-"""The card of any version that was evaluated: everything on it follows from its files, nothing is written by hand."""
+"""The card of an evaluated version, generated from its files alone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,22 +13,22 @@ _BADLY_CALIBRATED = 0.1
 
 
 def evaluated_card(description: ModelDescription, figures: Mapping[str, Any], report: Mapping[str, Any]) -> str:
-    """Return the card in Markdown.
+    """Write the card in Markdown.
 
     Args:
         description: the version's `model.json`.
         figures: its `evaluation.json`.
-        report: the report of the training set that it was judged by.
+        report: the report of the held-out training set.
     """
     sections = [
         f"# {description.model}",
         f"{description.architecture}, for Sentinel-2 {description.level} at {description.resolution_m:g} m: "
         f"{', '.join(description.bands)} as reflectance × 10000, 0 = no data.",
-        "## What it can tell",
+        "## Classes",
         _can(description),
-        "## What it cannot tell",
+        "## Classes that it cannot predict",
         _cannot(description),
-        "## How well",
+        "## Accuracy",
         evaluation_summary(figures).partition("\n\n")[2],
         _figures(figures),
         "## Limits",
@@ -49,22 +49,22 @@ def _can(description: ModelDescription) -> str:
         f"{name_at_level(entry.code, entry.supported_level)} | {entry.meaning} |"
         for entry in description.classes
     ]
-    return "| Code | Stands for | What was learnt |\n|---|---|---|\n" + "\n".join(rows)
+    return "| Code | Stands for | Ground truth |\n|---|---|---|\n" + "\n".join(rows)
 
 
 def _cannot(description: ModelDescription) -> str:
-    """The classes that no code of the version stands for, and those that it tells less finely than level 3."""
-    told = {code_name(entry.code, entry.supported_level).rstrip("x") for entry in description.classes}
-    absent = [code for code in CODES if not any(str(code).startswith(part) for part in told)]
+    """List the classes that no code of the version stands for, and those predicted to a coarser level than 3."""
+    covered = {code_name(entry.code, entry.supported_level).rstrip("x") for entry in description.classes}
+    absent = [code for code in CODES if not any(str(code).startswith(part) for part in covered)]
     coarse = [entry for entry in description.classes if entry.supported_level < 3]
     lines = []
     if coarse:
         named = ", ".join(f"{entry.code} (to level {entry.supported_level})" for entry in coarse)
-        lines.append(f"- Not told apart from their neighbours of the same coarser class: {named}.")
+        lines.append(f"- Not separated from the other classes of the same coarser class: {named}.")
     if absent:
         named = ", ".join(f"{code} {class_of(code).name}" for code in absent)
-        lines.append(f"- Not told at all; such ground gets the class that looks most like it: {named}.")
-    return "\n".join(lines) or "- Every CORINE level-3 class is told."
+        lines.append(f"- Not predicted; such ground gets the most similar class: {named}.")
+    return "\n".join(lines) or "- None: every CORINE level-3 class is predicted."
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
@@ -78,7 +78,7 @@ def _figures(figures: Mapping[str, Any]) -> str:
 
 
 def _limits(description: ModelDescription, figures: Mapping[str, Any]) -> list[str]:
-    """What the figures forbid to claim, in sentences."""
+    """List the limits that follow from the figures, one sentence each."""
     per_class = figures["as_labelled"]["per_class"]
     judged = {name: own for name, own in per_class.items() if own["support"]}
     limits = [figures["independence"] + "."]
@@ -89,14 +89,16 @@ def _limits(description: ModelDescription, figures: Mapping[str, Any]) -> list[s
     parts = {part for name in judged for part in name.split(" or ")}
     seen = {entry.code for entry in description.classes if _judged(entry.code, parts)}
     if unseen := [str(entry.code) for entry in description.classes if entry.code not in seen]:
-        limits.append(f"Told, but without a held-out label, so not judged: {', '.join(unseen)}.")
+        limits.append(f"Predicted, but not evaluated, because no held-out label has them: {', '.join(unseen)}.")
     error = figures["calibration"]["expected_error"]["value"]
     if error > _BADLY_CALIBRATED:
         word = "too high" if figures["calibration"]["overconfident"] > 0 else "too low"
-        limits.append(f"Its confidence is {word}: off by {error:.0%} on average.")
+        limits.append(f"Its confidence is {word}, by {error:.0%} on average.")
     if count := figures["level_1c_samples_with_path_radiance_taken_off"]:
-        limits.append(f"{count} of {figures['set']['samples']} samples are level-1C, made to look like level-2A.")
-    limits.append("Clouds and shadows are no class: mask them.")
+        limits.append(
+            f"{count} of {figures['set']['samples']} samples are level-1C, converted to approximate level-2A."
+        )
+    limits.append("Clouds and shadows are not classes: mask them.")
     return limits
 
 

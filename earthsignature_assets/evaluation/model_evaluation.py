@@ -1,4 +1,4 @@
-"""How good a version is on held-out samples of a training set, alone and beside the current one."""
+"""Evaluation of a version on held-out samples of a training set, alone and against the current version."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -31,10 +31,11 @@ _LEVELS = (Scheme.LEVEL_1, Scheme.LEVEL_2, Scheme.LEVEL_3)
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a version answered on held-out samples.
+    """Answers of a version on held-out samples.
 
-    `table` has the columns of `evaluation_table` with `sample`, `cell`, `region` and `image`; `unanswered` labelled
-    pixels got no class; `brought_down` samples are level-1C, from which typical path radiance was taken.
+    `table` has the columns of `evaluation_table`, and `sample`, `cell`, `region` and `image`. `unanswered` is the
+    number of labelled pixels without a predicted class, `brought_down` the number of level-1C samples that lost typical
+    path radiance.
     """
 
     description: ModelDescription
@@ -44,7 +45,7 @@ class Answers:
 
     @property
     def block(self) -> str:
-        """The column of the blocks: cells of the split, or samples where there are too few cells."""
+        """Column of the blocks: cells of the split, or samples where there are too few cells."""
         return "cell" if self.table["cell"].nunique() >= FEWEST_BLOCKS else "sample"
 
 
@@ -56,11 +57,11 @@ def answer(
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> Answers:
-    """Run a version over the samples of a split, with ONNX Runtime in this process.
+    """Run a version on the samples of a split, with ONNX Runtime in this process.
 
     Raises:
         ModelError: the version is absent or damaged.
-        GroundTruthError: the split is empty, or the model takes other bands than the set has.
+        GroundTruthError: the split is empty, or the bands of model and set differ.
     """
     description = repository.describe(model)
     if description.bands != S2_BANDS:
@@ -86,7 +87,7 @@ def answer(
 def predict(
     graph: Graph, description: ModelDescription, held_out: TrainingSet, number: int
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
-    """Codes uint16 and confidence uint8, (height, width), of one sample."""
+    """Predict codes uint16 and confidence in percent uint8, (height, width) each, of one sample."""
     image = at_level(held_out.sample(number), description.level)
     height, width = image.shape[1:]
     index, confidence = graph.run(padded(image, description.stride)[None])
@@ -95,7 +96,7 @@ def predict(
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The figures of a version, and where there is a current version, the comparison with it.
+    """Figures of a version, and the comparison with the current version if there is one.
 
     `figures` are plain values for a JSON file.
     """
@@ -108,13 +109,13 @@ class Evaluation:
 
 
 def evaluate(candidate: Answers, current: Answers | None, held_out: TrainingSet, split: Split) -> Evaluation:
-    """Judge a version's answers, and decide whether it should be promoted.
+    """Compute the figures of a version, and decide whether it should be promoted.
 
     Args:
-        candidate: the answers of the version in question.
-        current: those of the version that is served now; None where there is none.
-        held_out: the set that both answered.
-        split: the split that they answered.
+        candidate: the answers of the version to evaluate.
+        current: the answers of the version that is served now, or None.
+        held_out: the set of both.
+        split: the split of both.
     """
     block = candidate.block
     own = block_counts(candidate.table, Scheme.AS_LABELLED, block)
@@ -148,12 +149,12 @@ def evaluate(candidate: Answers, current: Answers | None, held_out: TrainingSet,
 
 
 def independence(description: ModelDescription, held_out: TrainingSet) -> str:
-    """One clause on whether a version may have seen the samples that it is judged by."""
+    """Return a clause on whether the version may have seen the held-out samples."""
     if description.training_set == held_out.identity:
-        return f"{description.model} was trained on other places of this very set"
+        return f"{description.model} was trained on other places of this set"
     if description.training_set:
         return f"{description.model} was trained on another set, whose places may be among these"
-    return f"{description.model} does not say what it was trained on: it may have seen these places"
+    return f"{description.model} does not name its training set: it may have seen these places"
 
 
 def _judged(table: pd.DataFrame, scheme: Scheme, block: str) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def _judged(table: pd.DataFrame, scheme: Scheme, block: str) -> dict[str, Any]:
 
 
 def _level(answers: Answers, scheme: Scheme, block: str) -> dict[str, Any]:
-    """A level's figures; those of the classes that the version claims no further than a coarser level say so."""
+    """Compute the figures of a level, with the codes that the version claims only to a coarser level."""
     level = scheme.value
     counts = block_counts(answers.table, scheme, block)
     left_out = int(answers.table["pixels"].sum()) - counts.total.total
@@ -189,7 +190,7 @@ def _region(table: pd.DataFrame, block: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Values for JSON: NaN becomes null, floats get four digits."""
+    """Convert to values for JSON: NaN becomes null, floats are rounded to four digits."""
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,8 +1,8 @@
 """The paired test of two model versions on the same blocks.
 
-The difference of two versions varies less than either figure, because hard places are hard for both: so its
-interval comes from blocks drawn for both at once, and its p-value from exchanging the two versions' answers block
-by block (the sign-flip randomisation test; Noreen 1989, *Computer-Intensive Methods for Testing Hypotheses*).
+The difference of two versions varies less than either figure, because hard places are hard for both. Its interval
+therefore comes from blocks drawn for both at once, and its p-value from exchanging the two versions' answers block by
+block (the sign-flip randomisation test; Noreen 1989, *Computer-Intensive Methods for Testing Hypotheses*).
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ from earthsignature_assets.evaluation.confusion import class_figures, mean_f1, o
 class PairedTest:
     """The candidate's figures minus the current version's, on the same blocks.
 
-    `p_value` is that of `mean_f1`, two-sided. `per_class_f1` are the differences of the classes that occur in the
-    truth. `blocks` is how many blocks both were judged on.
+    `p_value` is the two-sided p-value of `mean_f1`. `per_class_f1` holds the differences of the classes that occur in
+    the truth. `blocks` is the number of blocks.
     """
 
     blocks: int
@@ -38,16 +38,16 @@ class PairedTest:
 def paired_test(
     candidate: BlockCounts, current: BlockCounts, seed: int = 0, replicates: int = REPLICATES
 ) -> PairedTest:
-    """Test the difference of two versions judged on the same blocks.
+    """Test the difference of two versions on the same blocks.
 
     Args:
-        candidate: counts of the version in question; its classes may differ from those of the other.
+        candidate: counts of the version to test; its classes may differ from those of the other.
         current: counts of the version to compare with.
-        seed: the only source of chance.
-        replicates: draws of the bootstrap, and of the randomisation.
+        seed: seed of both resamplings.
+        replicates: draws of the bootstrap and of the randomisation.
 
     Raises:
-        ValueError: the blocks, or the pixels of a block, are not the same: the test would be none.
+        ValueError: the blocks, or the pixels of a block, differ.
     """
     blocks = candidate.blocks
     if sorted(blocks) != sorted(current.blocks):
@@ -83,11 +83,11 @@ def paired_test(
 
 
 def _p_value(one: BlockCounts, other: BlockCounts, seed: int, replicates: int) -> float:
-    """How often exchanging the versions' answers at random makes as large a difference of the mean F1."""
+    """Compute how often exchanging the versions' answers at random gives as large a difference of the mean F1."""
     count, size = len(one.blocks), len(one.names)
     flips = np.random.default_rng([seed, 1]).integers(0, 2, (replicates, count)).astype(np.float64)
     left, right = one.counts.reshape(count, -1), other.counts.reshape(count, -1)
-    # One matrix product instead of two: what a flip moves from one side it moves to the other.
+    # One matrix product instead of two: a flip moves the same counts from one side to the other.
     moved = flips @ (right - left)
     first = (left.sum(axis=0) + moved).reshape(-1, size, size)
     second = (right.sum(axis=0) - moved).reshape(-1, size, size)

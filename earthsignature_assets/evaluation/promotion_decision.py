@@ -7,12 +7,12 @@ from earthsignature_assets.evaluation.paired_test import PairedTest
 
 SIGNIFICANT = 0.05
 WORST_LOSS = 0.05
-"""How much F1 a class may lose for certain, when the version is better on the whole."""
+"""Largest significant loss of F1 of a class at which a version that is better on average is promoted."""
 
 
 @dataclass(frozen=True)
 class PromotionDecision:
-    """Whether a version should be promoted, and why."""
+    """The decision to promote a version or hold it, with the reason."""
 
     promote: bool
     reason: str
@@ -22,16 +22,16 @@ class PromotionDecision:
 
 
 def decide_promotion(test: PairedTest) -> PromotionDecision:
-    """Promote what is better for certain and loses no class; hold everything else.
+    """Promote a version that is significantly better and loses no class; hold every other one.
 
-    The mean F1 decides, since the accuracy alone rewards a version that gives up a rare class.
+    The mean F1 decides, because the accuracy alone rewards a version that gives up a rare class.
     """
     change = test.mean_f1
     chance = "p < 0.001" if test.p_value < 0.001 else f"p = {test.p_value:.3f}"
     figures = f"mean F1 {change.value:+.3f} ({change.low:+.3f} … {change.high:+.3f}), {chance}"
     if test.blocks < FEWEST_BLOCKS:
         return PromotionDecision(
-            False, f"{test.blocks} blocks are too few to compare versions on (at least {FEWEST_BLOCKS})"
+            False, f"{test.blocks} blocks are too few to compare versions (at least {FEWEST_BLOCKS})"
         )
     if change.high < 0:
         return PromotionDecision(False, f"worse than the current version: {figures}")
@@ -51,10 +51,10 @@ def decide_promotion(test: PairedTest) -> PromotionDecision:
 
 
 def decide_first_promotion(counts: BlockCounts) -> PromotionDecision:
-    """Judge a version that has none before it: it must beat always predicting the commonest class."""
+    """Decide on the first version: it must beat a constant prediction of the commonest class."""
     blocks = len(counts.blocks)
     if blocks < FEWEST_BLOCKS:
-        return PromotionDecision(False, f"{blocks} blocks are too few to judge a version on (at least {FEWEST_BLOCKS})")
+        return PromotionDecision(False, f"{blocks} blocks are too few to evaluate a version (at least {FEWEST_BLOCKS})")
     accuracy = scores(counts).overall_accuracy
     total = counts.total.counts
     commonest = float(total.sum(axis=1).max() / total.sum())
@@ -62,5 +62,5 @@ def decide_first_promotion(counts: BlockCounts) -> PromotionDecision:
         f"accuracy {accuracy.value:.2f} ({accuracy.low:.2f} … {accuracy.high:.2f}), commonest class {commonest:.2f}"
     )
     if accuracy.low <= commonest:
-        return PromotionDecision(False, f"no better than always predicting the commonest class: {figures}")
+        return PromotionDecision(False, f"not better than a constant prediction of the commonest class: {figures}")
     return PromotionDecision(True, f"there is no current version to compare with; {figures}")

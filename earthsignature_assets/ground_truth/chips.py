@@ -1,4 +1,4 @@
-"""Images that training sets are cut from, read window by window, and patches that carry one label each."""
+"""Chips of a training set: cut from images that are read window by window, or whole patches of one label each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -35,7 +35,7 @@ class Image(Protocol):
 
     @property
     def region(self) -> str:
-        """The recipe's word for where it is, or empty."""
+        """The region named by the recipe, or empty."""
 
     @property
     def grid(self) -> PixelGrid:
@@ -43,14 +43,14 @@ class Image(Protocol):
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What the set's report says of where it comes from."""
+        """Origin of the image, for the report of the set."""
 
     def read(self, rows: slice, columns: slice) -> npt.NDArray[np.uint16]:
-        """Reflectance × 10000 of a window: (10, rows, columns) uint16, 0 = no data."""
+        """Read a window of reflectance × 10000: (10, rows, columns) uint16, 0 = no data."""
         ...
 
     def hidden(self) -> npt.NDArray[np.bool_]:
-        """Where the image shows no ground: no data, cloud, shadow; (height, width) bool."""
+        """Return the pixels without ground (no data, cloud, shadow): (height, width) bool."""
         ...
 
 
@@ -58,8 +58,8 @@ class Image(Protocol):
 class BandFiles:
     """An image in files: a folder of `B02.tif` … `B12.tif`, or one raster of the ten bands in that order.
 
-    The grid is that of B02; bands on another one are resampled bilinearly. `offset` is added to every observed value,
-    once (−1000 for products since baseline 04.00 whose files carry it).
+    The grid is that of B02; bands on another grid are resampled bilinearly. `offset` is added once to every observed
+    value (−1000 for files of processing baseline 04.00 and later that still include the offset).
     """
 
     path: Path
@@ -89,11 +89,11 @@ class BandFiles:
             raise GroundTruthError(f"{self.path} cannot be read: {error}") from error
 
     def read(self, rows: slice, columns: slice) -> npt.NDArray[np.uint16]:
-        """See `Image`."""
+        """Read a window, see `Image`."""
         return _strip(self, rows.start, rows.stop)[:, :, columns]
 
     def hidden(self) -> npt.NDArray[np.bool_]:
-        """See `Image`: pixels of 0 in every band."""
+        """Return the pixels that are 0 in every band, see `Image`."""
         step = 512
         rows = (slice(top, min(top + step, self.grid.height)) for top in range(0, self.grid.height, step))
         return np.concatenate([self.read(part, slice(None)).max(axis=0) == 0 for part in rows])
@@ -108,7 +108,11 @@ class BandFiles:
         return files
 
     def load(self, first: int, last: int) -> npt.NDArray[np.uint16]:
-        """Rows of the image in full width: (10, rows, width) uint16."""
+        """Read rows `first` to `last` - 1 in full width: (10, rows, width) uint16.
+
+        Raises:
+            GroundTruthError: a file cannot be read, or has too few bands.
+        """
         grid = self.grid
         stack = np.empty((len(S2_BANDS), last - first, grid.width), np.uint16)
         window = rasterio.windows.Window(0, first, grid.width, last - first)
@@ -117,7 +121,7 @@ class BandFiles:
                 with ExitStack() as opened:
                     source = opened.enter_context(rasterio.open(file))
                     if number > source.count:
-                        raise GroundTruthError(f"{file}: ten bands are needed, it has {source.count}")
+                        raise GroundTruthError(f"{file} has {source.count} bands, expected ten")
                     warped = opened.enter_context(
                         WarpedVRT(
                             source,
@@ -138,20 +142,21 @@ class BandFiles:
 
 @lru_cache(maxsize=2)
 def _strip(image: BandFiles, first: int, last: int) -> npt.NDArray[np.uint16]:
-    """The rows that one row of chips shares, read once."""
+    """Read the rows that one row of chips shares, once for all of them."""
     return image.load(first, last)
 
 
 def scene_chips(image: Image, truth: TruthRaster, side: int, margin: int, fewest_pixels: int) -> Iterator[Chip]:
     """Cut an image into chips that hold labels.
 
-    Each chip's `side` × `side` pixels are its own; `margin` more on every side show what is around, without labels.
+    Chips tile the image in squares of `side` pixels; `margin` more pixels on every side show the surroundings without
+    labels.
 
     Args:
         image: the image.
         truth: what its pixels are.
-        side: of a chip's own square, in pixels.
-        margin: pixels around it.
+        side: side of the labelled square, in pixels.
+        margin: width of the surroundings, in pixels.
         fewest_pixels: a chip with fewer labelled pixels is left out.
     """
     grid = image.grid
@@ -188,14 +193,17 @@ def scene_chips(image: Image, truth: TruthRaster, side: int, margin: int, fewest
 def patch_chips(
     folder: Path, scheme: LabelScheme, bands: Sequence[int], level: str, region: str = ""
 ) -> tuple[list[Chip], list[Remark]]:
-    """Patches that carry one label each: `<folder>/<label>/<name>.tif`, as EuroSAT comes.
+    """Read patches that carry one label each: `<folder>/<label>/<name>.tif`, the layout of EuroSAT.
 
     Args:
         folder: a folder of folders named for their label.
-        scheme: what the labels say.
-        bands: where the ten bands are among those of a file, from 1, in the order of `S2_BANDS`.
+        scheme: the meaning of the labels.
+        bands: positions of the ten bands in a file, from 1, in the order of `S2_BANDS`.
         level: "L1C" or "L2A".
-        region: the recipe's word for where they are.
+        region: the region named by the recipe.
+
+    Returns:
+        The chips, and remarks on the labels that were left out.
 
     Raises:
         GroundTruthError: there is no patch, or one lacks bands or an EPSG code.

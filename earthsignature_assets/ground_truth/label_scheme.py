@@ -1,13 +1,13 @@
-"""What the labels of a ground truth say in CORINE: a code, how much of the code they confirm, and what they leave open.
+"""Label schemes: the CORINE meaning of each label of a ground truth, the level it confirms, and what it leaves open.
 
-A scheme is a small CSV file with a comment on its source: those of `label_schemes/`, or one of a user's own, with the
+A scheme is a small CSV file with a comment on its source, shipped in `label_schemes/` or written by the user, with the
 columns
 
-    label   the source's own value: 41, Forest, A11
+    label   the value in the source: 41, Forest, A11
     code    CORINE level-3 code; empty where the label names no CORINE class: such pixels are void
     level   1, 2 or 3: how much of the code the label confirms (2 for "forest", which is 31x)
     also    a second code that the label may mean as well, or empty
-    note    why so, for people
+    note    the reason, for people
 """
 
 import csv
@@ -27,7 +27,7 @@ LEVELS = (1, 2, 3)
 
 @dataclass(frozen=True, order=True)
 class Statement:
-    """What a label says of a pixel: a CORINE code, true up to `level`; or, as likely, `also`, up to the same level.
+    """Meaning of a label: a CORINE code, true up to `level`; or, equally likely, `also`, up to the same level.
 
     `also` is 0 where there is no second meaning.
     """
@@ -38,7 +38,7 @@ class Statement:
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
-            raise GroundTruthError(f"{self.code}: level {self.level} is none of 1, 2, 3")
+            raise GroundTruthError(f"{self.code}: level {self.level} is not 1, 2 or 3")
         try:
             for code in (self.code, *([self.also] if self.also else [])):
                 class_of(code)
@@ -46,11 +46,11 @@ class Statement:
             raise GroundTruthError(str(error)) from error
 
     def agrees(self, code: int) -> bool:
-        """Whether a predicted code is right as far as the label goes."""
+        """Tell whether a predicted code is right to the level of the label."""
         return any(code // self._step == meant // self._step for meant in (self.code, self.also) if meant)
 
     def refines(self, other: "Statement") -> bool:
-        """Whether this says the same as another, or more of the same."""
+        """Tell whether this statement equals another one or is a finer case of it."""
         return not self.also and self.level >= other.level and other.agrees(self.code)
 
     @property
@@ -64,13 +64,13 @@ class Statement:
 
 
 def code_name(code: int, level: int) -> str:
-    """A code as far as a level goes: 313 is `313`, `31x`, `3xx`."""
+    """Return a code cut to a level: 313 is `313`, `31x`, `3xx`."""
     return str(code)[:level] + "x" * (3 - level)
 
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """What every label of a source says; None where it names no CORINE class.
+    """The statement of every label of a source; None where the label names no CORINE class.
 
     `notes` are for people, by label.
     """
@@ -80,28 +80,28 @@ class LabelScheme:
     notes: Mapping[str, str]
 
     def knows(self, label: str) -> bool:
-        """Whether the scheme has the label, be it as void."""
+        """Tell whether the scheme has the label, even as void."""
         return label in self.statements
 
     def statement(self, label: str) -> Statement | None:
-        """What a label says; None where it names no CORINE class, and where the scheme does not have it."""
+        """Return the statement of a label; None where it names no CORINE class or the scheme lacks it."""
         return self.statements.get(label)
 
     @cached_property
     def codes(self) -> tuple[int, ...]:
-        """Every code that the scheme can say, ascending."""
+        """All codes of the scheme, ascending."""
         return tuple(sorted({statement.code for statement in self.statements.values() if statement}))
 
 
 def label_text(value: object) -> str:
-    """The text of a label as files hold it: 41, 41.0 and " 41 " are all `41`."""
+    """Normalise the text of a label: 41, 41.0 and " 41 " all become `41`."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip()
 
 
 def shipped_schemes() -> tuple[str, ...]:
-    """Names of the schemes that come with the package."""
+    """Return the names of the schemes in the package."""
     folder = resources.files("earthsignature_assets.ground_truth") / "label_schemes"
     return (
         "corine",
@@ -109,14 +109,14 @@ def shipped_schemes() -> tuple[str, ...]:
     )
 
 
-def label_scheme(name: str, beside: Path = Path()) -> LabelScheme:
+def label_scheme(name: str, folder: Path = Path()) -> LabelScheme:
     """Return a scheme: one of `shipped_schemes`, or a CSV or JSON file.
 
-    A JSON file holds an object: label to code, or to an object of code, level, also and note.
+    A JSON file holds an object that maps a label to a code, or to an object of code, level, also and note.
 
     Args:
         name: the scheme's name, or the file.
-        beside: the folder that a relative file is in.
+        folder: the folder that relative paths start from.
 
     Raises:
         GroundTruthError: there is no such scheme, or a row does not fit.
@@ -126,7 +126,7 @@ def label_scheme(name: str, beside: Path = Path()) -> LabelScheme:
     if name in shipped_schemes():
         shipped = resources.files("earthsignature_assets.ground_truth") / "label_schemes" / f"{name}.csv"
         return _read_csv(name, shipped.read_text(encoding="utf-8"))
-    path = beside / name
+    path = folder / name
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -141,7 +141,9 @@ def _read_csv(name: str, text: str) -> LabelScheme:
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     rows = csv.DictReader(io.StringIO("\n".join(lines)))
     if not {"label", "code"} <= set(rows.fieldnames or ()):
-        raise GroundTruthError(f"label scheme {name}: the columns label and code are needed, level, also, note may be")
+        raise GroundTruthError(
+            f"label scheme {name}: the columns label and code are needed; level, also and note are optional"
+        )
     return _scheme(name, [(label_text(row["label"]), row) for row in rows])
 
 
@@ -150,7 +152,7 @@ def _read_json(name: str, text: str) -> LabelScheme:
         content = json.loads(text)
         rows = [(label_text(label), row if isinstance(row, dict) else {"code": row}) for label, row in content.items()]
     except (ValueError, AttributeError) as error:
-        raise GroundTruthError(f"label scheme {name}: no JSON object of labels ({error})") from error
+        raise GroundTruthError(f"label scheme {name} is not a JSON object of labels ({error})") from error
     return _scheme(name, rows)
 
 
@@ -159,7 +161,7 @@ def _scheme(name: str, rows: list[tuple[str, dict[str, object]]]) -> LabelScheme
     notes: dict[str, str] = {}
     for label, row in rows:
         if label in statements:
-            raise GroundTruthError(f"label scheme {name}: {label!r} is there twice")
+            raise GroundTruthError(f"label scheme {name}: label {label!r} occurs twice")
         try:
             code = int(str(row["code"])) if row.get("code") not in (None, "", 0) else 0
             level, also = int(str(row.get("level") or 3)), int(str(row.get("also") or 0))

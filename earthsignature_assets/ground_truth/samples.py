@@ -1,4 +1,4 @@
-"""Labelled samples for training: an image with the CORINE code of each pixel, and the classes that a pixel may have.
+"""Labelled samples for training: an image, the CORINE code of each pixel, and the classes that a pixel may have.
 
 A pixel of unknown class is void (0): it takes part in no loss and in no figure.
 """
@@ -17,13 +17,21 @@ VOID = 0
 class Sample:
     """A labelled piece of an image.
 
-    `reflectance` is (10, height, width) uint16, × 10000, bands in the order of `S2_BANDS`, 0 = no data;
-    `codes` is (height, width) uint16, CORINE level-3 codes, 0 = void. `level` is "L1C" (top of atmosphere) or
-    "L2A" (surface). `label` is the source's own word. `also` gives, for a code, a second one that the label may mean.
-    `weak`, (height, width) uint64, is the set of classes that a void pixel may be by a teacher's word, as
-    `allowed_classes` writes it, 0 where it says nothing; it takes part in the loss and in no figure. `covers`,
-    (covers, height, width) float32, is how probable the teacher holds each cover, for a side task of the network.
-    `soft_labels`, (classes, height, width) float32, is how probable other networks hold each class (`distillation`).
+    Attributes:
+        name: unique among the samples of one training.
+        source: the data set.
+        level: "L1C" (top of atmosphere) or "L2A" (surface).
+        label: the label in the source's words.
+        reflectance: (10, height, width) uint16 × 10000, bands in the order of `S2_BANDS`, 0 = no data.
+        codes: CORINE level-3 codes, (height, width) uint16, 0 = void.
+        longitude: of the centre, in degrees (EPSG:4326).
+        latitude: of the centre, in degrees (EPSG:4326).
+        also: for a code, a second code that the label may mean.
+        weak: classes that a teacher allows for a void pixel, (height, width) uint64 encoded as by `allowed_classes`,
+            0 where the teacher is silent. They take part in the loss and in no figure.
+        covers: the teacher's probability of each cover, (covers, height, width) float32, for a side task of the
+            network.
+        soft_labels: probability of each class by other networks, (classes, height, width) float32.
     """
 
     name: str
@@ -40,12 +48,12 @@ class Sample:
     soft_labels: npt.NDArray[np.float32] | None = None
 
     def with_codes(self, codes: npt.NDArray[np.uint16]) -> "Sample":
-        """The same image with other labels."""
+        """Return the same image with other labels."""
         return replace(self, codes=codes)
 
 
 def class_set(*codes: int, among: Sequence[int]) -> int:
-    """A set of codes as a number: bit k stands for the k-th class of `among`; other codes are left out."""
+    """Encode a set of codes as a number: bit k stands for the k-th class of `among`; other codes are left out."""
     return sum(1 << among.index(code) for code in set(codes) if code in among)
 
 

@@ -1,8 +1,8 @@
-"""Splitting a training set by space: whole cells of the EEA reference grid go to training, validation or test.
+"""The spatial split of a training set: whole cells of the EEA reference grid go to training, validation or test.
 
-Neighbouring pixels resemble each other, so pixels or patches drawn at random would test a model on what it has all
-but seen (Ploton et al. 2020, *Nature Communications* 11:4540). The cells are those of the INSPIRE and EEA reference
-grid on EPSG:3035, so that a cell's name says where it is whatever the scene and its UTM zone: `50kmE46N25`.
+Neighbouring pixels resemble each other: pixels or patches drawn at random would test a model on near-copies of its
+training data (Ploton et al. 2020, *Nature Communications* 11:4540). The cells are those of the INSPIRE and EEA
+reference grid on EPSG:3035: a cell's name gives its place for any scene and UTM zone, `50kmE46N25`.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from earthsignature_assets.errors import GroundTruthError
 
 
 class Split(StrEnum):
-    """What a sample is for; `GUARD` is for nothing, because it lies too near to another split."""
+    """Use of a sample; `GUARD` samples are not used, because they lie too near to another split."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -27,14 +27,14 @@ class Split(StrEnum):
 
 
 SHARES: Mapping[Split, float] = {Split.TRAIN: 0.7, Split.VALIDATION: 0.15, Split.TEST: 0.15}
-"""The part of every class that each split aims at."""
+"""Target share of every class in each split."""
 
 
 def cell_of(longitude: float, latitude: float, cell_km: float) -> str:
-    """The name of the reference grid's cell that holds a place (EPSG:4326), for cells of any side.
+    """Return the name of the reference grid's cell at a place (EPSG:4326), for cells of any side.
 
     Raises:
-        GroundTruthError: the place is none of the projection: Europe and around.
+        GroundTruthError: the place is outside the projection, which covers Europe and its surroundings.
     """
     east, north = _to_laea().transform(longitude, latitude)
     if not (np.isfinite(east) and np.isfinite(north)):
@@ -45,14 +45,14 @@ def cell_of(longitude: float, latitude: float, cell_km: float) -> str:
 def split_cells(
     content: Mapping[str, Counter[str]], shares: Mapping[Split, float] = SHARES, seed: int = 0
 ) -> dict[str, Split]:
-    """Give every cell to a split so that each class is shared out as `shares` says, as far as whole cells allow.
+    """Assign every cell to a split so that each class is divided as `shares` asks, as far as whole cells allow.
 
-    The cells go one by one, those with the most first, to the split that they bring nearest to its share.
+    Cells are assigned one by one, the largest first, to the split that they bring nearest to its share.
 
     Args:
-        content: how much of every class each cell holds.
-        shares: the part that each split aims at; those of 0 get nothing.
-        seed: decides among equals.
+        content: amount of every class in each cell.
+        shares: target share of each split; a share of 0 gets no cell.
+        seed: decides between equal cells.
 
     Raises:
         GroundTruthError: there are fewer cells than splits.
@@ -75,7 +75,7 @@ def split_cells(
     for left, cell in zip(
         range(len(order), 0, -1), sorted(order, key=lambda cell: -float(parts[cell].max())), strict=True
     ):
-        # The last cells are for the splits that still have none.
+        # The last cells go to the splits that are still empty.
         free = sorted(empty) if left == len(empty) else range(len(wanted))
         costs = {
             split: float((((loads[split] + parts[cell] - aims[split]) ** 2) - (loads[split] - aims[split]) ** 2).sum())
@@ -89,12 +89,12 @@ def split_cells(
 
 
 def guarded(places: Sequence[tuple[float, float]], splits: Sequence[Split], guard_km: float) -> list[Split]:
-    """Take training samples out that lie nearer than `guard_km` to one of validation or test.
+    """Move training samples nearer than `guard_km` to a validation or test sample to the split `GUARD`.
 
     Args:
-        places: longitude and latitude of each sample's centre.
-        splits: the split of each.
-        guard_km: the distance; 0 keeps all.
+        places: longitude and latitude of each sample's centre, in degrees (EPSG:4326).
+        splits: the split of each sample.
+        guard_km: the distance in kilometres; 0 keeps all samples.
     """
     if guard_km <= 0:
         return list(splits)
@@ -108,5 +108,5 @@ def guarded(places: Sequence[tuple[float, float]], splits: Sequence[Split], guar
 
 @cache
 def _to_laea() -> Transformer:
-    """Degrees to the European grid's metres; made when it is first needed, because that takes 60 ms."""
+    """Return the transformer from degrees to metres of the European grid; cached, because creating it takes 60 ms."""
     return Transformer.from_crs(4326, 3035, always_xy=True)

@@ -1,12 +1,12 @@
-"""A training set on disk: labelled chips of images, with the split, the provenance and what was left out.
+"""A training set on disk: labelled chips of images with their split, provenance and remarks on unused labels.
 
     <folder>/set.zarr          reflectance uint16 (sample, band, y, x), × 10000, 0 = no data
                                codes, also uint16 and levels uint8 (sample, y, x): see `TruthRaster`, 0 = void
-    <folder>/samples.parquet   GeoParquet, a row a sample: footprint (EPSG:4326), cell, split, where it is in its image
+    <folder>/samples.parquet   GeoParquet, one row a sample: footprint (EPSG:4326), cell, split, place in its image
     <folder>/report.json       class balance, remarks, provenance
     <folder>/item.json         a STAC item with the label extension
 
-A set appears whole or not at all; the same recipe on the same data gives the same set.
+A set appears whole or not at all; the same recipe and data give the same set.
 """
 
 import hashlib
@@ -41,11 +41,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Chip:
-    """A labelled piece of an image before it is written.
+    """A labelled piece of an image, not yet written.
 
-    `read` gives its reflectance, (10, height, width) uint16 × 10000, when it is asked for: a tile's chips together
-    are larger than memory. `truth` is on the same pixels. `affine` is the first six of the affine transform to `crs`
-    (an EPSG code). `region` and `label` are words of the recipe and of the source.
+    `read` returns its reflectance, (10, height, width) uint16 × 10000, on demand, because the chips of a tile exceed
+    memory. `truth` is on the same pixels. `affine` holds the six coefficients of the affine transform to the CRS of the
+    EPSG code `epsg`. `region` comes from the recipe, `label` from the source.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Chip:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Longitude and latitude."""
+        """Longitude and latitude of the centre, in degrees."""
         point = self.footprint.centroid
         return float(point.x), float(point.y)
 
@@ -77,13 +77,13 @@ class Chip:
 
 
 class TrainingSet:
-    """A training set that has been written."""
+    """A written training set."""
 
     def __init__(self, folder: Path) -> None:
         """Open a set.
 
         Raises:
-            GroundTruthError: there is no whole set in that folder.
+            GroundTruthError: the folder does not hold a complete set.
         """
         self.folder = folder
         try:
@@ -95,31 +95,31 @@ class TrainingSet:
 
     @property
     def identity(self) -> str:
-        """SHA-256 over names, places, labels and splits: the same set has the same."""
+        """SHA-256 over names, places, labels and splits: equal sets have equal identities."""
         return str(self.report["identity"])
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def numbers(self, split: Split | None = None) -> list[int]:
-        """The numbers of the samples of a split, or of all."""
+        """Return the numbers of the samples of a split, or of all samples."""
         if split is None:
             return list(range(len(self)))
         return [int(number) for number in np.flatnonzero(self.samples["split"] == str(split))]
 
     def reflectance(self, number: int) -> npt.NDArray[np.uint16]:
-        """The image of a sample, (10, height, width) uint16 × 10000."""
+        """Read the image of a sample: (10, height, width) uint16 × 10000, 0 = no data."""
         rows, columns = self._extent(number)
         return np.asarray(self._array("reflectance")[number, :, rows, columns], np.uint16)
 
     def truth(self, number: int) -> TruthRaster:
-        """What a sample's pixels are."""
+        """Read the ground truth of a sample."""
         rows, columns = self._extent(number)
         codes, levels, also = (self._array(name)[number, rows, columns] for name in ("codes", "levels", "also"))
         return TruthRaster(np.asarray(codes, np.uint16), np.asarray(levels, np.uint8), np.asarray(also, np.uint16))
 
     def sample(self, number: int) -> Sample:
-        """A sample as training takes it: codes without their levels; `also` as its commonest second meaning."""
+        """Read a sample for training, without the levels; `also` holds the commonest second meaning of a code."""
         row, truth = self.samples.iloc[number], self.truth(number)
         second = {
             int(code): int(np.bincount(truth.also[where]).argmax())
@@ -144,7 +144,7 @@ class TrainingSet:
 
     def _array(self, name: str) -> zarr.Array[Any]:
         array = self._group[name]
-        assert isinstance(array, zarr.Array)  # noqa: S101 - narrows the type; the layout is ours
+        assert isinstance(array, zarr.Array)  # noqa: S101 - narrows the type
         return array
 
 
@@ -157,16 +157,19 @@ def write_training_set(
     item: Callable[[geopandas.GeoDataFrame, dict[str, Any]], dict[str, Any]],
     progress: Progress | None = None,
 ) -> TrainingSet:
-    """Write a set aside and make it visible by one rename; one that is there is replaced.
+    """Write a set to a temporary folder and publish it by one rename; an existing set is replaced.
 
     Args:
-        folder: where the set shall be.
-        chips: what it holds, at least one.
+        folder: the folder of the set.
+        chips: the chips, at least one.
         cells: the cell of each chip.
         splits: the split of each chip.
-        report: what `report.json` shall say; the identity is added.
-        item: makes the STAC item from the samples' frame and the report.
-        progress: called with the chips done and the chips in all.
+        report: content of `report.json`; the identity is added.
+        item: creates the STAC item from the frame of the samples and the report.
+        progress: called with the number of chips done and the total.
+
+    Raises:
+        GroundTruthError: there is no chip, or an image cannot be read.
     """
     if not chips:
         raise GroundTruthError("no chip holds a labelled pixel: a training set would be empty")

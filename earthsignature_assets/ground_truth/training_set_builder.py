@@ -1,4 +1,4 @@
-"""From a recipe, its images and its ground truth to a training set on disk."""
+"""Build a training set on disk from a recipe, its images and its ground truth."""
 
 import datetime as dt
 from collections import Counter, defaultdict
@@ -31,14 +31,14 @@ def build_training_set(
     """Rasterise the ground truth on the images, cut chips, split them by space, and write the set.
 
     Args:
-        recipe: what to do.
-        images: the images that the recipe names, opened.
-        folder: where the set shall be.
-        progress: called with the chips written and the chips in all.
+        recipe: the recipe.
+        images: the opened images of the recipe.
+        folder: the folder of the set.
+        progress: called with the number of chips written and the total.
 
     Raises:
-        GroundTruthError: a source cannot be used, no pixel is labelled, a class that the recipe asks for has no
-            pixel, or there are too few cells to split.
+        GroundTruthError: a source cannot be used, no pixel is labelled, a class required by the recipe has no pixel,
+            or there are too few cells to split.
     """
     chips: list[Chip] = []
     remarks: list[Remark] = []
@@ -53,8 +53,10 @@ def build_training_set(
         cut, found = patch_chips(entry.folder, entry.scheme, entry.bands, entry.level, entry.region)
         chips, remarks = chips + cut, remarks + found
     if not chips:
-        told = "; ".join(f"{remark.source}: {remark.count} {remark.what} {remark.reason}" for remark in remarks)
-        raise GroundTruthError(f"{recipe.name}: no pixel of any image is labelled ({told or 'no label lies in one'})")
+        reasons = "; ".join(f"{remark.source}: {remark.count} {remark.what} {remark.reason}" for remark in remarks)
+        raise GroundTruthError(
+            f"{recipe.name}: no pixel of any image is labelled ({reasons or 'no label lies in one'})"
+        )
     contents = [chip.truth.counts() for chip in chips]
     _refuse_missing(recipe, contents)
     cells = [cell_of(*chip.centre, recipe.cell_km) for chip in chips]
@@ -64,12 +66,12 @@ def build_training_set(
 
 
 def label_image(image: Image, sources: Sequence[TruthSource]) -> tuple[TruthRaster, list[Remark]]:
-    """What all sources together say of an image's pixels, where it shows the ground."""
+    """Combine all sources on the pixels of an image that show the ground; return the raster and the remarks."""
     truth, remarks = TruthRaster.void(image.grid.shape), list[Remark]()
     for source in sources:
-        said, found = source.on(image.grid)
+        raster, found = source.on(image.grid)
         remarks += found
-        truth, contradicting = truth.combined(said)
+        truth, contradicting = truth.combined(raster)
         remarks += remarked(source.name, "contradicts another source", contradicting)
     hidden = image.hidden()
     remarks += remarked(
@@ -82,7 +84,9 @@ def _refuse_missing(recipe: TrainingSetRecipe, contents: Sequence[dict[Statement
     found = {statement.code for content in contents for statement in content}
     if missing := [code for code in recipe.classes if code not in found]:
         named = ", ".join(f"{code} {class_of(code).name}" for code in missing)
-        raise GroundTruthError(f"{recipe.name}: no pixel of {named}: add ground truth, or take it out of `classes`")
+        raise GroundTruthError(
+            f"{recipe.name}: no pixel of {named}: add ground truth, or remove the code from `classes`"
+        )
 
 
 def _split(
@@ -145,7 +149,7 @@ def _report(
 
 
 def _classes(contents: Sequence[dict[Statement, int]], splits: Sequence[Split]) -> list[dict[str, Any]]:
-    """The balance: a row for each statement, with its pixels in each split."""
+    """Return the class balance: one row a statement, with its pixels in each split."""
     pixels: dict[Statement, Counter[Split]] = defaultdict(Counter)
     for content, split in zip(contents, splits, strict=True):
         for statement, count in content.items():
@@ -166,7 +170,7 @@ def _classes(contents: Sequence[dict[Statement, int]], splits: Sequence[Split]) 
 
 
 def _together(remarks: Sequence[Remark]) -> list[Remark]:
-    """The same remark on several images is one."""
+    """Merge equal remarks on several images."""
     counts = Counter[tuple[str, str, str]]()
     for remark in remarks:
         counts[remark.source, remark.reason, remark.what] += remark.count

@@ -1,4 +1,4 @@
-"""The STAC item of a training set, with the label extension: where it is, what its labels are, what it was made of."""
+"""The STAC item of a training set, with the label extension: its place, labels and sources."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ _FIRST_IMAGE = "2015-06-27T00:00:00Z"
 
 
 def training_set_item(frame: geopandas.GeoDataFrame, report: dict[str, Any]) -> dict[str, Any]:
-    """The STAC 1.1 item of a training set as plain JSON values; its assets are beside it.
+    """Return the STAC 1.1 item of a training set as plain JSON values; its assets lie next to it.
 
     Args:
-        frame: the samples.
+        frame: the frame of the samples.
         report: the set's report.
     """
     west, south, east, north = (round(float(value), 6) for value in frame.total_bounds)
     times = sorted(image["sensed_at"] for image in report["images"] if image.get("sensed_at"))
     classes = [(name_at_level(entry["code"], entry["level"]), entry["pixels"]) for entry in report["classes"]]
-    # Patches such as EuroSAT's have no date: any image of Sentinel-2 until the set was made.
+    # Labelled patches may have no date: the interval runs from the first Sentinel-2 image to the creation of the set.
     first, last = (times[0], times[-1]) if times else (_FIRST_IMAGE, report["made_at"])
     return {
         "type": "Feature",

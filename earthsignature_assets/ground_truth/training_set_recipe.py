@@ -19,8 +19,8 @@
     scheme = "eurosat"
     level = "L1C"
 
-Relative paths are seen from the recipe's folder. Where several sources speak of a pixel, the finer of two that agree
-counts, and a pixel on which they contradict each other is void.
+Relative paths start at the recipe's folder. Where several sources label a pixel, the finer of two that agree counts; a
+pixel with contradicting labels is void.
 """
 
 import re
@@ -39,7 +39,7 @@ from earthsignature_assets.sentinel2 import LEVELS
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 EUROSAT_BANDS = (2, 3, 4, 5, 6, 7, 8, 13, 11, 12)
-"""Where the ten bands are in a EuroSAT file: B8A is the last of the 13 (phelber/EuroSAT issue 7)."""
+"""Positions of the ten bands in a EuroSAT file: B8A is the last of the 13 (phelber/EuroSAT issue 7)."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,20 @@ class PatchEntry:
 
 @dataclass(frozen=True)
 class TrainingSetRecipe:
-    """What a training set is made of, and how.
+    """The sources of a training set and how it is cut and split.
 
     Attributes:
-        name: the set's name, safe as a folder's.
-        images: what it is cut from.
-        truth: what says what the pixels are, for all images.
+        name: the name of the set, usable as a folder name.
+        images: images to cut chips from.
+        truth: sources of ground truth, for all images.
         patches: folders of patches that carry one label each.
-        chip: side of a chip's own square in pixels.
-        margin: pixels shown around it, without labels.
-        fewest_pixels: labelled pixels that a chip must have.
-        cell_km: side of the cells of the split.
-        guard_km: training samples nearer than this to the others are left out.
-        shares: the part that each split aims at.
-        seed: of the split.
+        chip: side of the labelled square of a chip, in pixels.
+        margin: unlabelled pixels around that square.
+        fewest_pixels: smallest number of labelled pixels of a chip.
+        cell_km: side of the cells of the split, in kilometres.
+        guard_km: training samples nearer than this to a held-out sample are left out.
+        shares: target share of each split.
+        seed: seed of the split.
         classes: codes that must have pixels.
     """
 
@@ -113,14 +113,14 @@ def read_recipe(path: Path) -> TrainingSetRecipe:
     try:
         return _recipe(content, path.parent)
     except (TypeError, ValueError, KeyError, UnknownClassError, GroundTruthError) as error:
-        told = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-        raise GroundTruthError(f"the recipe {path}: {told}") from error
+        reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+        raise GroundTruthError(f"the recipe {path}: {reason}") from error
 
 
 def _recipe(content: dict[str, Any], folder: Path) -> TrainingSetRecipe:
     name = str(content.pop("name"))
     if not _NAME.fullmatch(name):
-        raise ValueError(f"name {name!r}: lower-case letters, digits, - and _ alone")
+        raise ValueError(f"name {name!r}: use lower-case letters, digits, - and _ only")
     images = tuple(_image(entry, folder) for entry in content.pop("images", []))
     truth = tuple(_truth(entry, folder) for entry in content.pop("truth", []))
     patches = tuple(_patches(entry, folder) for entry in content.pop("patches", []))
@@ -130,17 +130,17 @@ def _recipe(content: dict[str, Any], folder: Path) -> TrainingSetRecipe:
         raise ValueError("images need truth, and truth needs images")
     shares = {Split(split): float(share) for split, share in content.pop("shares", SHARES).items()}
     if Split.GUARD in shares or min(shares.values()) < 0 or sum(shares.values()) <= 0:
-        raise ValueError("shares are parts of train, validation and test")
+        raise ValueError("shares must be positive numbers for train, validation and test")
     classes = tuple(class_of(int(code)).code for code in content.pop("classes", []))
     recipe = TrainingSetRecipe(name, images, truth, patches, shares=shares, classes=classes, **content)
     if recipe.chip < 16 or recipe.margin < 0 or recipe.cell_km <= 0 or recipe.guard_km < 0:
-        raise ValueError("chip is 16 or more, margin and guard_km 0 or more, cell_km more than 0")
+        raise ValueError("chip must be at least 16, margin and guard_km at least 0, cell_km more than 0")
     return recipe
 
 
 def _image(entry: dict[str, Any], folder: Path) -> ImageEntry:
     if sum(key in entry for key in ("bands", "scene", "item")) != 1:
-        raise ValueError("an image is one of bands, scene and item")
+        raise ValueError("an image needs exactly one of bands, scene and item")
     if "bands" in entry:
         entry = entry | {"bands": folder / entry["bands"]}
     if "item" in entry and "://" not in entry["item"]:
@@ -154,7 +154,7 @@ def _truth(entry: dict[str, Any], folder: Path) -> TruthSource:
     kinds = {"polygons": Polygons, "points": Points, "raster": ClassRaster}
     found = [kind for kind in kinds if kind in entry]
     if len(found) != 1:
-        raise ValueError("a truth is one of polygons, points and raster")
+        raise ValueError("a truth needs exactly one of polygons, points and raster")
     options = {key: value for key, value in entry.items() if key != found[0]}
     options.setdefault("name", Path(entry[found[0]]).name)
     options["scheme"] = label_scheme(str(options.pop("scheme")), folder)

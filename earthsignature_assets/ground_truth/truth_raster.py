@@ -1,4 +1,4 @@
-"""Ground truth on a pixel grid: what each pixel is said to be, and where nothing is said. Pure numpy and rasterio."""
+"""Ground truth on a pixel grid, with void where nothing is known. Pure numpy and rasterio."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _STRIP = 512
 
 @dataclass(frozen=True)
 class Remark:
-    """Ground truth that is not used, or not as it came: how much of it, of what (polygons, pixels, points), and why."""
+    """Ground truth that was left out or altered: source, reason, count, and unit (polygons, pixels, points)."""
 
     source: str
     reason: str
@@ -26,16 +26,16 @@ class Remark:
 
 
 def remarked(source: str, reason: str, count: int, what: str = "pixels") -> list[Remark]:
-    """A remark, if it is about anything."""
+    """Return a remark, or nothing if the count is 0."""
     return [Remark(source, reason, count, what)] if count else []
 
 
 @dataclass(frozen=True, eq=False)
 class TruthRaster:
-    """What the pixels of a grid are said to be, (height, width) each; 0 in all three where nothing is known.
+    """Ground truth of the pixels of a grid: three arrays (height, width), 0 in all of them where nothing is known.
 
-    `codes` are CORINE level-3 codes, uint16; `levels` how much of the code is known, uint8, 1 to 3; `also` a second
-    code that is as likely, uint16, 0 for none.
+    `codes` are CORINE level-3 codes, uint16; `levels` is the level to which the code is known, uint8, 1 to 3; `also` is
+    a second, equally likely code, uint16, 0 for none.
     """
 
     codes: npt.NDArray[np.uint16]
@@ -44,37 +44,41 @@ class TruthRaster:
 
     @classmethod
     def void(cls, shape: tuple[int, int]) -> Self:
-        """Nothing known of any pixel."""
+        """Return a raster without any label."""
         return cls(np.zeros(shape, np.uint16), np.zeros(shape, np.uint8), np.zeros(shape, np.uint16))
 
     @classmethod
     def of(cls, index: npt.NDArray[np.integer], statements: Sequence[Statement]) -> Self:
-        """From the number 1…N of each pixel's statement; 0 is void."""
+        """Create a raster from the number 1…N of each pixel's statement; 0 is void."""
         table = np.zeros((3, len(statements) + 1), np.uint16)
         for number, statement in enumerate(statements, 1):
             table[:, number] = statement.code, statement.level, statement.also
         return cls(table[0][index], table[1][index].astype(np.uint8), table[2][index])
 
     def window(self, rows: slice, columns: slice) -> "TruthRaster":
-        """A part of it."""
+        """Return a window."""
         return TruthRaster(self.codes[rows, columns], self.levels[rows, columns], self.also[rows, columns])
 
     def masked(self, void: npt.NDArray[np.bool_]) -> "TruthRaster":
-        """The same without the pixels of a mask."""
+        """Return a copy that is void where `void` is true."""
         return TruthRaster(
             *(np.where(void, np.zeros((), part.dtype), part) for part in (self.codes, self.levels, self.also))
         )
 
     def counts(self) -> dict[Statement, int]:
-        """How many pixels each statement has."""
+        """Count the pixels of each statement."""
         keys, counts = np.unique(self._keys(), return_counts=True)
         return {_statement(key): int(count) for key, count in zip(keys, counts, strict=True) if key}
 
     def combined(self, other: "TruthRaster") -> tuple["TruthRaster", int]:
-        """Two sources together: the finer of two that agree; void where they contradict, with the number of those."""
+        """Combine two sources: the finer of two labels that agree, void where they contradict.
+
+        Returns:
+            The raster, and the number of contradicting pixels.
+        """
         height = self.codes.shape[0]
         result, contradicting = TruthRaster.void(self.codes.shape), 0
-        # In strips: what is in between takes eight times the memory of the result.
+        # In strips: intermediate arrays take eight times the memory of the result.
         for top in range(0, height, _STRIP):
             rows, all_columns = slice(top, top + _STRIP), slice(None)
             part, count = self.window(rows, all_columns)._combined(other.window(rows, all_columns))
@@ -106,7 +110,7 @@ def _statement(key: int) -> Statement:
 
 
 def _finer(one: int, other: int) -> int:
-    """Of two statements the one that says more of the same; 0 where they contradict each other."""
+    """Return the finer of two statements that agree; 0 where they contradict each other."""
     first, second = _statement(one), _statement(other)
     if second.refines(first):
         return other
@@ -114,14 +118,14 @@ def _finer(one: int, other: int) -> int:
 
 
 def burn(shapes: Mapping[Statement, Sequence[BaseGeometry]], grid: PixelGrid) -> tuple[TruthRaster, int]:
-    """Burn polygons into a grid: a pixel is what the polygon over its centre says.
+    """Burn polygons into a grid: a pixel gets the statement of the polygon over its centre.
 
     Args:
         shapes: the polygons of each statement, in the CRS of the grid.
         grid: the grid.
 
     Returns:
-        The raster, and how many pixels are void because polygons that say different things lie over them.
+        The raster, and the number of pixels that are void because polygons of different statements overlap there.
     """
     statements = sorted(shapes)
     numbered = [(shape, number) for number, key in enumerate(statements, 1) for shape in shapes[key]]

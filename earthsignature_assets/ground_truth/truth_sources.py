@@ -1,6 +1,6 @@
-"""Ground truth as users have it, brought onto a scene's grid: polygons and points of any OGR source, class rasters.
+"""Sources of ground truth: polygons and points of any OGR source, and class rasters, rasterised on a scene's grid.
 
-Nothing is dropped silently: what is not used, or not as it came, is remarked upon with the reason.
+Nothing is dropped silently: a remark gives the reason for everything that was left out or altered.
 """
 
 from collections import Counter
@@ -31,25 +31,25 @@ _POLYGONAL = ("Polygon", "MultiPolygon")
 
 
 class TruthSource(Protocol):
-    """Anything that can say what the pixels of a grid are."""
+    """A source that labels the pixels of a grid."""
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Name in reports."""
 
     @property
     def scheme(self) -> LabelScheme:
-        """What its labels say."""
+        """Meaning of its labels."""
 
     @property
     def licence(self) -> str:
-        """Under which terms it is used; empty where the recipe does not say."""
+        """Licence of the source; empty where the recipe gives none."""
 
     def on(self, grid: PixelGrid) -> tuple[TruthRaster, list[Remark]]:
-        """What it says on a grid, and what it does not say and why.
+        """Rasterise the labels on a grid; return the raster and remarks on the labels that were left out.
 
         Raises:
-            GroundTruthError: it cannot be read, has no CRS, or lacks the field.
+            GroundTruthError: the source cannot be read, has no CRS, or lacks the field.
         """
         ...
 
@@ -58,7 +58,7 @@ class TruthSource(Protocol):
 class Polygons:
     """Polygons of any OGR source.
 
-    `column` holds the label; `layer` is the first where empty; `crs` is for files that carry none.
+    `column` holds the label; an empty `layer` means the first one; `crs` is for files without a CRS.
     """
 
     path: Path
@@ -70,33 +70,33 @@ class Polygons:
     licence: str = ""
 
     def on(self, grid: PixelGrid) -> tuple[TruthRaster, list[Remark]]:
-        """What the polygons say; invalid ones are mended, and said to be."""
+        """Rasterise the polygons; invalid ones are repaired, with a remark."""
         name = self.name
         frame, remarks = _features(self.path, self.layer, self.column, self.crs, name, grid)
         geometry = frame.geometry
         flat = geometry.geom_type.isin(_POLYGONAL)
-        remarks += remarked(name, "no polygon", int((~flat).sum()), "polygons")
+        remarks += remarked(name, "not a polygon", int((~flat).sum()), "polygons")
         frame, geometry = frame[flat], geometry[flat]
         invalid = ~geometry.is_valid
-        mended = geometry.where(~invalid, shapely.make_valid(geometry.to_numpy()))
-        empty = mended.area == 0
-        remarks += remarked(name, "invalid, mended and used", int((invalid & ~empty).sum()), "polygons")
-        remarks += remarked(name, "invalid beyond mending: no area", int(empty.sum()), "polygons")
+        repaired = geometry.where(~invalid, shapely.make_valid(geometry.to_numpy()))
+        empty = repaired.area == 0
+        remarks += remarked(name, "invalid, repaired and used", int((invalid & ~empty).sum()), "polygons")
+        remarks += remarked(name, "invalid and without area after the repair", int(empty.sum()), "polygons")
         labels = [label_text(value) for value in frame[self.column][~empty]]
-        spoken, unspoken = _spoken(labels, self.scheme, name, "polygons")
+        statements, without_class = _statements(labels, self.scheme, name, "polygons")
         shapes: dict[Statement, list[Any]] = {}
-        for shape, statement in zip(mended[~empty], spoken, strict=True):
+        for shape, statement in zip(repaired[~empty], statements, strict=True):
             if statement is not None:
                 shapes.setdefault(statement, []).append(shape)
         truth, contradicting = burn(shapes, grid)
-        remarks += unspoken
+        remarks += without_class
         remarks += remarked(name, "polygons with contradicting labels overlap", contradicting, "pixels")
         return truth, remarks
 
 
 @dataclass(frozen=True)
 class Points:
-    """Points of any OGR source, or a CSV file with two coordinate columns: one pixel each, that under the point."""
+    """Points of any OGR source, or of a CSV file with two coordinate columns: each labels the pixel under it."""
 
     path: Path
     name: str
@@ -109,27 +109,28 @@ class Points:
     licence: str = ""
 
     def on(self, grid: PixelGrid) -> tuple[TruthRaster, list[Remark]]:
-        """What the points say, each of its pixel; a pixel whose points contradict each other is void."""
+        """Label the pixel under each point; a pixel whose points contradict each other is void."""
         name = self.name
         frame, remarks = _features(
             self.path, self.layer, self.column, self.crs, name, grid, (self.x_column, self.y_column)
         )
         dots = frame.geometry.geom_type == "Point"
-        remarks += remarked(name, "no point", int((~dots).sum()), "points")
+        remarks += remarked(name, "not a point", int((~dots).sum()), "points")
         frame = frame[dots]
-        spoken, unspoken = _spoken([label_text(value) for value in frame[self.column]], self.scheme, name, "points")
+        labels = [label_text(value) for value in frame[self.column]]
+        of_points, without_class = _statements(labels, self.scheme, name, "points")
         columns, rows = ~grid.transform @ (frame.geometry.x.to_numpy(), frame.geometry.y.to_numpy())
-        statements = sorted({statement for statement in spoken if statement})
+        statements = sorted({statement for statement in of_points if statement})
         index = np.zeros(grid.shape, np.uint16)
         contradicting = np.zeros(grid.shape, bool)
-        for row, column, statement in zip(rows.astype(int), columns.astype(int), spoken, strict=True):
+        for row, column, statement in zip(rows.astype(int), columns.astype(int), of_points, strict=True):
             if statement is None:
                 continue
             number = statements.index(statement) + 1
             contradicting[row, column] |= index[row, column] not in (VOID, number)
             index[row, column] = number
         index[contradicting] = VOID
-        remarks += unspoken
+        remarks += without_class
         remarks += remarked(
             name, "points with contradicting labels share a pixel", int(np.count_nonzero(contradicting)), "pixels"
         )
@@ -138,7 +139,7 @@ class Points:
 
 @dataclass(frozen=True)
 class ClassRaster:
-    """A raster of class values in any CRS and resolution, brought onto the grid by nearest neighbour."""
+    """A raster of class values in any CRS and resolution, resampled to the grid by nearest neighbour."""
 
     path: Path
     name: str
@@ -148,7 +149,7 @@ class ClassRaster:
     licence: str = ""
 
     def on(self, grid: PixelGrid) -> tuple[TruthRaster, list[Remark]]:
-        """What the raster says."""
+        """Resample the raster to the grid."""
         name = self.name
         values, known = self._read(grid)
         labels = [int(value) for value in np.unique(values[known])]
@@ -159,7 +160,7 @@ class ClassRaster:
             where = known & (values == label)
             statement = self.scheme.statement(str(label))
             if statement is None:
-                reason = _unspoken(str(label), self.scheme)
+                reason = _without_class(str(label), self.scheme)
                 remarks += remarked(name, reason, int(np.count_nonzero(where)), "pixels")
             else:
                 index[where] = statements.index(statement) + 1
@@ -170,18 +171,20 @@ class ClassRaster:
         try:
             with rasterio.open(self.path) as source:
                 if source.crs is None and not self.crs:
-                    raise GroundTruthError(f"{self.path} has no CRS: say which it is by crs")
+                    raise GroundTruthError(f"{self.path} has no CRS: set crs")
                 if self.band > source.count:
                     raise GroundTruthError(f"{self.path} has no band {self.band}, only {source.count}")
                 if np.dtype(source.dtypes[self.band - 1]).kind not in "ui":
-                    raise GroundTruthError(f"{self.path}: band {self.band} holds no whole numbers, so no classes")
+                    raise GroundTruthError(
+                        f"{self.path}: band {self.band} does not hold integers, so it has no classes"
+                    )
                 with WarpedVRT(
                     source,
                     src_crs=self.crs or source.crs,
                     resampling=Resampling.nearest,
                     width=grid.width,
                     height=grid.height,
-                    # What lies outside the raster must not look like its class 0.
+                    # Pixels outside the raster must differ from its class 0.
                     add_alpha=source.nodata is None,
                     **options,
                 ) as warped:
@@ -199,7 +202,7 @@ def _features(
     grid: PixelGrid,
     coordinates: tuple[str, str] = ("", ""),
 ) -> tuple[Any, list[Remark]]:
-    """The features within a grid, in its CRS, and how many are outside or without geometry."""
+    """Read the features within a grid in its CRS, and remark on those outside or without geometry."""
     frame = _table(path, coordinates, crs) if any(coordinates) else _layer(path, layer, crs, grid)
     if column not in frame.columns:
         known = ", ".join(str(other) for other in frame.columns if other != "geometry")
@@ -222,7 +225,7 @@ def _layer(path: Path, layer: str, crs: str, grid: PixelGrid) -> Any:
     try:
         known = pyogrio.read_info(path, layer=layer or None)
         if not (own := crs or known["crs"]):
-            raise GroundTruthError(f"{path} has no CRS: say which it is by crs")
+            raise GroundTruthError(f"{path} has no CRS: set crs")
         area = geopandas.GeoSeries([grid.footprint()], crs=4326).to_crs(own)
         frame = pyogrio.read_dataframe(path, layer=layer or None, bbox=tuple(area.total_bounds))
     except DataSourceError as error:
@@ -250,17 +253,17 @@ def _table(path: Path, coordinates: tuple[str, str], crs: str) -> Any:
     return geopandas.GeoDataFrame(table, geometry=points, crs=crs or "EPSG:4326")
 
 
-def _spoken(
+def _statements(
     labels: Sequence[str], scheme: LabelScheme, name: str, what: str
 ) -> tuple[list[Statement | None], list[Remark]]:
-    """What each label says, and how often which ones say nothing."""
-    spoken = [scheme.statement(label) for label in labels]
-    silent = Counter(label for label, statement in zip(labels, spoken, strict=True) if statement is None)
-    remarks = [Remark(name, _unspoken(label, scheme), count, what) for label, count in sorted(silent.items())]
-    return spoken, remarks
+    """Return the statement of each label, and remarks on the labels that have none."""
+    statements = [scheme.statement(label) for label in labels]
+    silent = Counter(label for label, statement in zip(labels, statements, strict=True) if statement is None)
+    remarks = [Remark(name, _without_class(label, scheme), count, what) for label, count in sorted(silent.items())]
+    return statements, remarks
 
 
-def _unspoken(label: str, scheme: LabelScheme) -> str:
+def _without_class(label: str, scheme: LabelScheme) -> str:
     if not scheme.knows(label):
         return f"label {label} is not in the scheme {scheme.name}"
     note = scheme.notes.get(label)

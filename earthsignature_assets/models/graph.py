@@ -1,4 +1,4 @@
-"""Run a shipped graph on a whole array: for evaluation and for checks. The chain runs models through `inference`."""
+"""A model graph on whole arrays, for evaluation and checks. The chain runs models through `inference`."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class Graph:
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def run(self, reflectance: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Return class index 1…K and confidence in percent, both (n, height, width) uint8.
+        """Predict class index 1…K and confidence in percent, both (n, height, width) uint8.
 
         Args:
             reflectance: (n, bands, height, width) uint16 × 10000; height and width are multiples of the stride.
@@ -29,15 +29,15 @@ class Graph:
         return class_index, confidence
 
     def run_scene(self, reflectance: npt.NDArray[np.uint16], stride: int) -> npt.NDArray[np.uint8]:
-        """Return the class index, (height, width) uint8, of one image of any size, (bands, height, width) uint16.
+        """Predict the class index, (height, width) uint8, of one image of any size, (bands, height, width) uint16.
 
-        The image is continued at its lower and right edge to a multiple of the stride, and cropped again.
+        The image is padded at its lower and right edge to a multiple of the stride, and the result cropped.
         """
         class_index, _ = self.run(padded(reflectance, stride)[None])
         return class_index[0, : reflectance.shape[1], : reflectance.shape[2]]
 
 
 def padded(reflectance: npt.NDArray[np.uint16], stride: int) -> npt.NDArray[np.uint16]:
-    """Return an image, (bands, height, width), continued by its last pixels to multiples of the stride."""
+    """Pad an image, (bands, height, width), with its last pixels to multiples of the stride."""
     down, right = (-length % stride for length in reflectance.shape[1:])
     return np.pad(reflectance, ((0, 0), (0, down), (0, right)), "edge")

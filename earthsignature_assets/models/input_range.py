@@ -1,7 +1,7 @@
-"""The range of reflectance that a model was trained on, and how far an image lies outside it.
+"""The range of reflectance in training, and the share of an image outside it.
 
-An image unlike the training data (haze, snow, a wrong offset, another level) gets classes all the same, so its bands
-are held against the middle 99 % of the training pixels of each band: of an image like those, 1 % lies outside.
+An image unlike the training data (haze, snow, a wrong offset, another level) gets classes nevertheless. Each band is
+therefore compared with the middle 99 % of its training pixels: 1 % of a similar image lies outside.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ _BINS = 65536 // _STEP
 
 @dataclass(frozen=True)
 class BandRange:
-    """Of one band: reflectance × 10000 below which 0.5 %, 50 % and 99.5 % of the training pixels lie."""
+    """Quantiles 0.5 %, 50 % and 99.5 % of one band over the training pixels, reflectance × 10000."""
 
     low: float
     median: float
@@ -35,7 +35,7 @@ class InputRange:
     bands: tuple[BandRange, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Convert to plain values for JSON."""
         return {
             "level": self.level,
             "pixels": self.pixels,
@@ -44,20 +44,20 @@ class InputRange:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Read what `to_json` gave.
+        """Read the values of `to_json`.
 
         Raises:
             KeyError: a field is missing.
-            TypeError: a band is not three numbers.
+            TypeError: a band does not have three numbers.
         """
         bands = tuple(BandRange(*(float(value) for value in band)) for band in content["bands"])
         return cls(str(content["level"]), int(content["pixels"]), bands)
 
     def outside(self, pixels: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """The share of observed pixels below and above the range of each band: (bands,) float64 each.
+        """Compute the share of observed pixels below and above the range of each band: (bands,) float64 each.
 
         Args:
-            pixels: (bands, n) uint16 × 10000, observed pixels alone, at least one.
+            pixels: (bands, n) uint16 × 10000, observed pixels only, at least one.
         """
         low, high = (np.array([getattr(band, end) for band in self.bands])[:, None] for end in ("low", "high"))
         below: npt.NDArray[np.float64] = (pixels < low).mean(axis=1)
@@ -66,13 +66,13 @@ class InputRange:
 
 
 def band_quantiles(pixels: npt.NDArray[np.uint16]) -> list[BandRange]:
-    """What 0.5 %, 50 % and 99.5 % of the pixels of each band are below: of (bands, n) uint16, n at least 1."""
+    """Compute the quantiles 0.5 %, 50 % and 99.5 % of each band of (bands, n) uint16 pixels, n ≥ 1."""
     low, median, high = np.quantile(pixels, [_LOWEST, 0.5, _HIGHEST], axis=1)
     return [BandRange(*(float(value) for value in band)) for band in zip(low, median, high, strict=True)]
 
 
 def input_range(images: Iterable[tuple[str, npt.NDArray[np.uint16]]]) -> dict[str, dict[str, Any]]:
-    """The range of each processing level over all images of it, as `InputRange.to_json` gives it.
+    """Compute the range of each processing level over its images, as by `InputRange.to_json`.
 
     Args:
         images: level and reflectance, (bands, height, width) uint16 × 10000, 0 = no data, of each image.

@@ -1,6 +1,6 @@
-"""The STAC item of a model version, in the machine-learning-model extension: what products derive from.
+"""The STAC item of a model version with the machine-learning-model extension, from which products derive.
 
-Its assets are beside it, wherever the archive is served from: a store keeps them in the item's folder.
+Its assets lie next to it in the item's folder, wherever the archive is served from.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ from earthsignature_assets.nomenclature import class_of
 _EXTENSIONS = ("mlm/v1.6.0", "file/v2.1.0", "classification/v2.0.0")
 _TASK = "semantic-segmentation"
 _PLANE = ["batch", "height", "width"]
-# A model has no place and no moment: Europe, for as long as there are Sentinel-2 images.
+# A model has neither place nor time: the item covers Europe since the first Sentinel-2 image.
 _EUROPE = (-25.0, 34.0, 45.0, 72.0)
 _FIRST_IMAGE, _OPEN_END = "2015-06-27T00:00:00Z", "9999-12-31T23:59:59Z"
 
 
-# What of a version's folder travels with its item: name, media type, title, role.
+# Files of a version's folder that accompany its item: name, media type, title, role.
 _BESIDE = (
-    ("model.json", "application/json", "What the version needs and what it can tell", "metadata"),
+    ("model.json", "application/json", "Input and classes of the version", "metadata"),
     ("card.md", "text/markdown", "The model card", "metadata"),
     ("evaluation.json", "application/json", "Figures on held-out data", "metadata"),
     ("evaluation.png", "image/png", "Input, ground truth and prediction", "overview"),
@@ -28,18 +28,18 @@ _BESIDE = (
 
 
 def mlm_item(description: ModelDescription, folder: Path) -> dict[str, Any]:
-    """The STAC 1.1 item of a model version as plain JSON values.
+    """Return the STAC 1.1 item of a model version as plain JSON values.
 
     Args:
         description: the version's `model.json`.
-        folder: the version's folder in the repository; the item's assets are files of it by their names.
+        folder: the version's folder in the repository; the item's assets are its files.
     """
     west, south, east, north = _EUROPE
     classes = [
         {"value": index, "name": class_of(entry.code).slug, "description": f"{entry.code}: {entry.meaning}"}
         for index, entry in enumerate(description.classes, 1)
     ]
-    # The extension wants the bands of an input among those of the item, and the core wants an asset to have those.
+    # The extension requires the bands of an input to be in the item, and the core requires an asset that has them.
     bands = [{"name": band} for band in description.bands]
     return {
         "type": "Feature",

@@ -1,7 +1,7 @@
-"""What Triton's python backend runs: a version's own graph, with ONNX Runtime on processors.
+"""The model of Triton's python backend: a version's graph with ONNX Runtime on processors.
 
-Copied into each version's folder as `model.py` by `triton.py`. It runs in the server's environment, which needs
-onnxruntime and numpy before 2, and knows nothing of the rest of this package.
+`triton_repository` copies this file into each version's folder as `model.py`. It runs in the server's environment,
+which needs onnxruntime and numpy before 2, and imports nothing else of this package.
 """
 
 import json
@@ -17,13 +17,13 @@ OUTPUTS = ["class_index", "confidence"]
 
 
 class TritonPythonModel:
-    """One instance of a model version, in a process of its own."""
+    """One instance of a model version, in a separate process."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the graph.
 
         Args:
-            args: what the server tells of the model, its configuration as JSON among it.
+            args: properties of the model from the server, among them its configuration as JSON.
         """
         options = ort.SessionOptions()
         parameters = json.loads(args["model_config"])["parameters"]
@@ -35,7 +35,7 @@ class TritonPythonModel:
         self.session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
     def answer(self, reflectance: npt.NDArray[np.uint16]) -> list[npt.NDArray[np.uint8]]:
-        """Run one request's windows: (n, bands, height, width) to two arrays (n, height, width)."""
+        """Run the windows of one request: (n, bands, height, width) to two arrays (n, height, width)."""
         answers: list[npt.NDArray[np.uint8]] = self.session.run(OUTPUTS, {"reflectance": reflectance})
         return answers
 

@@ -1,11 +1,11 @@
-"""The model repository: Triton's own layout, read by every engine.
+"""The model repository in Triton's layout, read by every engine.
 
-    <root>/<name>/config.pbtxt            what Triton serves (generated with the model)
+    <root>/<name>/config.pbtxt            configuration of Triton, generated with the model
     <root>/<name>/<version>/model.onnx    the graph: uint16 reflectance in, class index and confidence out
-    <root>/<name>/<version>/model.json    what the version needs and what it can tell (`ModelDescription`)
+    <root>/<name>/<version>/model.json    input and classes of the version (`ModelDescription`)
     <root>/<name>/<version>/card.md       the model card, for people
 
-The graph's contract, all of it:
+The graph's contract:
 
     input   reflectance   uint16 (n, bands, height, width)   surface reflectance × 10000, 0 = no data
     output  class_index   uint8  (n, height, width)          k in 1…K, the k-th of the description's classes
@@ -33,10 +33,10 @@ from earthsignature_assets.system.atomic import whole_folder, write_whole
 
 @dataclass(frozen=True)
 class PredictedClass:
-    """One class that a model tells: its CORINE level-3 code, and the level that its ground truth supports.
+    """A class of a model: its CORINE level-3 code, and the level that its ground truth supports.
 
-    `supported_level` 2 means that the code stands for its whole level-2 class: ground truth that says "forest"
-    cannot tell 311 from 312.
+    `supported_level` 2 means that the code stands for its whole level-2 class: ground truth of "forest" cannot separate
+    311 from 312.
     """
 
     code: int
@@ -46,14 +46,22 @@ class PredictedClass:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What one model version needs and what it can tell.
+    """Input and classes of one model version.
 
-    `stride` is the network's total down-sampling in pixels, `receptive_field` the side in pixels of the square that
-    one output depends on, `halo` the margin in pixels read around a patch (at least half the receptive field, a
-    multiple of the stride), `core` the side in pixels of what a window answers for, without its halo: as large as
-    memory allows, because halos cost. `sha256` is that of `model.onnx`. `training_range` is the range of the
-    reflectance that training saw, and `training_set` the identity of the training set; a version may lack them.
-    `architecture` is what people call the kind of network.
+    Attributes:
+        model: name and version.
+        bands: bands of the input in order.
+        level: processing level of the input, "L1C" or "L2A".
+        resolution_m: pixel size of the input in metres.
+        stride: total down-sampling of the network in pixels.
+        receptive_field: side in pixels of the square that one output depends on.
+        halo: margin in pixels to read around a patch, at least half the receptive field and a multiple of the stride.
+        classes: the classes in the order of the class index.
+        sha256: SHA-256 of `model.onnx`.
+        core: side in pixels of a window without its halo, as large as memory allows, because halos cost time.
+        training_range: range of the reflectance in training; a version may lack it.
+        training_set: identity of the training set; a version may lack it.
+        architecture: name of the kind of network, for people.
     """
 
     model: ModelVersion
@@ -81,12 +89,12 @@ class ModelDescription:
         if self.training_range is not None and len(self.training_range.bands) != len(self.bands):
             raise ModelError(f"{self.model}: training_range needs one range a band, for {len(self.bands)} bands")
         if not 1 <= len(self.classes) <= 254:
-            raise ModelError(f"{self.model}: a model tells 1 to 254 classes, not {len(self.classes)}")
+            raise ModelError(f"{self.model}: a model needs 1 to 254 classes, not {len(self.classes)}")
         for entry in self.classes:
             try:
                 class_of(entry.code)
             except UnknownClassError as error:
-                raise ModelError(f"{self.model}: {error}; a model may only tell CORINE level-3 classes") from error
+                raise ModelError(f"{self.model}: {error}; a model may only have CORINE level-3 classes") from error
 
     @property
     def class_codes(self) -> tuple[int, ...]:
@@ -101,14 +109,14 @@ class ModelDescription:
         return table
 
     def to_json(self) -> str:
-        """The text of `model.json`."""
+        """Return the text of `model.json`."""
         content = asdict(self) | {"model": self.model.name, "version": self.model.version}
         content["training_range"] = self.training_range.to_json() if self.training_range else None
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote.
+        """Read the text of `to_json`.
 
         Raises:
             ModelError: the text lacks a field or holds a value that does not fit.
@@ -155,23 +163,23 @@ class ModelRepository:
         return sorted(found)
 
     def folder(self, model: ModelVersion) -> Path:
-        """The folder of a version, whether it exists or not."""
+        """Return the folder of a version, whether it exists or not."""
         folders = [root / model.name / str(model.version) for root in self._roots]
         return next((folder for folder in folders if (folder / "model.json").is_file()), folders[0])
 
     def register(self, source: Path) -> ModelVersion:
-        """Copy a version's folder into the repository, whole and at once; the same content again changes nothing.
+        """Copy a version's folder into the repository as a whole; copying the same content again changes nothing.
 
         Args:
-            source: a folder with `model.json` and the `model.onnx` that it describes; what else is in it comes along,
-                and the `config.pbtxt` beside it where the repository has none for the model.
+            source: a folder with `model.json` and the `model.onnx` that it describes; other files in it are copied too,
+                and so is the `config.pbtxt` next to it if the repository has none for the model.
 
         Raises:
-            ModelError: it is no whole version, or another one of that number is there.
+            ModelError: the folder is not a complete version, or the repository holds another version of that number.
         """
         path = source / "model.json"
         if not path.is_file():
-            raise ModelError(f"{source} is no model version: model.json is missing")
+            raise ModelError(f"{source} is not a model version: model.json is missing")
         description = ModelDescription.from_json(path.read_text(encoding="utf-8"))
         model = description.model
         graph = source / "model.onnx"
@@ -180,8 +188,8 @@ class ModelRepository:
         if model in self.versions():
             if self.describe(model) != description:
                 raise ModelError(
-                    f"{model} is in the repository already and is another one ({self.folder(model)}): a version never "
-                    "changes, give this one a new number"
+                    f"the repository holds another {model} ({self.folder(model)}): a version never changes, so "
+                    "give this one a new number"
                 )
             return model
         target = self.root / model.name / str(model.version)
@@ -208,7 +216,7 @@ class ModelRepository:
         return description
 
     def graph(self, model: ModelVersion) -> Path:
-        """The path of a version's `model.onnx`, checked against the description's checksum.
+        """Return the path of a version's `model.onnx` after comparing its checksum with the description.
 
         Raises:
             ModelError: the file is absent or damaged.
@@ -228,18 +236,18 @@ def _sha256(path: Path, modified_ns: int) -> str:  # noqa: ARG001 - a changed fi
 
 
 def shipped_repository() -> ModelRepository:
-    """The repository that comes with the package."""
+    """Return the repository in the package."""
     return ModelRepository(Path(str(resources.files("earthsignature_assets.models") / "shipped")))
 
 
 def superseded_versions(repository: ModelRepository) -> frozenset[ModelVersion]:
-    """Versions that come with the package and have a newer one of their name there.
+    """Return the versions in the package that have a newer one of their name there.
 
-    A new deployment begins with the newest alone; who wants an older one beside it registers it.
+    A new deployment starts with the newest version only; older ones take part once they are registered.
     """
     shipped = shipped_repository()
     versions = shipped.versions()
-    newest = {model.name: model for model in versions}  # in order of number: the last one stands
+    newest = {model.name: model for model in versions}  # versions ascend: the last one remains
     return frozenset(
         model for model in versions if model != newest[model.name] and repository.folder(model) == shipped.folder(model)
     )

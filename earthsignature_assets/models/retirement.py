@@ -1,6 +1,6 @@
-"""Which model versions have been retired: they take no part in new runs; what they made stays.
+"""Retired model versions: they take no part in new runs; their products stay.
 
-One JSON file of the deployment, written aside and renamed: the repository may be shared or read-only.
+They are listed in one JSON file of the deployment, replaced atomically: the repository may be shared or read-only.
 """
 
 import datetime as dt
@@ -15,7 +15,7 @@ from earthsignature_assets.system.atomic import write_whole, writing
 
 @dataclass(frozen=True)
 class Retirement:
-    """One decision to let a model version rest: which, when (UTC), whose, why."""
+    """The retirement of a model version: version, time (UTC), person and reason."""
 
     model: ModelVersion
     retired_at: dt.datetime
@@ -30,7 +30,7 @@ class RetiredModels:
         self.path = path
 
     def all(self) -> dict[ModelVersion, Retirement]:
-        """Every retirement that stands.
+        """Read the retirements in force.
 
         Raises:
             ModelError: the file cannot be read.
@@ -50,19 +50,19 @@ class RetiredModels:
             return {}
         except (OSError, ValueError, KeyError, TypeError, InvalidKeyError) as error:
             raise ModelError(
-                f"{self.path} cannot be read ({error!r}): mend it, or remove it and retire anew"
+                f"{self.path} cannot be read ({error!r}): correct it, or remove it and retire the versions again"
             ) from error
         return {retirement.model: retirement for retirement in found}
 
     def retire(self, model: ModelVersion, who: str, why: str) -> None:
-        """Let a version rest; the first retirement stands."""
+        """Retire a version; a version that is retired already keeps its first retirement."""
         standing = self.all()
         if model not in standing:
             now = dt.datetime.now(dt.UTC).replace(microsecond=0)
             self._write([*standing.values(), Retirement(model, now, who, why)])
 
     def reinstate(self, model: ModelVersion) -> None:
-        """Let a version take part again."""
+        """Reinstate a version."""
         standing = self.all()
         if standing.pop(model, None) is not None:
             self._write(list(standing.values()))

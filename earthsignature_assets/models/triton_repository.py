@@ -1,4 +1,4 @@
-"""What NVIDIA Triton serves: the configuration of a model, and a repository laid out for one kind of server.
+"""NVIDIA Triton: the configuration of a model, and a repository for one kind of server.
 
 Triton's fields: github triton-inference-server/common, protobuf/model_config.proto; the parameters of its ONNX Runtime
 backend: github triton-inference-server/onnxruntime_backend, README.
@@ -22,16 +22,16 @@ _MAX_WAIT_S = 60
 
 
 class TritonTarget(StrEnum):
-    """What a Triton server runs a model with."""
+    """The backend and hardware of a Triton server."""
 
     ONNX_RUNTIME = "onnxruntime"
-    """The ONNX Runtime backend on what the server has: its GPUs, or else its processors."""
+    """The ONNX Runtime backend on the server's GPUs, or else on its processors."""
 
     GPU = "gpu"
-    """The ONNX Runtime backend on GPUs alone."""
+    """The ONNX Runtime backend on GPUs only."""
 
     TENSORRT = "tensorrt"
-    """The ONNX Runtime backend on GPUs, with TensorRT in half precision for all but the conversion of uint16."""
+    """The ONNX Runtime backend on GPUs, with TensorRT in half precision except for the conversion of uint16."""
 
     PYTHON = "python"
     """The python backend on processors: for servers without an ONNX Runtime backend."""
@@ -40,11 +40,11 @@ class TritonTarget(StrEnum):
 def triton_configuration(description: ModelDescription, target: TritonTarget = TritonTarget.ONNX_RUNTIME) -> str:
     """Return the text of `config.pbtxt`.
 
-    Height and width are free in steps of the stride. Where one instance runs a batch faster than its windows, batches
-    of equal windows are gathered for at most 5 ms. At most 16 windows wait (a window with its halo is about 25 MB),
-    none for longer than a minute: what comes on top is refused at once, and its client waits.
+    Height and width are free in steps of the stride. Where an instance runs a batch faster than single windows, the
+    server gathers batches of equal windows for at most 5 ms. At most 16 windows wait (a window with its halo is about
+    25 MB), each for at most a minute; the server refuses further ones at once, and their client waits.
     """
-    # The python backend answers a batch's windows one after another, while its other instance stands idle.
+    # The python backend runs a batch's windows one after another, while its other instances are idle.
     preferred, delay_us = ("1", 0) if target is TritonTarget.PYTHON else (f"{_MAX_BATCH // 2}, {_MAX_BATCH}", 5000)
     return f"""name: "{description.model.name}"
 {_BACKEND[target]}
@@ -84,23 +84,23 @@ version_policy {{ all {{ }} }}
 def write_triton_repository(
     repository: ModelRepository, models: Sequence[ModelVersion], target: TritonTarget, folder: Path
 ) -> None:
-    """Lay model versions out for Triton servers; `folder` is a model repository for every other engine as well.
+    """Write model versions for Triton servers; every other engine can read `folder` as a model repository too.
 
     Args:
-        repository: where the versions are.
-        models: which of them; others that `folder` holds stay.
-        target: what the servers run them with.
-        folder: the repository to write; made if absent.
+        repository: the repository of the versions.
+        models: the versions to write; other versions in `folder` stay.
+        target: backend and hardware of the servers.
+        folder: the repository to write; created if absent.
 
     Raises:
-        ModelError: a version is absent or damaged, or versions of one model take different bands.
+        ModelError: a version is absent or damaged, or versions of one model read different bands.
         StoreUnavailableError: the folder cannot be written.
     """
     for name, versions in groupby(sorted(models), key=lambda model: model.name):
         descriptions = [repository.describe(model) for model in versions]
         bands = {description.bands for description in descriptions}
         if len(bands) > 1:
-            raise ModelError(f"{name}: Triton has one configuration for all versions, and they take {sorted(bands)}")
+            raise ModelError(f"{name}: Triton has one configuration for all versions, and they read {sorted(bands)}")
         for description in descriptions:
             _copy_version(repository, description.model, target, folder)
         configuration = folder / name / "config.pbtxt"
@@ -127,11 +127,11 @@ _BACKEND = {
 
 
 def _instances(description: ModelDescription, target: TritonTarget) -> str:
-    """Instances of the model, and what runs each of them.
+    """Return the instances of the model and their hardware.
 
-    One instance a GPU: a window fills it, and a second one only takes memory. Processes of one thread on
-    processors: they share two cores better than one with two threads, and a third one works while another's window is
-    on its way.
+    One instance a GPU: a window fills it, and a second instance only takes memory. Three processes of one thread each
+    on processors: they share two cores better than one process of two threads, and the third one works while another's
+    window is in transfer.
     """
     if target is TritonTarget.ONNX_RUNTIME:
         return "instance_group [ { count: 1 } ]\n"
@@ -140,7 +140,7 @@ def _instances(description: ModelDescription, target: TritonTarget) -> str:
             "instance_group [ { count: 3 kind: KIND_CPU } ]\n"
             'parameters { key: "threads" value: { string_value: "1" } }\n'
         )
-    # A search for the best convolution would begin anew with the shape of every trimmed window.
+    # A search for the best convolution would start again for the shape of every trimmed window.
     cuda = """    {
       name: "cuda"
       parameters { key: "cudnn_conv_algo_search" value: "HEURISTIC" }
@@ -156,7 +156,7 @@ optimization {{ execution_accelerators {{
 
 
 def _tensorrt(description: ModelDescription) -> str:
-    """One engine for all shapes, from a trimmed window to a batch of whole ones, kept between starts."""
+    """Return the accelerator TensorRT: one engine for all shapes up to a batch of whole windows, cached on disk."""
     bands, halo = len(description.bands), 2 * description.halo
     whole = description.core + halo
     shapes = {

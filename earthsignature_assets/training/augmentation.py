@@ -1,8 +1,8 @@
 """Training tiles: mosaics of samples with borders of natural shape, under a random atmosphere.
 
-Most samples are level-1C, operation is level-2A. Each level-1C sample loses a random share of the path radiance
-that its own darkest pixels allow, some hardly any; then every tile, of either level, gets random gains and offsets per
-band, wide enough that both levels lie inside what the network has seen. Random numbers come from one generator alone.
+Samples may be level-1C while operation is level-2A. Each level-1C sample loses a random share of the path radiance that
+its darkest pixels allow; then every tile, of either level, gets random gains and offsets per band, wide enough to cover
+both levels. All random numbers come from one generator.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,20 +26,21 @@ Weights = npt.NDArray[np.float32]
 PATH_RADIANCE = np.array([550, 300, 170, 130, 90, 70, 50, 40, 0, 0], np.float32)
 """Typical path radiance of the ten bands, reflectance × 10000.
 
-With these values added, Dynamic World, which expects level-1C, agrees with the Hațeg polygons at 82 % instead of
-35 %: they are about what the atmospheric correction takes away. B8A is interpolated between B08 and B11.
+With these values added, Dynamic World, which expects level-1C, classifies 82 % instead of 35 % of the labelled pixels
+of a level-2A scene correctly: they approximate the effect of the atmospheric correction. B8A is interpolated between
+B08 and B11.
 """
 
 _SENESCENCE = np.log(np.array([1.1, 1.25, 2.2, 1.7, 0.85, 0.78, 0.85, 0.8, 1.6, 2.1], np.float32))
-"""What the reflectance of green plants is multiplied by as they turn, as logarithms.
+"""Logarithms of the factors of the reflectance of green plants as they senesce.
 
 Less chlorophyll absorbs less in the visible, red most, and at the red edge; less water absorbs less in the short-wave
 infrared; thinner leaves scatter less in the near infrared (Gitelson & Merzlyak 1994, *J. Plant Physiol.* 143:286).
-The sizes are those between summer forest of EuroSAT and October forest of the training polygons, rounded.
+The sizes are the rounded ratios of October forest to summer forest in labelled Sentinel-2 pixels.
 """
 
 WEAK_WEIGHT = 0.5
-"""What a pixel weighs that the teacher alone has labelled."""
+"""Weight of a pixel that only the teacher has labelled."""
 
 _REGIONS = (1, 1, 2, 3, 3, 4, 5)
 _HIGHEST_WEIGHT = 8.0
@@ -48,12 +49,12 @@ _SWATH_EDGE_SHARE = 0.08
 
 @dataclass(frozen=True)
 class Atmosphere:
-    """How far the reflectance of a training tile varies: standard deviations of one draw a tile.
+    """Spread of the reflectance of training tiles: standard deviations of one draw a tile.
 
-    `gain` and `band_gain` are of the logarithm of a factor, on all bands together and on each alone; `path_radiance`
-    is in units of `PATH_RADIANCE`; `offset` of each band in reflectance × 10000. `steady_noise` (× 10000) and
-    `relative_noise` are of each pixel. `uncorrected` is the share of samples that keep 40 to 100 % of their path
-    radiance, so that an image is told the same at either level.
+    `gain` and `band_gain` are those of the logarithm of a factor, for all bands together and for each band;
+    `path_radiance` is in units of `PATH_RADIANCE`; `offset` of each band in reflectance × 10000. `steady_noise`
+    (× 10000) and `relative_noise` apply to each pixel. `uncorrected` is the share of samples that keep 40 to 100 % of
+    their path radiance, so that the network classifies an image alike at either level.
     """
 
     gain: float = 0.14
@@ -69,12 +70,15 @@ class Atmosphere:
 class Tile:
     """One training tile of `side` × `side` pixels.
 
-    `reflectance` is (10, side, side) float32 × 10000. `codes` (side, side) uint16 is the code of each labelled pixel,
-    else 0. `allowed` (side, side) uint64 is the set of classes that a pixel may be, as `allowed_classes` gives it.
-    `weights`, (side, side) float32, make up for a region's void pixels, up to `_HIGHEST_WEIGHT` times: a polygon of a
-    hundred pixels says as much about its class as a patch that is labelled all over. Pixels that the teacher alone
-    has labelled weigh `WEAK_WEIGHT`. `covers`, (covers, side, side) float32, and `soft_labels`, (classes, side, side)
-    float32, are the probabilities that teachers tell, 0 where they say nothing.
+    Attributes:
+        reflectance: (10, side, side) float32 × 10000, 0 = no data.
+        codes: the code of each labelled pixel, (side, side) uint16, 0 = void.
+        allowed: classes that a pixel may have, (side, side) uint64, see `allowed_classes`.
+        weights: weights in the loss, (side, side) float32. They make up for a region's void pixels, up to
+            `_HIGHEST_WEIGHT` times, so that a polygon of a hundred pixels counts as much as a fully labelled patch.
+            Pixels that only the teacher has labelled weigh `WEAK_WEIGHT`.
+        covers: a teacher's probabilities of covers, (covers, side, side) float32, 0 where it is silent.
+        soft_labels: other networks' probabilities of classes, (classes, side, side) float32, 0 where there are none.
     """
 
     reflectance: Reflectance
@@ -86,7 +90,7 @@ class Tile:
 
 
 class TileMaker:
-    """Makes training tiles out of samples, the classes in balance."""
+    """Maker of training tiles with balanced classes."""
 
     def __init__(
         self,
@@ -98,16 +102,16 @@ class TileMaker:
         season: float = 0.0,
         covers: int = 0,
     ) -> None:
-        """Take the samples.
+        """Group the samples by class and source.
 
         Args:
             samples: labelled samples of any size.
             classes: the codes that the bits of a tile's `allowed` stand for, at most 64.
             side: height and width of a tile in pixels.
-            generator: the only source of chance.
-            atmosphere: how far the reflectance of a tile varies.
-            season: the share of samples that are shown in another season.
-            covers: how many covers the teacher tells; 0 leaves them out.
+            generator: the source of all random numbers.
+            atmosphere: spread of the reflectance of tiles.
+            season: share of samples that are shown in another season, 0…1.
+            covers: number of covers of the teacher; 0 leaves them out.
 
         Raises:
             GroundTruthError: no sample has a labelled pixel.
@@ -131,13 +135,13 @@ class TileMaker:
             raise GroundTruthError("no sample has a labelled pixel: nothing to train on")
 
     def drawing_from(self, generator: np.random.Generator) -> Self:
-        """The same samples with another source of chance."""
+        """Return a maker of the same samples with another generator."""
         twin = copy(self)
         twin._generator = generator
         return twin
 
     def tile(self) -> Tile:
-        """Return the next tile."""
+        """Draw the next tile."""
         generator = self._generator
         regions = self._regions(int(generator.choice(_REGIONS)))
         reflectance = np.empty((len(PATH_RADIANCE), self._side, self._side), np.float32)
@@ -163,7 +167,11 @@ class TileMaker:
         return Tile(reflectance, codes, allowed, weights, taught[: self._covers], taught[self._covers :])
 
     def _texture(self) -> tuple[Reflectance, Codes, Sets, Weights]:
-        """Reflectance, codes, allowed classes, covers above soft labels: one sample cropped, turned or mirrored."""
+        """Draw one sample, crop, rotate or mirror it.
+
+        Returns:
+            Reflectance, codes, allowed classes, and the stack of covers and soft labels.
+        """
         generator = self._generator
         code = int(generator.choice(sorted(self._by_class)))
         sources = self._by_class[code]
@@ -189,7 +197,7 @@ class TileMaker:
         return reflectance, labels[0].astype(np.uint16), labels[1], taught
 
     def _cropped(self, sample: Sample, code: int) -> Sample:
-        """The part of a sample, no longer than a tile, around one of the pixels of a code."""
+        """Crop a sample to at most a tile around a random pixel of a code."""
         if max(sample.codes.shape) <= self._side:
             return sample
         rows, columns = np.nonzero(sample.codes == code)
@@ -208,7 +216,7 @@ class TileMaker:
         )
 
     def _regions(self, count: int) -> npt.NDArray[np.int64]:
-        """Regions 0…count-1 of natural shape: Voronoi cells whose borders are bent by smooth noise."""
+        """Draw regions 0…count-1 of natural shape: Voronoi cells with borders bent by smooth noise."""
         generator, side = self._generator, self._side
         seeds = generator.uniform(0, side, (count, 2)).astype(np.float32)
         bend = generator.normal(0, side / 12, (2, 9, 9)).astype(np.float32)
@@ -220,7 +228,7 @@ class TileMaker:
         return regions
 
     def _beyond_swath(self) -> npt.NDArray[np.bool_]:
-        """The part of a tile beyond a straight swath edge at a random angle."""
+        """Draw the part of a tile beyond a straight swath edge at a random angle."""
         generator, side = self._generator, self._side
         angle = generator.uniform(0, 2 * np.pi)
         rows, columns = np.mgrid[:side, :side] - side / 2
@@ -229,12 +237,11 @@ class TileMaker:
 
 
 def as_surface(sample: Sample, generator: np.random.Generator, uncorrected: float = 0.0) -> Reflectance:
-    """Return a sample as rough surface reflectance × 10000, (10, height, width) float32, at least 1 where observed.
+    """Return a sample as rough surface reflectance × 10000, (10, height, width) float32, ≥ 1 where observed.
 
-    A level-1C sample loses between 60 and 130 % of `PATH_RADIANCE`, or 0 to 60 % in a share `uncorrected` of all
-    draws, each band an own share, never more than its darkest pixels hold, and is divided by a random transmittance.
-    A level-2A sample goes the same way half of the time, after a typical atmosphere was put on it, so that no trace of
-    the correction tells the levels apart.
+    A level-1C sample loses 60 to 130 % of `PATH_RADIANCE`, or 0 to 60 % in a share `uncorrected` of all draws, each
+    band a separate share and never more than its darkest pixels hold, and is divided by a random transmittance. Half of
+    the level-2A samples get a typical atmosphere and the same correction, so that no trace of it separates the levels.
     """
     reflectance = sample.reflectance.astype(np.float32)
     if sample.level == "L2A":
@@ -254,9 +261,9 @@ def as_surface(sample: Sample, generator: np.random.Generator, uncorrected: floa
 
 
 def as_typical_surface(sample: Sample) -> npt.NDArray[np.uint16]:
-    """Return a sample as rough surface reflectance × 10000, (10, height, width) uint16, without chance.
+    """Return a sample as rough surface reflectance × 10000, (10, height, width) uint16, deterministically.
 
-    A level-1C sample loses `PATH_RADIANCE`, never more than its darkest pixels hold; for judging, not for training.
+    A level-1C sample loses `PATH_RADIANCE`, never more than its darkest pixels hold. For evaluation, not for training.
     """
     if sample.level == "L2A":
         return sample.reflectance
@@ -276,7 +283,7 @@ def at_level(sample: Sample, level: str) -> npt.NDArray[np.uint16]:
 
 
 def surface_range(samples: Iterable[Sample]) -> InputRange:
-    """The range of labelled samples as level-2A shows them: typical path radiance is taken off those of level-1C."""
+    """Measure the range of samples as level-2A; level-1C samples lose typical path radiance first."""
     surfaces = (("L2A", as_typical_surface(sample)) for sample in samples)
     return InputRange.from_json(input_range(surfaces)["L2A"])
 
@@ -297,10 +304,10 @@ def under_another_atmosphere(
 
 
 def in_another_season(reflectance: Reflectance, generator: np.random.Generator) -> Reflectance:
-    """Return (10, height, width) surface reflectance with its green plants more, or less, turned: one draw for all.
+    """Return (10, height, width) surface reflectance with its green plants more or less senescent, by one draw.
 
-    A forest, a pasture, an orchard stays what it is from May to October; what changes most is that its plants turn.
-    Pixels change by how green they are (NDVI 0.2 not at all, 0.6 wholly).
+    A forest, pasture or orchard keeps its class from May to October; its colour changes most as its plants senesce.
+    Pixels change with their greenness: not at all at NDVI 0.2, fully at 0.6.
     """
     red, infrared = reflectance[2], reflectance[6]
     green = np.clip(((infrared - red) / np.maximum(infrared + red, 1) - 0.2) / 0.4, 0, 1)
@@ -311,7 +318,7 @@ def in_another_season(reflectance: Reflectance, generator: np.random.Generator) 
 
 
 def _crop(side: int, length: int, centre: int, generator: np.random.Generator) -> slice:
-    """Which of `length` pixels make up `side` and hold `centre`; all of them where they are fewer."""
+    """Choose `side` of `length` pixels that hold `centre`; all of them where they are fewer."""
     if length <= side:
         return slice(0, length)
     first = int(np.clip(centre - generator.integers(side // 4, side * 3 // 4), 0, length - side))
@@ -319,7 +326,7 @@ def _crop(side: int, length: int, centre: int, generator: np.random.Generator) -
 
 
 def _unfolded(side: int, length: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Which of fewer than `side` pixels fill `side`: all of them, mirrored at their ends."""
+    """Choose the pixels that fill `side` from fewer ones: all of them, mirrored at their ends."""
     unfolded = np.arange(side) + int(generator.integers(2 * length))
     folded = unfolded % (2 * length)
     return np.where(folded < length, folded, 2 * length - 1 - folded)

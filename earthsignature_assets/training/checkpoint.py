@@ -1,4 +1,4 @@
-"""The checkpoint of a training run: one file, replaced whole after each epoch, that the run goes on from after a kill.
+"""The checkpoint of a training run: one file, replaced whole after each epoch; an interrupted run resumes from it.
 
 Needs PyTorch (the extra `train`).
 """
@@ -23,7 +23,7 @@ from earthsignature_assets.training.network import SegmentationNetwork
 
 @dataclass
 class TrainingState:
-    """How far a run is: steps done, the losses of the epoch under way, the curve, the best weights so far."""
+    """State of a run: steps done, losses of the current epoch, the curve, and the best weights so far."""
 
     step: int = 0
     losses: list[float] = field(default_factory=list)
@@ -32,10 +32,10 @@ class TrainingState:
 
 
 class Checkpoint:
-    """Keeps a run in a file, and gives it back to the same run alone: same recipe, architecture and samples."""
+    """A file that stores a run, and restores it for the same recipe, architecture and samples only."""
 
     def __init__(self, path: Path | None, plan: object, samples: Sequence[Sample]) -> None:
-        """Keep nothing where `path` is None; `plan` is what weights depend on beside the samples, told by `repr`."""
+        """Store nothing where `path` is None; the weights depend on `repr(plan)` and the samples alone."""
         self._path = path
         self._training = _fingerprint(plan, samples) if path else ""
 
@@ -46,20 +46,20 @@ class Checkpoint:
         optimiser: torch.optim.Optimizer,
         schedule: Any,
     ) -> TrainingState:
-        """Bring a run back to where the file left it; where there is none, to its beginning.
+        """Restore a run from the file, or return the initial state where there is no file.
 
         Raises:
-            TrainingError: the file is of another training, or cannot be read.
+            TrainingError: the file belongs to another training, or cannot be read.
         """
         if self._path is None or not self._path.exists():
             return TrainingState()
         try:
             content = torch.load(self._path, weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise TrainingError(f"{self._path} is no checkpoint: {error}; remove it to start anew") from error
+            raise TrainingError(f"{self._path} is not a checkpoint: {error}; remove it to start again") from error
         if content.get("training") != self._training:
             raise TrainingError(
-                f"{self._path} belongs to a training with another recipe, network or samples: remove it to start anew"
+                f"{self._path} belongs to a training with another recipe, network or samples: remove it to start again"
             )
         network.load_state_dict(content["network"])
         average.load_state_dict(content["average"])
@@ -78,7 +78,7 @@ class Checkpoint:
         *,
         best: bool,
     ) -> None:
-        """Replace the file, at the end of an epoch; `best` keeps the average of the weights as the best so far."""
+        """Replace the file at the end of an epoch; `best` marks the average of the weights as the best so far."""
         if best:
             state.best = deepcopy(average.state_dict())
         if self._path is None:
@@ -101,7 +101,7 @@ class Checkpoint:
 
 
 def _fingerprint(plan: object, samples: Sequence[Sample]) -> str:
-    """A digest of all that the weights depend on, but for the machine."""
+    """Compute a digest of everything that the weights depend on, except the machine."""
     digest = hashlib.sha256(repr(plan).encode())
     for sample in samples:
         digest.update(repr((sample.name, sample.level, sorted(sample.also.items()))).encode())

@@ -1,4 +1,4 @@
-"""Learning curves: loss and validation accuracy of every epoch, and their picture."""
+"""Learning curves: loss and validation accuracy of every epoch, and their plot."""
 
 import math
 from collections.abc import Mapping
@@ -8,27 +8,27 @@ from pathlib import Path
 
 @dataclass
 class LearningCurve:
-    """Mean loss of every epoch, and the accuracy on the validation region after it, NaN where there is none."""
+    """Mean loss of every epoch and the validation accuracy after it, NaN without a validation region."""
 
     losses: list[float] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
 
     def add(self, loss: float, accuracy: float) -> bool:
-        """Add an epoch; whether its accuracy is the best so far."""
+        """Add an epoch, and tell whether its accuracy is the best so far."""
         best = not math.isnan(accuracy) and accuracy > max(self.accuracies, default=-math.inf)
         self.losses.append(loss)
         self.accuracies.append(accuracy)
         return best
 
     def exhausted(self, patience: int) -> bool:
-        """Whether the best accuracy is `patience` epochs old or older; never with a patience of 0."""
+        """Tell whether the best accuracy is at least `patience` epochs old; never with a patience of 0."""
         if not patience or not self.accuracies or math.isnan(self.accuracies[-1]):
             return False
         return len(self.accuracies) - 1 - self.accuracies.index(max(self.accuracies)) >= patience
 
 
 def draw_curves(curves: Mapping[str, LearningCurve], path: Path, title: str) -> None:
-    """Write a PNG: the losses above, the validation accuracies below, a line a training. Needs matplotlib."""
+    """Plot losses above and validation accuracies below as a PNG, one line a training. Needs matplotlib."""
     # A backend without a screen, and no state that other figures share.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

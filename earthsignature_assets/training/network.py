@@ -1,8 +1,7 @@
 """Networks: small U-Nets that are translation-equivariant at their stride, so that tiling with a halo is exact.
 
-No global pooling and no normalisation over the image: one output depends on its receptive field and on nothing else.
-`Architecture` begins from random weights, `pretrained.PretrainedArchitecture` from Dynamic World's. Needs PyTorch (the
-extra `train`).
+Without global pooling and normalisation over the image, an output depends on its receptive field only. `Architecture`
+starts from random weights; other architectures may bring pretrained ones. Needs PyTorch (the extra `train`).
 """
 
 from abc import ABC, abstractmethod
@@ -16,16 +15,16 @@ import torch
 from torch import nn
 
 LOG_SCALE = 200.0
-"""Reflectance × 10000 where the logarithm turns from linear to logarithmic: above the noise over water."""
+"""Reflectance × 10000 at which the scaling turns from linear to logarithmic: above the noise over water."""
 
 
 @dataclass(frozen=True)
 class NetworkArchitecture(ABC):
-    """What a network is built of, and how far one of its outputs sees.
+    """Layers of a network and the extent of its receptive field.
 
-    `title` is what people call it. `core` is the side in pixels of what a window answers for in operation: as large as
-    memory allows for two windows at once. `covers` is how many covers of a teacher it tells besides, in training alone:
-    no graph that ships holds them.
+    `title` is its name for people. `core` is the side in pixels of a window without its halo in operation: as large as
+    memory allows for two windows at once. `covers` is the number of a teacher's covers that it predicts as a side task,
+    in training only: no exported graph holds them.
     """
 
     title: ClassVar[str]
@@ -42,16 +41,16 @@ class NetworkArchitecture(ABC):
     @property
     @abstractmethod
     def reach(self) -> int:
-        """Pixels that one output sees at most to any side, over all positions within the stride."""
+        """Largest distance in pixels from which an input affects an output, over all positions within the stride."""
 
     @property
     def receptive_field(self) -> int:
-        """Side in pixels of the square, centred on an output, that holds everything it depends on."""
+        """Side in pixels of the square, centred on an output, that the output depends on."""
         return 2 * self.reach + 1
 
     @property
     def halo(self) -> int:
-        """The reach, rounded up to the stride: what to read around a patch."""
+        """Margin in pixels to read around a patch: the reach, rounded up to the stride."""
         return -(-self.reach // self.stride) * self.stride
 
     @abstractmethod
@@ -66,7 +65,7 @@ class NetworkArchitecture(ABC):
 
 @dataclass(frozen=True)
 class Architecture(NetworkArchitecture):
-    """Width and depth of the U-Net: channels at the full resolution, doubled at each of `depth` halvings.
+    """A U-Net of `width` channels at the full resolution, doubled at each of `depth` halvings.
 
     Only convolutions, max-pooling, nearest up-sampling and additive skips; batch normalisation folds into the
     convolutions at export.
@@ -84,13 +83,13 @@ class Architecture(NetworkArchitecture):
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of every level, the full resolution first; the deepest level is only half as wide again."""
+        """Channels of every level, the full resolution first; the deepest level has 1.5 times those above."""
         levels = [self.width << level for level in range(self.depth)]
         return (*levels, levels[-1] * 3 // 2)
 
     @property
     def reach(self) -> int:
-        """Pixels that one output sees at most to any side, over all positions within the stride.
+        """Largest distance in pixels from which an input affects an output, over all positions within the stride.
 
         Each 3 × 3 convolution at level l reaches 2^l pixels; two per level going down, one going up. Pooling and
         nearest up-sampling tie an output to its whole block of the stride, stride - 1 pixels at most.
@@ -105,9 +104,9 @@ class Architecture(NetworkArchitecture):
 
 
 class SegmentationNetwork(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types are checked
-    """From reflectance × 10000, (n, bands, height, width) float32, to logits, (n, classes, height, width).
+    """A network from reflectance × 10000, (n, bands, height, width) float32, to logits, (n, classes, height, width).
 
-    `head` and `covers` tell classes and a teacher's covers from what `features` returns.
+    `head` and `covers` predict classes and a teacher's covers from the features.
     """
 
     architecture: NetworkArchitecture
@@ -115,7 +114,7 @@ class SegmentationNetwork(nn.Module):  # type: ignore[misc]  # PyTorch is absent
     covers: nn.Module | None
 
     def features(self, reflectance: torch.Tensor) -> Any:
-        """What classes and covers are told from."""
+        """Compute the input of `head` and `covers`."""
         raise NotImplementedError
 
     def forward(self, reflectance: torch.Tensor) -> torch.Tensor:
@@ -129,7 +128,7 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class UNet(SegmentationNetwork):
-    """The U-Net of `Architecture`, from random weights."""
+    """The U-Net of `Architecture`, with random weights."""
 
     def __init__(self, architecture: Architecture, mean: Sequence[float], deviation: Sequence[float]) -> None:
         """Build the layers; mean and deviation as `NetworkArchitecture.network` takes them."""
@@ -153,7 +152,7 @@ class UNet(SegmentationNetwork):
         self.covers = nn.Conv2d(channels[0], architecture.covers, 1) if architecture.covers else None
 
     def features(self, reflectance: torch.Tensor) -> torch.Tensor:
-        """What classes and covers are told from, (n, width, height, width)."""
+        """Compute the input of `head` and `covers`, (n, channels, height, width)."""
         features = torch.log(reflectance + LOG_SCALE) * self.scale + self.shift
         skips: list[torch.Tensor] = []
         for level, block in enumerate(self.down):
@@ -170,7 +169,7 @@ class UNet(SegmentationNetwork):
 
 
 class PackagedNetwork(nn.Module):  # type: ignore[misc]  # see SegmentationNetwork
-    """The graph that ships: uint16 reflectance in, class index and confidence out."""
+    """The exported graph: uint16 reflectance in, class index and confidence out."""
 
     def __init__(self, network: SegmentationNetwork) -> None:
         super().__init__()
@@ -180,16 +179,16 @@ class PackagedNetwork(nn.Module):  # type: ignore[misc]  # see SegmentationNetwo
         """Return class index 1…K and confidence in percent, both (n, height, width) uint8."""
         logits = self.network(reflectance.to(torch.float32))
         best, index = logits.max(dim=1, keepdim=True)
-        # The probability of the best class alone: exp(0) over the sum, without the other quotients of a softmax.
+        # The probability of the best class only: exp(0) over the sum, without the other quotients of a softmax.
         confidence = 100.0 / torch.exp(logits - best).sum(dim=1)
         return (index[:, 0] + 1).to(torch.uint8), torch.round(confidence).to(torch.uint8)
 
 
 def measured_reach(architecture: NetworkArchitecture) -> int:
-    """Measure how far an output sees: perturb one pixel, and find the farthest output that changes.
+    """Measure the reach: perturb one pixel, and find the farthest output that changes.
 
-    Every position of the pixel within the stride is tried, on a network whose weights are all positive, so that no
-    contribution cancels or dies in an activation, and differ, so that none is lost where features get one length.
+    Every position of the pixel within the stride is tried. All weights are positive, so that no contribution cancels or
+    vanishes in an activation, and different, so that none vanishes where features are normalised to one length.
     """
     probe = architecture.network([0.0] * architecture.bands, [1.0] * architecture.bands).eval().double()
     generator = torch.Generator().manual_seed(0)
@@ -210,7 +209,7 @@ def measured_reach(architecture: NetworkArchitecture) -> int:
 
 
 def predict(network: SegmentationNetwork, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
-    """Return the class index 1…K, (n, height, width) uint8, of patches whose sides are multiples of the stride."""
+    """Predict the class index 1…K, (n, height, width) uint8, of patches whose sides are multiples of the stride."""
     network.eval()
     with torch.no_grad():
         image = torch.from_numpy(reflectance.astype(np.int32)).to(next(network.parameters()).device)

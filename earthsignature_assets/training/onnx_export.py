@@ -1,4 +1,4 @@
-"""Write a trained network into the model repository: graph, parity check, description, Triton's configuration.
+"""Export of a trained network to the model repository: graph, parity check, description, Triton's configuration.
 
 Needs PyTorch and onnx (the extra `train`).
 """
@@ -23,7 +23,7 @@ from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.training.network import PackagedNetwork, SegmentationNetwork, measured_reach
 
 OPSET = 18
-"""The newest opset that every ONNX Runtime since 1.14 and Triton 23.02 runs."""
+"""The newest opset of ONNX Runtime 1.14 and Triton 23.02."""
 
 _PARITY = 0.9999
 
@@ -37,23 +37,25 @@ def export(
     training_range: InputRange | None = None,
     training_set: str = "",
 ) -> ModelDescription:
-    """Write `model.onnx`, `model.json` into `folder`, and `config.pbtxt` beside it, and check them.
+    """Write `model.onnx` and `model.json` into `folder` and `config.pbtxt` next to it, and check the graph.
 
     Args:
         network: the trained network.
         model: the name and version to write.
-        folder: the version's folder in the repository; made if absent.
-        classes: what the network tells, in the order of its classes.
-        training_range: the range of the reflectance that training saw.
+        folder: the version's folder in the repository; created if absent.
+        classes: the classes in the order of the network's outputs.
+        training_range: range of the reflectance in training.
         training_set: the identity of the training set.
 
     Raises:
-        ModelError: the receptive field differs from its formula, or ONNX Runtime's answers from PyTorch's.
+        ModelError: the measured receptive field differs from the formula, or ONNX Runtime's results from PyTorch's.
     """
     architecture = network.architecture
     reach = measured_reach(architecture)
     if reach != architecture.reach:
-        raise ModelError(f"{model}: an output sees {reach} pixels far, the formula says {architecture.reach}")
+        raise ModelError(
+            f"{model}: the measured reach is {reach} pixels, `reach` gives {architecture.reach}: correct it"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
     _write_graph(network, path)
@@ -88,7 +90,7 @@ def _write_graph(network: SegmentationNetwork, path: Path) -> None:
             3: stride * torch.export.Dim("columns"),
         }
     }
-    # The exporter warns about torchvision, which is not used, and about its own internals.
+    # The exporter warns about torchvision, which is not used, and about its internals.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -131,7 +133,7 @@ def _forget_origins(graph: onnx.ModelProto) -> None:
 
 
 def _name_dimensions(graph: onnx.ModelProto) -> None:
-    """Call the free dimensions by what they are: patches, height, width."""
+    """Name the free dimensions: patches, height, width."""
     for value in (*graph.graph.input, *graph.graph.output):
         dimensions = value.type.tensor_type.shape.dim
         for position, name in ((0, "patches"), (-2, "height"), (-1, "width")):
@@ -143,7 +145,7 @@ def check_parity(network: SegmentationNetwork, path: Path, model: ModelVersion) 
     """Compare the exported graph with the network on random reflectance.
 
     Raises:
-        ModelError: fewer than 99.99 % of the pixels get the same class, or confidence differs by over one percent.
+        ModelError: fewer than 99.99 % of the pixels get the same class, or a confidence differs by more than 1 %.
     """
     generator = np.random.default_rng(0)
     coarse = generator.integers(0, 6000, (2, network.architecture.bands, 16, 24))

@@ -1,8 +1,8 @@
-"""Optimisation: from labelled samples to the weights of a network, step by step, and on after a kill.
+"""Optimisation of the weights of a network on labelled samples, resumable after a kill.
 
-Every step is a function of the recipe's seed and of its own number: tiles and dropout draw from generators that are
-seeded with both. So a run that goes on from a checkpoint ends with the same bits as one that was never stopped, on one
-machine with as many threads. Needs PyTorch (the extra `train`).
+Every step depends on the recipe's seed and the step number only: tiles and dropout draw from generators seeded with
+both. A resumed run therefore ends with the same bits as an uninterrupted one, on the same machine with the same number
+of threads. Needs PyTorch (the extra `train`).
 """
 
 import math
@@ -27,32 +27,32 @@ from earthsignature_assets.training.learning_curve import LearningCurve
 from earthsignature_assets.training.network import LOG_SCALE, NetworkArchitecture, SegmentationNetwork, predict
 
 _STATISTICS_STEP = 1 << 31
-"""The step number of the tiles that scale the input: none that a run reaches."""
+"""Step number of the tiles that scale the input; no run reaches it."""
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one training run does; two runs of one recipe on one machine give one network.
+    """The settings of a training run; two runs of one recipe on one machine give the same network.
 
     Attributes:
-        epochs: an epoch is as many tiles as there are samples.
-        seed: of everything random.
+        epochs: number of epochs; an epoch has as many tiles as there are samples.
+        seed: seed of all random numbers.
         side: height and width of a tile in pixels.
         batch: tiles a step.
-        learning_rate: the highest; it rises for 15 % of the steps and falls to nothing for the others.
-        weight_decay: of AdamW.
-        smoothing: of the labels, see `masked_loss`.
-        averaging: how much of the average of the weights stays in each step; the average is what is kept.
-        atmosphere: how far gains, offsets and path radiance vary.
-        season: the share of samples that are shown in another season.
-        teaching: what the teacher's covers weigh in the loss, where the architecture has them.
-        distilling: what soft labels weigh in the loss, where samples have them.
+        learning_rate: the peak; the rate rises for 15 % of the steps and then falls to 0.
+        weight_decay: weight decay of AdamW.
+        smoothing: label smoothing, see `masked_loss`.
+        averaging: decay of the moving average of the weights, which is the result of the training.
+        atmosphere: spread of gains, offsets and path radiance.
+        season: share of samples that are shown in another season.
+        teaching: weight of the teacher's covers in the loss, where the architecture has them.
+        distilling: weight of soft labels in the loss, where samples have them.
         patience: epochs without a better validation accuracy after which training stops; 0 never stops.
-        threads: what PyTorch may use; another number gives other bits.
+        threads: threads of PyTorch; another number gives other bits.
         device: `cpu` or `cuda`.
-        half: convolutions in bfloat16 where the processor has instructions for it (twice as fast); weights stay
+        half: compute convolutions in bfloat16 where the processor has instructions for it (twice as fast); weights stay
             float32.
     """
 
@@ -86,32 +86,32 @@ def train(
     checkpoint: Path | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> tuple[SegmentationNetwork, LearningCurve]:
-    """Train a network from random weights, or from where a checkpoint of the same training stands.
+    """Train a network from the start, or resume from a checkpoint of the same training.
 
     Args:
         samples: the labelled samples; their codes are some of `classes`, or void.
-        recipe: what to do.
-        architecture: the network's width and depth.
-        progress: shows how far the run is and its loss.
-        title: the line that `progress` shows.
-        classes: the CORINE codes in the order of the network's classes.
-        validation: samples of a region that training does not see; judged after every epoch.
-        checkpoint: the file that keeps the run after each epoch; it is removed by nobody here.
-        report: called with the steps done and the steps in all.
+        recipe: the settings.
+        architecture: the layers of the network.
+        progress: shows the progress and the loss.
+        title: title of the run in `progress` and in errors.
+        classes: the CORINE codes in the order of the network's outputs.
+        validation: samples of a held-out region, evaluated after every epoch.
+        checkpoint: the file that stores the run after each epoch; the caller removes it.
+        report: called with the number of steps done and the total.
 
     Returns:
-        The network in evaluation mode on the processor: the average of the weights after the last step, or, with
-        patience, after the epoch that judged the validation samples best.
+        The network in evaluation mode on the processor, with the average of the weights after the last step or, with
+        patience, after the epoch of the best validation accuracy; and the learning curve.
 
     Raises:
         GroundTruthError: no sample has a labelled pixel.
-        TrainingError: the loss is not a number, or the checkpoint is of another training.
+        TrainingError: the loss is not a number, or the checkpoint belongs to another training.
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     generator = _generator(recipe, _STATISTICS_STEP)
     maker = TileMaker(samples, classes, recipe.side, generator, recipe.atmosphere, recipe.season, architecture.covers)
-    # Channels last: the CPU's convolutions are a fifth faster.
+    # Convolutions on a CPU are a fifth faster with channels last.
     network = architecture.network(*_statistics(maker)).to(recipe.device, memory_format=torch.channels_last)
     average = deepcopy(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -121,7 +121,7 @@ def train(
     keeper = Checkpoint(checkpoint, (recipe, architecture, tuple(classes)), samples)
     state = keeper.resume(network, average, optimiser, schedule)
     task = progress.add_task(title, total=steps, completed=state.step)
-    # One worker makes the next batch while the network learns.
+    # One worker prepares the next batch while the network learns.
     with ThreadPoolExecutor(1) as worker:
         upcoming: Future[Batch] = worker.submit(_batch, maker, recipe, len(classes), state.step)
         while state.step < steps and not state.curve.exhausted(recipe.patience):
@@ -150,7 +150,7 @@ def train(
 def _step(
     network: SegmentationNetwork, batch: Batch, optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, title: str
 ) -> float:
-    """One step of gradient descent; its loss."""
+    """Take one step of gradient descent, and return its loss."""
     images, allowed, weights, covers, soft_labels = (part.to(recipe.device) for part in batch)
     torch.manual_seed(hash((recipe.seed, step)))
     network.train()
@@ -158,10 +158,10 @@ def _step(
     with torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.half and _fast_half(recipe.device)):
         features = network.features(images.to(memory_format=torch.channels_last))
         logits = network.head(features)
-        told = network.covers(features) if network.covers else None
+        covers_logits = network.covers(features) if network.covers else None
     loss = masked_loss(logits.float(), allowed, weights, recipe.smoothing)
-    if told is not None:
-        loss = loss + recipe.teaching * taught_loss(told.float(), covers)
+    if covers_logits is not None:
+        loss = loss + recipe.teaching * taught_loss(covers_logits.float(), covers)
     if soft_labels.shape[1]:
         loss = loss + recipe.distilling * taught_loss(logits.float(), soft_labels)
     loss.backward()
@@ -182,7 +182,7 @@ def _fast_half(device: str) -> bool:
 
 
 def _approach(average: SegmentationNetwork, network: SegmentationNetwork, keep: float) -> None:
-    """Move the average of the weights, and of the normalisation's statistics, towards the network."""
+    """Update the moving average of the weights and of the normalisation's statistics."""
     with torch.no_grad():
         for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
             if mean.dtype.is_floating_point:
@@ -194,20 +194,20 @@ def _approach(average: SegmentationNetwork, network: SegmentationNetwork, keep: 
 def masked_loss(
     logits: torch.Tensor, allowed: torch.Tensor, weights: torch.Tensor, smoothing: float = 0.05
 ) -> torch.Tensor:
-    """Return the weighted cross-entropy of pixels against sets of classes.
+    """Compute the weighted cross-entropy of pixels against sets of classes.
 
-    A pixel costs minus the logarithm of the probability of all its allowed classes together, and a share of the
-    mean over all classes (label smoothing, so that 200 patches do not make the network sure of itself).
+    A pixel costs minus the logarithm of the total probability of its allowed classes, and a share of the mean over all
+    classes (label smoothing, against overconfidence after training on few samples).
 
     Args:
         logits: (n, classes, height, width).
-        allowed: the same shape, bool; a pixel without any allowed class is void and costs nothing.
+        allowed: the same shape, bool; a pixel without an allowed class is void and costs nothing.
         weights: (n, height, width).
         smoothing: the share of the mean over all classes.
     """
     logarithms = torch.log_softmax(logits, dim=1)
     known = allowed.any(dim=1)
-    # A void pixel is allowed everything: it costs nothing, without a logarithm of nothing.
+    # All classes are allowed for a void pixel: it costs nothing, and no logarithm of 0 arises.
     right = torch.logsumexp(logarithms.masked_fill(~(allowed | ~known[:, None]), -1e4), dim=1)
     costs = -(1 - smoothing) * right - smoothing * logarithms.mean(dim=1)
     effective = weights * known
@@ -215,11 +215,11 @@ def masked_loss(
 
 
 def taught_loss(logits: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of what the network tells and a teacher's probabilities.
+    """Compute the mean cross-entropy of the network's predictions against a teacher's probabilities.
 
     Args:
         logits: (n, covers or classes, height, width).
-        taught: the same shape; a pixel of which the teacher says nothing holds zeros, and costs nothing.
+        taught: the same shape; a pixel without the teacher's probabilities holds zeros, and costs nothing.
     """
     costs = -(torch.log_softmax(logits, dim=1) * taught).sum()
     return costs / taught.sum().clamp(min=1)
@@ -230,7 +230,7 @@ def _generator(recipe: Recipe, step: int) -> np.random.Generator:
 
 
 def _batch(maker: TileMaker, recipe: Recipe, classes: int, step: int) -> Batch:
-    """Return reflectance (batch, 10, side, side) float32, allowed classes, weights, covers and soft labels of tiles."""
+    """Draw the tiles of a step: reflectance (batch, 10, side, side) float32, allowed, weights, covers, soft labels."""
     maker = maker.drawing_from(_generator(recipe, step))
     tiles = [maker.tile() for _ in range(recipe.batch)]
     sets = np.stack([tile.allowed for tile in tiles])
@@ -241,7 +241,7 @@ def _batch(maker: TileMaker, recipe: Recipe, classes: int, step: int) -> Batch:
 
 
 def _statistics(maker: TileMaker, tiles: int = 64) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of every band's logarithm over augmented tiles, no data left out."""
+    """Compute mean and standard deviation of every band's logarithm over augmented tiles, without no data."""
     images = np.stack([maker.tile().reflectance for _ in range(tiles)])
     observed = images.max(axis=1) > 0
     logarithms = np.log(np.moveaxis(images, 1, 0)[:, observed] + LOG_SCALE)
@@ -249,7 +249,7 @@ def _statistics(maker: TileMaker, tiles: int = 64) -> tuple[list[float], list[fl
 
 
 def validation_accuracy(network: SegmentationNetwork, samples: Sequence[Sample], classes: Sequence[int]) -> float:
-    """Mean over samples of the share of labelled pixels that get their code; NaN where no sample has one."""
+    """Compute the mean over samples of the share of correct labelled pixels; NaN where no pixel is labelled."""
     table = np.array([VOID, *classes], np.uint16)
     shares = []
     for sample in samples:
@@ -261,6 +261,6 @@ def validation_accuracy(network: SegmentationNetwork, samples: Sequence[Sample],
 
 
 def predict_any(network: SegmentationNetwork, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
-    """Return the class index 1…K, (height, width) uint8, of one image of any size, (10, height, width)."""
+    """Predict the class index 1…K, (height, width) uint8, of one image of any size, (10, height, width)."""
     height, width = reflectance.shape[1:]
     return predict(network, padded(reflectance, network.architecture.stride)[None])[0, :height, :width]

@@ -1,4 +1,4 @@
-"""A new model version from a training set: trained on one split, stopped by another. Needs PyTorch (extra `train`)."""
+"""Training of a model version on a training set, with early stopping. Needs PyTorch (the extra `train`)."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ CURVES, TRAINING = "learning_curves.png", "training.json"
 
 @dataclass(frozen=True)
 class SetPlan:
-    """How to train on a set: the recipe, and width and depth of the network."""
+    """Plan of a training on a set: the recipe, and the width and depth of the network."""
 
     recipe: Recipe = field(default_factory=lambda: Recipe(patience=12))
     width: int = Architecture.width
@@ -38,7 +38,7 @@ class SetPlan:
 
 @dataclass(frozen=True)
 class TrainedVersion:
-    """What a training on a set left behind."""
+    """Result of a training on a set."""
 
     description: ModelDescription
     folder: Path
@@ -47,7 +47,7 @@ class TrainedVersion:
 
 
 def classes_of(training_set: TrainingSet) -> tuple[PredictedClass, ...]:
-    """The classes that the training split has pixels of, each claimed as far as most of its pixels are known.
+    """Return the classes with pixels in the training split, each at the level to which most of its pixels are known.
 
     Raises:
         GroundTruthError: there is no labelled pixel.
@@ -75,15 +75,15 @@ def train_on_set(
     plan: SetPlan,
     report: Callable[[int, int], None] | None = None,
 ) -> TrainedVersion:
-    """Train on the training split, keep the epoch that is best on the validation split, and write the version.
+    """Train on the training split, keep the best epoch on the validation split, and write the version.
 
-    The version appears in the repository whole, with `learning_curves.png` and `training.json` beside its graph. A run
-    that was killed goes on from `<repository>/.training/<model>` when it is started again.
+    The version appears in the repository whole, with `learning_curves.png` and `training.json` next to its graph. A
+    killed run resumes from `<repository>/.training/<model>` when it is started again.
 
     Raises:
         GroundTruthError: a split is empty.
         TrainingError: the loss is not a number.
-        ModelError: the exported graph does not say what the network says.
+        ModelError: the exported graph disagrees with the network.
     """
     classes = classes_of(training_set)
     samples = [training_set.sample(number) for number in training_set.numbers(Split.TRAIN)]

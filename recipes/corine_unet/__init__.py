@@ -1,1 +1,1 @@
-"""How the shipped `corine-unet` is made: its data, teacher, pretrained weights, cross-validation, and card."""
+"""The recipe of the shipped `corine-unet`: its data, teacher, pretrained weights, cross-validation, and card."""

@@ -1,4 +1,4 @@
-"""Atmospheres that the shipped model is judged under, and those of its ablation."""
+"""Atmospheres of the evaluation and the ablation of the shipped model."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,23 +6,23 @@ import numpy.typing as npt
 from earthsignature_assets.training.augmentation import PATH_RADIANCE, Atmosphere
 
 AS_VERSION_1 = Atmosphere(0.14, 0.06, 0.25, 25.0, 8.0, 0.015, 0.0)
-"""What version 1 was trained with, and how wide the other atmospheres are that every version is judged under."""
+"""The spread in the training of version 1, and of the other atmospheres in the evaluation of every version."""
 
 STILL = Atmosphere(0, 0, 0, 0, 0, 0, 0)
-"""No variation at all: what the ablation trains without."""
+"""No variation, for the ablation."""
 
 
 def as_typical_top(reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
-    """Return surface reflectance with typical path radiance, (10, height, width) uint16: about level-1C."""
+    """Add typical path radiance to surface reflectance, (10, height, width) uint16: approximates level-1C."""
     hazy = reflectance + PATH_RADIANCE[:, None, None].astype(np.uint16)
     return np.where(reflectance.max(axis=0) > 0, hazy, np.uint16(0))
 
 
 def under_one_deviation(image: npt.NDArray[np.uint16], seed: int) -> npt.NDArray[np.uint16]:
-    """Return an image, (10, height, width) uint16, under an atmosphere one standard deviation away, for judging.
+    """Return an image, (10, height, width) uint16, under an atmosphere one standard deviation away, for evaluation.
 
-    Gain, offset and path radiance of each band lie as far to either side as `AS_VERSION_1` draws them, whatever a
-    version was trained with.
+    Gain, offset and path radiance of each band deviate to either side by the spread of `AS_VERSION_1`, for every
+    version.
     """
     generator, drawn = np.random.default_rng(seed), AS_VERSION_1
     signs = generator.choice([-1.0, 1.0], 12)

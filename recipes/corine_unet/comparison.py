@@ -1,6 +1,6 @@
-"""Two versions, or two recipes, on the same held-out patches and polygons. Pure numpy.
+"""Comparison of two versions or recipes on the same held-out patches and polygons. Pure numpy.
 
-Patches and polygons are the units of every interval and test, never their pixels.
+The units of every interval and test are patches and polygons, not their pixels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ from recipes.corine_unet.data import CLASS_CODES, LabelledScene
 from recipes.corine_unet.label_groups import group_table
 
 GROUPS, _GROUP_OF = group_table(CLASS_CODES)
-"""The five classes that the Hațeg labels can confirm."""
+"""The five classes that the Hațeg labels support."""
 
 
 def patch_counts(answers: Mapping[str, Mapping[str, Any]]) -> BlockCounts:
-    """One count a patch that has a pixel of its label's code (`training.patch_answer`): label against majority."""
+    """Count each patch with a pixel of its label's code once: label against most frequent code, see `patch_answer`."""
     names = tuple(str(code) for code in CLASS_CODES)
     judged = {name: answer for name, answer in sorted(answers.items()) if answer["right"] is not None}
     counts = np.zeros((len(judged), len(names), len(names)), np.int64)
@@ -29,11 +29,11 @@ def patch_counts(answers: Mapping[str, Mapping[str, Any]]) -> BlockCounts:
 
 
 def polygon_counts(scene: LabelledScene, numbers: Sequence[int], predicted: npt.NDArray[np.uint16]) -> BlockCounts:
-    """The pixels of each polygon over the five classes that its label can confirm.
+    """Count the pixels of each polygon over the five classes that the labels support.
 
     Args:
         scene: the labelled scene.
-        numbers: which polygons; those without a pixel are left out.
+        numbers: the polygons; those without a pixel are left out.
         predicted: codes, (height, width).
     """
     found = {}
@@ -47,13 +47,13 @@ def polygon_counts(scene: LabelledScene, numbers: Sequence[int], predicted: npt.
 
 
 def summed(parts: Sequence[BlockCounts]) -> BlockCounts:
-    """Counts added up block by block: of several networks or folds, or of one scene under several atmospheres."""
+    """Sum counts block by block: of several networks or folds, or of one scene under several atmospheres."""
     names, blocks = parts[0].names, tuple(dict.fromkeys(block for part in parts for block in part.blocks))
     return BlockCounts(names, blocks, np.sum([part.aligned(names, blocks).counts for part in parts], axis=0))
 
 
-def told(candidate: BlockCounts, current: BlockCounts) -> dict[str, Any]:
-    """The accuracies of both, their paired difference with its 95 % interval, and the p-value, for a JSON file."""
+def compared(candidate: BlockCounts, current: BlockCounts) -> dict[str, Any]:
+    """Return both accuracies, their paired difference with its 95 % interval, and the p-value, for a JSON file."""
     test: PairedTest = paired_test(candidate, current)
     return {
         "blocks": test.blocks,

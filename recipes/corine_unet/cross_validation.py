@@ -1,4 +1,4 @@
-"""Cross-validation of a recipe: folds of places and of polygons, each judged by a network that has seen none of them.
+"""Cross-validation of a recipe: folds of places and of polygons, each evaluated with a network that has not seen it.
 
 Needs PyTorch (the extra `train`).
 """
@@ -40,13 +40,13 @@ _TABLE = np.array([VOID, *CLASS_CODES], np.uint16)
 
 
 def dynamic_world(data: Path) -> Path:
-    """Where Dynamic World's forward model is in the data folder: teacher, and where networks begin."""
+    """Return the path of Dynamic World's forward model in the data folder: teacher and initial weights."""
     return data / "dynamicworld" / "dynamicworld_forward_opset18.onnx"
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What a version is trained and judged on: patches, and a scene whose polygons are partly held out.
+    """Data for training and evaluation: patches, and a scene whose polygons are partly held out.
 
     `covers`, (9, height, width) float32, are the teacher's probabilities on the scene.
     """
@@ -59,7 +59,7 @@ class TrainingData:
 
     @classmethod
     def read(cls, data: Path, threads: int = 2) -> Self:
-        """Read the data folder; the teacher refines the patches' labels, and tells the covers of patches and scene.
+        """Read the data folder; the teacher refines the patches' labels and predicts the covers of patches and scene.
 
         Raises:
             GroundTruthError: a part cannot be read.
@@ -77,31 +77,31 @@ class TrainingData:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """All polygons."""
+        """Numbers of all polygons."""
         return tuple(range(1, len(self.scene.labels) + 1))
 
     def polygons(self, numbers: Sequence[int], margin: int) -> list[Sample]:
-        """A sample around each of these polygons; the pixels of all others are blank, and what is around unlabelled."""
+        """Cut a sample around each of these polygons; all other polygons are blank, the surroundings unlabelled."""
         samples = polygon_samples(self.scene, numbers, margin, self.covers)
         return [supplement(sample, sample.covers) for sample in samples if sample.covers is not None]
 
     def reflectance_range(self) -> InputRange:
-        """The range of the training samples' reflectance, level-1C with typical path radiance taken off."""
+        """Measure the range of the training samples' reflectance; level-1C samples lose typical path radiance first."""
         return surface_range((*self.patches, *polygon_samples(self.scene, self.training)))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a version's training does: the final one, and the folds that cross-validate its recipe.
+    """The plan of a version's trainings: the final one, and the folds that cross-validate its recipe.
 
     Attributes:
-        architecture: of every network.
-        recipe: of every network. With patience, the final training keeps the first fold out as its validation region.
-        fold_epochs: of the folds, which have fewer samples.
-        folds: how many.
-        teachers: networks that each network learns from, see `distillation`.
-        margin: pixels shown around a polygon.
-        processes: trainings at once.
+        architecture: architecture of every network.
+        recipe: settings of every network. With patience, the first fold is the validation region of the final training.
+        fold_epochs: epochs of the folds, which have fewer samples.
+        folds: number of folds.
+        teachers: number of networks that each network learns from, see `distillation`.
+        margin: pixels around a polygon.
+        processes: trainings at a time.
     """
 
     architecture: NetworkArchitecture
@@ -114,20 +114,20 @@ class Plan:
 
     @classmethod
     def pretrained(cls, data: Path, epochs: int = 48) -> Self:
-        """Networks that begin from Dynamic World's weights, which the data folder holds: what `make train` does."""
+        """Plan networks that start from Dynamic World's weights in the data folder, as `make train` does."""
         architecture = PretrainedArchitecture(classes=len(CLASSES), covers=len(COVERS), graph=dynamic_world(data))
         return cls(architecture, Recipe(epochs=epochs, learning_rate=1e-3), fold_epochs=epochs)
 
     @classmethod
     def from_scratch(cls, epochs: int = 64, width: int = Architecture.width, depth: int = Architecture.depth) -> Self:
-        """Networks that begin from random weights, each taught by two of its kind, see `distillation`."""
+        """Plan networks that start from random weights, each taught by two networks of its kind, see `distillation`."""
         architecture = Architecture(classes=len(CLASSES), covers=len(COVERS), width=width, depth=depth)
         return cls(architecture, Recipe(epochs=epochs), fold_epochs=epochs, teachers=2)
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One fold: what its network is not shown, and how it is trained."""
+    """One fold: its held-out patches and polygons, and its training."""
 
     patches: tuple[Sample, ...]
     polygons: tuple[int, ...]
@@ -137,13 +137,13 @@ class Fold:
 def folds_of(data: TrainingData, plan: Plan, checkpoints: Path | None = None, *, polygons: bool = True) -> list[Fold]:
     """Split places and polygons into folds.
 
-    Nothing is chosen by what a fold keeps out: its accuracy is watched, and the last epoch counts.
+    The held-out part selects nothing: its accuracy is only recorded, and the last epoch counts.
 
     Args:
-        data: patches and polygons, of which each is kept out once.
-        plan: how to train.
-        checkpoints: a folder for what the trainings go on from after a kill.
-        polygons: whether training sees any; otherwise every fold keeps all of them out.
+        data: patches and polygons; each is held out once.
+        plan: the plan of the trainings.
+        checkpoints: folder of the checkpoints; None stores none.
+        polygons: whether training sees polygons; otherwise every fold holds all of them out.
     """
     fold_of = spatial_folds(data.patches, plan.folds, _APART_KM)
     polygon_fold_of = polygon_folds(data.scene.labels, plan.folds)
@@ -172,7 +172,7 @@ View = Callable[[npt.NDArray[np.uint16]], npt.NDArray[np.uint16]]
 def answers_of_folds(
     folds: Sequence[Fold], networks: Sequence[SegmentationNetwork], view: View = lambda image: image
 ) -> Iterator[tuple[Sample, npt.NDArray[np.uint16]]]:
-    """Each patch with the codes that the network tells of a view of it, as surface, that has not seen it."""
+    """Yield each patch with the codes predicted for a view of its surface by the network that has not seen it."""
     for fold, network in zip(folds, networks, strict=True):
         for patch in fold.patches:
             yield patch, _TABLE[predict_any(network, view(as_typical_surface(patch)))]
@@ -184,7 +184,7 @@ def polygon_counts_of_folds(
     networks: Sequence[SegmentationNetwork],
     view: View = lambda image: image,
 ) -> BlockCounts:
-    """The pixels of each polygon, in a view of the scene, as told by networks that have not seen it."""
+    """Count the pixels of each polygon in a view of the scene, predicted by networks that have not seen it."""
     image = view(scene.reflectance)
     return summed(
         [
@@ -197,17 +197,17 @@ def polygon_counts_of_folds(
 def judge_folds(
     data: TrainingData, folds: Sequence[Fold], networks: Sequence[SegmentationNetwork], plan: Plan
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Judge what each fold's network has not seen.
+    """Evaluate each fold's network on the held-out part.
 
     Returns:
-        The figures of the patches, and of the polygons' pixels over the five classes that their labels can confirm;
-        their counts sum over folds. `answers` are of each patch its most frequent code, of each polygon how many of its
-        pixels were told which class: by them two versions can be compared block by block.
+        The figures of the patches, and of the polygons' pixels over the five classes that their labels support; counts
+        sum over folds. `answers` hold the most frequent code of each patch, and the pixels of each predicted class of
+        each polygon, so that two versions can be compared block by block.
     """
-    told = list(answers_of_folds(folds, networks))
-    samples, answers = [patch for patch, _ in told], [answer for _, answer in told]
+    predicted = list(answers_of_folds(folds, networks))
+    samples, answers = [patch for patch, _ in predicted], [answer for _, answer in predicted]
     figures = judge_patches(samples, answers, EUROSAT_CODES, CLASS_CODES)
-    each = {patch.name: patch_answer(patch, answer) for patch, answer in told}
+    each = {patch.name: patch_answer(patch, answer) for patch, answer in predicted}
     polygons = polygon_counts_of_folds(data.scene, folds, networks)
     pixels = {
         block: {name: int(count) for name, count in zip(polygons.names, counts, strict=True) if count}
@@ -218,7 +218,7 @@ def judge_folds(
 
 
 def patch_answer(patch: Sample, predicted: npt.NDArray[np.uint16]) -> dict[str, Any]:
-    """A patch's code by its label, its most frequent predicted code, and the share of its labelled pixels found."""
+    """Return the code of a patch's label, its most frequent predicted code, and the share of correct pixels."""
     code = EUROSAT_CODES[patch.label]
     own = predicted[patch.codes == code] if code != VOID else predicted[:0].ravel()
     seen = own if patch.label == "River" else predicted

@@ -37,7 +37,7 @@ CLASSES = (
         512, 1, "water, for 5xx (river, lake and sea are not told apart): EuroSAT River and SeaLake, Hațeg water"
     ),
 )
-"""The classes that this ground truth supports, in the order of the class index."""
+"""The classes that the ground truth supports, in the order of the class index."""
 
 CLASS_CODES = tuple(entry.code for entry in CLASSES)
 """The codes of `CLASSES` in the order of the class index."""
@@ -55,18 +55,18 @@ EUROSAT_CODES = {
     "River": 512,
     "SeaLake": 512,
 }
-"""What a EuroSAT label says as a CORINE code; void where the label names no class that covers the patch."""
+"""CORINE code of a EuroSAT label; void where the label does not describe the whole patch."""
 
 HATEG_CODES = {"agriculture": 211, "construction": 121, "forest": 313, "pasture": 231, "water": 512}
-"""What a label of the Hațeg polygons says as a CORINE code. Seen in the image, `construction` are large halls and
-two stretches of motorway and main road: level-2 class 12.
+"""CORINE code of a label of the Hațeg polygons. In the image, `construction` means large halls and two stretches of
+motorway and main road: level-2 class 12.
 """
 
 HATEG_ALSO = {121: 112, 231: 321}
-"""What a code of the Hațeg labels may mean as well, so that training is right with either.
+"""Second meaning of a code of the Hațeg labels; training accepts either.
 
-The labels say built or pasture, not the level-2 class of CORINE; and Hațeg, the only level-2A scene, must not teach
-that level-2A means industry and never housing. Both codes are one class wherever the Hațeg labels judge.
+The labels mean built-up or pasture, not a level-2 class of CORINE; and Hațeg, the only level-2A scene, must not teach
+that level-2A means industry and never housing. In figures on Hațeg both codes count as one class.
 """
 
 
@@ -74,9 +74,9 @@ that level-2A means industry and never housing. Both codes are one class whereve
 class LabelledScene:
     """A level-2A scene with labelled polygons, on the scene's 10 m grid.
 
-    `reflectance` is (10, height, width) uint16 × 10000, 0 = no data. `polygons` is (height, width) uint16: the
-    number of the polygon that covers a pixel's centre, 1…N in the order of the file, 0 = none. `labels` and
-    `codes_of` give the word and the CORINE code of polygon 1…N at position 0…N-1.
+    `reflectance` is (10, height, width) uint16 × 10000, 0 = no data. `polygons` is (height, width) uint16: the number
+    1…N of the polygon over a pixel's centre, in the order of the file, 0 = none. `labels` and `codes_of` hold the label
+    and the CORINE code of polygon 1…N at position 0…N-1.
     """
 
     name: str
@@ -88,21 +88,21 @@ class LabelledScene:
     latitude: float
 
     def codes(self, numbers: Sequence[int]) -> npt.NDArray[np.uint16]:
-        """CORINE codes, (height, width) uint16, of these polygons alone; void elsewhere."""
+        """Return the CORINE codes of these polygons, (height, width) uint16; void elsewhere."""
         table = np.zeros(len(self.labels) + 1, np.uint16)
         for number in numbers:
             table[number] = self.codes_of[number - 1]
         return table[self.polygons]
 
     def without(self, numbers: Sequence[int]) -> npt.NDArray[np.uint16]:
-        """The reflectance with the pixels of these polygons blanked to no data."""
+        """Return the reflectance with the pixels of these polygons set to no data."""
         return np.where(np.isin(self.polygons, numbers), np.uint16(0), self.reflectance)
 
 
 def read_eurosat(folder: Path) -> list[Sample]:
     """Read EuroSAT patches: 13-band GeoTIFFs in one folder a label.
 
-    Every pixel gets the patch's code; `teacher.refine` then takes back what does not deserve it.
+    Every pixel gets the code of the patch's label; `teacher.refine` removes it where it does not apply.
 
     Raises:
         GroundTruthError: the folder holds no patch, or a patch lacks bands or georeference.
@@ -166,8 +166,8 @@ def polygon_samples(
 ) -> list[Sample]:
     """Cut one sample around every training polygon, `margin` pixels wider than the polygon.
 
-    Labels are those of the training polygons alone, and the pixels of all others are blanked to no data: training
-    sees nothing of the polygons that are held out. `covers` are a teacher's on the scene, (covers, height, width).
+    Only the training polygons are labelled, and the pixels of all others are set to no data, so that training sees
+    nothing of the held-out polygons. `covers` are a teacher's probabilities on the scene, (covers, height, width).
     """
     others = [number for number in range(1, len(scene.labels) + 1) if number not in set(training)]
     reflectance, codes = scene.without(others), scene.codes(training)

@@ -1,9 +1,9 @@
-"""Distillation: one network learns what several of its kind tell, so that what ships is not one draw of chance.
+"""Distillation: a network learns the mean prediction of several of its kind, which depends less on the seed.
 
-Networks of one recipe and other seeds are several points apart on patches that none has seen; their mean is steadier
-than each. It is told of every pixel of the training samples, labelled or not, at either level and under several
-atmospheres, and a new network learns it beside the labels (Hinton, Vinyals & Dean 2015, arXiv:1503.02531). What ships
-is no larger and no slower for it. Needs PyTorch (the extra `train`).
+The accuracies of networks of one recipe and different seeds differ by several points on unseen patches; their mean is
+more stable. It is computed for every pixel of the training samples, labelled or not, at either level and under several
+atmospheres, and a new network learns it in addition to the labels (Hinton, Vinyals & Dean 2015, arXiv:1503.02531). The
+resulting network is neither larger nor slower. Needs PyTorch (the extra `train`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,14 +18,14 @@ from earthsignature_assets.training.augmentation import as_typical_surface
 from earthsignature_assets.training.network import SegmentationNetwork
 from recipes.corine_unet.atmospheres import as_typical_top, under_one_deviation
 
-_ATMOSPHERES = range(1000, 1006)  # none of those that versions are judged under
+_ATMOSPHERES = range(1000, 1006)  # different from those of the evaluation
 
 
 def soft_labels(networks: Sequence[SegmentationNetwork], sample: Sample) -> npt.NDArray[np.float32]:
-    """Return how probable the networks hold each class, (classes, height, width) float32, 0 where there is no data.
+    """Predict the mean probability of each class, (classes, height, width) float32, 0 where there is no data.
 
-    The mean over networks and views: the sample at either level and under six other atmospheres, each turned
-    otherwise, so that no direction is preferred.
+    The mean is over networks and views: the sample at either level and under six other atmospheres, each view rotated
+    differently, so that no direction is preferred.
     """
     total = np.zeros((networks[0].architecture.classes, *sample.codes.shape), np.float64)
     views = list(_views(sample))
@@ -38,12 +38,12 @@ def soft_labels(networks: Sequence[SegmentationNetwork], sample: Sample) -> npt.
 
 
 def class_probabilities(network: SegmentationNetwork, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    """Return the probability of each class, (classes, height, width) float32, of one image, (10, height, width)."""
+    """Predict the probability of each class, (classes, height, width) float32, of one image, (10, height, width)."""
     height, width = reflectance.shape[1:]
     image = padded(reflectance, network.architecture.stride).astype(np.float32)
     with torch.inference_mode():
-        told = torch.softmax(network.eval()(torch.from_numpy(image)[None]), dim=1)[0]
-    probabilities: npt.NDArray[np.float32] = told[:, :height, :width].numpy()
+        softmax = torch.softmax(network.eval()(torch.from_numpy(image)[None]), dim=1)[0]
+    probabilities: npt.NDArray[np.float32] = softmax[:, :height, :width].numpy()
     return probabilities
 
 

@@ -12,8 +12,8 @@ def split_polygons(labels: Sequence[str], seed: int = 0) -> tuple[tuple[int, ...
     """Split polygons into two thirds for training and one third held out, class by class.
 
     Returns:
-        The numbers (1…N) of the training polygons and of those held out; every class with at least two polygons
-        is in both. Deterministic for one seed, whatever the process.
+        The numbers (1…N) of the training polygons and of the held-out ones; every class with at least two polygons is
+        in both. The result depends on labels and seed only.
     """
     generator = np.random.default_rng(seed)
     held_out: list[int] = []
@@ -26,25 +26,25 @@ def split_polygons(labels: Sequence[str], seed: int = 0) -> tuple[tuple[int, ...
 
 
 def polygon_folds(labels: Sequence[str], folds: int, seed: int = 0) -> tuple[int, ...]:
-    """Return the fold, 0…folds-1, of polygon 1…N at position 0…N-1: every label dealt out in turn.
+    """Deal the polygons out to folds, label by label: the fold, 0…folds-1, of polygon 1…N at position 0…N-1.
 
-    Deterministic for one seed, whatever the process.
+    The result depends on labels and seed only.
     """
     generator = np.random.default_rng(seed)
     order: list[int] = []
     for label in sorted(set(labels)):
         members = [position for position, other in enumerate(labels) if other == label]
         order.extend(int(position) for position in generator.permutation(members))
-    # One hand after another, so that folds are as even in all as in each label.
+    # Dealing continues across labels, so that folds are even in total and in each label.
     fold_of = {position: dealt % folds for dealt, position in enumerate(order)}
     return tuple(fold_of[position] for position in range(len(labels)))
 
 
 def spatial_folds(samples: Sequence[Sample], folds: int, apart_km: float = 50.0) -> list[int]:
-    """Return the fold, 0…folds-1, of every sample, so that near samples share a fold.
+    """Assign samples to folds, 0…folds-1, so that near samples share a fold.
 
-    Samples closer than `apart_km` are chained into one group; groups, the largest first, go to the fold that they
-    unbalance least by label.
+    Samples closer than `apart_km` are chained into one group; groups go, the largest first, to the fold whose balance
+    of labels suffers least.
     """
     groups = _groups(samples, apart_km)
     chosen: dict[int, int] = {}
@@ -61,7 +61,7 @@ def spatial_folds(samples: Sequence[Sample], folds: int, apart_km: float = 50.0)
 
 
 def _groups(samples: Sequence[Sample], apart_km: float) -> list[int]:
-    """Chain near samples: the number of the group of every sample (single linkage on the sphere)."""
+    """Chain near samples, and return the group number of every sample (single linkage on the sphere)."""
     longitudes = np.radians([sample.longitude for sample in samples])
     latitudes = np.radians([sample.latitude for sample in samples])
     towards = np.stack(

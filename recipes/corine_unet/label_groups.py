@@ -1,4 +1,4 @@
-"""How well patches and polygons that carry one label each are told: EuroSAT and Hațeg."""
+"""Figures on patches and polygons that carry one label each: EuroSAT and Hațeg."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,11 +20,11 @@ HATEG_GROUPS = {
     "321": "grassland",
     "512": "water",
 }
-"""The five classes that the Hațeg labels can confirm: what a predicted code counts as when judged by them."""
+"""The five classes that the Hațeg labels support, by predicted code."""
 
 
 def group_table(codes: Sequence[int]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
-    """The groups of `HATEG_GROUPS` that codes belong to, in order of first use, and the group's place by code."""
+    """Return the groups of codes in order of first use, and a table (1000,) from code to position of its group."""
     names = tuple(dict.fromkeys(HATEG_GROUPS[str(code)] for code in codes))
     group_of = np.zeros(1000, np.int64)
     for code in codes:
@@ -38,18 +38,17 @@ def judge_patches(
     label_codes: Mapping[str, int],
     codes: Sequence[int],
 ) -> dict[str, Any]:
-    """Judge predictions of labelled patches.
+    """Compute the figures of predictions on labelled patches.
 
     Args:
         samples: patches with their refined codes.
         predicted: codes of every patch, (height, width) uint16.
-        label_codes: the code of a patch's label; patches whose label is void are left out.
+        label_codes: the code of each label; patches with a void label are left out.
         codes: the classes, in order.
 
     Returns:
-        `pixels`: confusion over the pixels that carry the patch's own label. `patches`: confusion of the patch's
-        label with the most frequent code, over the whole patch where the label covers the patch, over the pixels
-        that carry the label for rivers, whose patches are mostly banks.
+        `pixels`: confusion over the pixels that carry the patch's label. `patches`: confusion of the patch's label with
+        the most frequent code in the patch; of river patches, which are mostly banks, in the labelled pixels.
     """
     size = len(codes)
     names = tuple(str(code) for code in codes)
@@ -68,12 +67,12 @@ def judge_patches(
 def judge_polygons(
     scene: LabelledScene, numbers: Sequence[int], predicted: npt.NDArray[np.uint16], codes: Sequence[int]
 ) -> dict[str, Any]:
-    """Judge the prediction of a whole scene by some of its polygons.
+    """Compute the figures of the prediction of a scene on some of its polygons.
 
     Returns:
-        `pixels`: confusion of codes; `pixels_grouped`: the same over the five classes that the labels can confirm
-        (`HATEG_GROUPS`); `polygons_grouped`: one count a polygon, by its most frequent group; `share`: the share of
-        every code among all observed pixels of the scene.
+        `pixels`: confusion of codes; `pixels_grouped`: the same over the five classes of `HATEG_GROUPS`;
+        `polygons_grouped`: one count a polygon, by its most frequent group; `share`: share of every code among all
+        observed pixels of the scene.
     """
     pixels = confusion(scene.codes(numbers), predicted, codes)
     group_names, group_of = group_table(codes)

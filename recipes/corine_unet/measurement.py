@@ -1,4 +1,4 @@
-"""What an exported graph does: how well on a scene it has not seen, how fast, and the picture of it."""
+"""Measurements of an exported graph: accuracy on held-out polygons, agreement between levels, speed, and a picture."""
 
 import json
 import math
@@ -29,7 +29,7 @@ _SHIFTS = ((1.0, 0.0), (0.9, 0.0), (1.1, 0.0), (1.0, -0.3), (1.0, 0.3), (1.0, 1.
 def codes_of_scene(
     graph: Graph, description: ModelDescription, reflectance: npt.NDArray[np.uint16]
 ) -> npt.NDArray[np.uint16]:
-    """Return the predicted codes, (height, width) uint16, of one image, (10, height, width) uint16."""
+    """Predict the codes, (height, width) uint16, of one image, (10, height, width) uint16."""
     return description.code_table[graph.run_scene(reflectance, description.stride)]
 
 
@@ -42,19 +42,19 @@ def describe_version(
     figures: Mapping[str, Any],
     threads: int,
 ) -> float:
-    """Measure a version's exported graph and write `evaluation.json`, `card.md` and `evaluation.png` beside it.
+    """Measure a version's exported graph and write `evaluation.json`, `card.md` and `evaluation.png` next to it.
 
     Args:
         folder: the version's folder, which holds `model.onnx`.
         description: the version's `model.json`.
         scene: the labelled scene.
-        held_out: the numbers of the polygons that training has not seen.
-        patches: level-1C patches, to see how far the two levels agree.
-        figures: what training measured: `model`, `training` and `eurosat` of `evaluation.json`.
+        held_out: the numbers of the held-out polygons.
+        patches: level-1C patches, for the agreement between the levels.
+        figures: figures of the training: `model`, `training`, `eurosat` and `hateg_folds` of `evaluation.json`.
         threads: threads of ONNX Runtime.
 
     Returns:
-        The accuracy of the held-out pixels over the five classes that the labels can confirm.
+        The accuracy of the held-out pixels over the five classes that the labels support.
     """
     graph = Graph(folder / "model.onnx", threads)
     hateg = judge_scene(graph, description, scene, held_out)
@@ -73,10 +73,10 @@ def describe_version(
 def judge_scene(
     graph: Graph, description: ModelDescription, scene: LabelledScene, held_out: Sequence[int]
 ) -> dict[str, Any]:
-    """Judge a graph by polygons that it has not seen: `judge_polygons`, and accuracy with the level shifted.
+    """Compute the figures of a graph on held-out polygons, see `judge_polygons`, also with shifted reflectance.
 
-    `level_shifts` are the accuracies over the five classes with gains on all bands, and with path radiance taken
-    off or put on, as an atmospheric correction that is off would.
+    `level_shifts` are the accuracies over the five classes with gains on all bands, and with path radiance subtracted
+    or added, as after a poor atmospheric correction.
     """
     codes = description.class_codes
     shifts: list[dict[str, Any]] = []
@@ -93,7 +93,7 @@ def judge_scene(
 def level_agreement(
     graph: Graph, description: ModelDescription, surface: npt.NDArray[np.uint16], patches: Sequence[Sample]
 ) -> list[dict[str, Any]]:
-    """How much of a map stays when one image is shown at the other level: no label takes part.
+    """Measure the share of a map that stays the same when an image is shown at the other level, without labels.
 
     Args:
         graph: the version's graph.
@@ -102,8 +102,7 @@ def level_agreement(
         patches: level-1C patches.
 
     Returns:
-        Of each pair of images the shares of pixels that keep their code, and their one of the five classes of
-        `HATEG_GROUPS`.
+        For each pair of images the shares of pixels that keep their code, and their class of `HATEG_GROUPS`.
     """
     _, group_of = group_table(description.class_codes)
 
@@ -126,7 +125,7 @@ def level_agreement(
 
 
 def measure_speed(graph: Graph, description: ModelDescription, threads: int, repeats: int = 5) -> dict[str, Any]:
-    """Time 1024 × 1024 pixels of random reflectance (the best of `repeats`), and reckon a full tile with the halo."""
+    """Time 1024 × 1024 pixels of random reflectance (best of `repeats`), and extrapolate to a full tile with halo."""
     side = 1024
     patch = np.random.default_rng(0).integers(1, 6000, (1, len(description.bands), side, side)).astype(np.uint16)
     seconds = math.inf
@@ -144,9 +143,9 @@ def measure_speed(graph: Graph, description: ModelDescription, threads: int, rep
 
 
 def picture(scene: LabelledScene, predicted: npt.NDArray[np.uint16], legend: Sequence[int], title: str) -> bytes:
-    """Return a PNG of input, labelled polygons and prediction, with the legend of the classes.
+    """Draw input, labelled polygons and prediction with the legend of the classes as a PNG.
 
-    The true-colour panel has sixteen steps a channel: its noise would make the file three times as large.
+    The true-colour panel has sixteen steps a channel: with its noise the file would be three times as large.
     """
     every = range(1, len(scene.labels) + 1)
     colours = overview(true_colour(*scene.reflectance[[2, 1, 0]]), _PANEL_HEIGHT) // 16 * 16

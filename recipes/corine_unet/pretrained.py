@@ -1,14 +1,14 @@
-"""A U-Net of one halving that begins as Dynamic World: its layers and weights, with other activations and other heads.
+"""A U-Net of one halving with Dynamic World's layers and initial weights, and other activations and heads.
 
-Dynamic World V1 (Brown et al. 2022, Scientific Data 9:251, Apache-2.0; the notice that it requires is in the version's
-card) learnt its features from 24,000 hand-labelled images of all continents; a few hundred samples of CORINE classes
-teach new heads, and every layer a little. It differs in what would cost too much or see too little:
+Dynamic World V1 (Brown et al. 2022, Scientific Data 9:251, Apache-2.0; the required notice is in the version's card)
+learnt its features from 24,000 hand-labelled images of all continents; a few hundred samples of CORINE classes train
+new heads, and fine-tune every layer. The differences save time or add resolution:
 
-- Mish becomes hard swish, which takes a sixth of the time; training makes up for it.
-- The convolution at the full resolution sees B8A too, with weights that begin at 0.
-- Halving is a mean of 2 × 2 pixels; features get one length before they are raised, not after.
-- Classes are told from the features of both resolutions, so that borders are those of 10 m.
-- Level-2A comes in: typical path radiance is put on, because Dynamic World expects level-1C.
+- Mish becomes hard swish, which takes a sixth of the time; training compensates for it.
+- The convolution at the full resolution sees B8A too, with initial weights of 0.
+- Halving is a mean of 2 × 2 pixels; features are normalised to one length before upsampling, not after.
+- Classes are predicted from the features of both resolutions, so that borders have 10 m resolution.
+- The input is level-2A: typical path radiance is added, because Dynamic World expects level-1C.
 
 Needs PyTorch and onnx (the extra `train`).
 """
@@ -33,13 +33,13 @@ from recipes.corine_unet.shipped_card import FROM_DYNAMIC_WORLD
 from recipes.corine_unet.teacher import BANDS, COVERS, NORMALISATION
 
 _FINE, _WIDTHS, _SIDE = 64, (96, 144, 144), 48
-"""Channels at the full resolution, of the three blocks at half of it, and of what goes past the first two."""
+"""Channels at the full resolution, of the three blocks at half resolution, and of the bypass of the first two."""
 
 _LENGTH = math.sqrt(_WIDTHS[2])
-"""Of the vector of deep features, so that each is about 1."""
+"""Length of the vector of deep features, so that each feature is about 1."""
 
 _LIKE_B08 = np.array([BANDS.index(S2_BANDS.index("B08" if band == "B8A" else band)) for band in S2_BANDS])
-"""Whose normalisation each of our bands gets: B8A, which Dynamic World does not know, that of B08."""
+"""Index of the normalisation of each band: B8A, which Dynamic World does not have, gets that of B08."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,18 @@ class PretrainedArchitecture(NetworkArchitecture):
 
     @property
     def reach(self) -> int:
-        """Pixels that one output sees at most to any side.
+        """Largest distance in pixels from which an input affects an output.
 
-        One convolution at the full resolution; three blocks of three at half of it, and one pixel there for raising.
+        One convolution at the full resolution; three blocks of three at half resolution, and one pixel there for
+        upsampling.
         """
         return 1 + 2 * (3 * 3 + 1)
 
     def network(self, mean: Sequence[float] = (), deviation: Sequence[float] = ()) -> "PretrainedUNet":  # noqa: ARG002
-        """Build the layers with Dynamic World's weights and scaling: mean and deviation are not asked for.
+        """Build the layers with Dynamic World's weights and scaling; mean and deviation are ignored.
 
         Raises:
-            ModelError: the graph is missing, or is another one.
+            ModelError: the graph is missing, or is not Dynamic World's.
         """
         return PretrainedUNet(self)
 
@@ -90,10 +91,10 @@ class PretrainedUNet(SegmentationNetwork):
         self.dropout = nn.Dropout2d(0.1)
         self.head = _Head(architecture.classes, fine=True)
         self.covers = _Head(architecture.covers, fine=False) if architecture.covers else None
-        self._begin(architecture.graph)
+        self._copy_weights(architecture.graph)
 
     def features(self, reflectance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What heads tell from: (n, 144, height / 2, width / 2), of length 12 each, and (n, 64, height, width)."""
+        """Compute the input of the heads: (n, 144, height / 2, width / 2) of length 12, and (n, 64, height, width)."""
         logarithms = torch.log((reflectance + self.path_radiance) * 0.005 + 1)
         fine = _activation(self.first(torch.sigmoid((logarithms - self.mean) / self.deviation * 5 - 1)))
         halved = nn.functional.avg_pool2d(fine, 2)
@@ -105,15 +106,15 @@ class PretrainedUNet(SegmentationNetwork):
         deep = deep * torch.rsqrt((deep * deep).sum(dim=1, keepdim=True) + 1e-6) * _LENGTH
         return self.dropout(deep), self.dropout(fine)
 
-    def _begin(self, graph: Path) -> None:
-        """Take over the weights of the graph, whose convolutions come in the order of `_layers`."""
+    def _copy_weights(self, graph: Path) -> None:
+        """Copy the weights of the graph, whose convolutions are in the order of `_layers`."""
         layers = list(self._layers())
         if not graph.is_file():
-            raise ModelError(f"{graph} is missing: the network begins from Dynamic World's forward model as ONNX")
+            raise ModelError(f"{graph} is missing: the network starts from Dynamic World's forward model as ONNX")
         content = onnx.load(graph).graph
         tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in content.initializer}
         weights = [[tensors[name] for name in node.input[1:]] for node in content.node if node.op_type == "Conv"]
-        # The first layer sees a band less, and the last is the head that tells covers, of the length of its features.
+        # The first layer has one band fewer, and the last one is the head of the covers.
         shapes = [tuple(layer.weight.shape) for layer in layers]
         shapes[0] = (_FINE, len(BANDS), 3, 3)
         if [weight.shape for weight, _ in weights[:-1]] != shapes or len(weights[-1][0]) != len(COVERS):
@@ -139,7 +140,7 @@ class PretrainedUNet(SegmentationNetwork):
 
 
 class _Block(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types are checked
-    """Three times a convolution of each pixel's channels and one of each channel, and a way past them."""
+    """Three pairs of a pointwise and a depthwise convolution, with a bypass."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -149,7 +150,7 @@ class _Block(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types 
             self.path += [nn.Conv2d(channels, outputs, 1), _depthwise(outputs)]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(n, inputs, height, width) to (n, outputs, height, width)."""
+        """Map (n, inputs, height, width) to (n, outputs, height, width)."""
         through = features
         for layer in self.path:
             through = _activation(layer(through))
@@ -157,13 +158,13 @@ class _Block(nn.Module):  # type: ignore[misc]  # PyTorch is absent where types 
         return both
 
     def layers(self) -> Iterator[nn.Conv2d]:
-        """In the order of Dynamic World's graph."""
+        """Yield the convolutions in the order of Dynamic World's graph."""
         yield self.past
         yield from self.path
 
 
 class _Head(nn.Module):  # type: ignore[misc]  # see _Block
-    """Tells so many classes, or covers, from the deep features, raised, and from the fine ones; those begin at 0."""
+    """A head for classes or covers on upsampled deep features, and on fine features with initial weights of 0."""
 
     def __init__(self, outputs: int, *, fine: bool) -> None:
         super().__init__()
@@ -173,10 +174,10 @@ class _Head(nn.Module):  # type: ignore[misc]  # see _Block
             nn.init.zeros_(self.fine.weight)
 
     def forward(self, features: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """The deep and the fine features to (n, outputs, height, width)."""
+        """Map deep and fine features to (n, outputs, height, width)."""
         deep, fine = features
-        told: torch.Tensor = nn.functional.interpolate(self.deep(deep), scale_factor=2.0, mode="bilinear")
-        return told if self.fine is None else told + self.fine(fine)
+        logits: torch.Tensor = nn.functional.interpolate(self.deep(deep), scale_factor=2.0, mode="bilinear")
+        return logits if self.fine is None else logits + self.fine(fine)
 
 
 def _depthwise(channels: int) -> nn.Conv2d:

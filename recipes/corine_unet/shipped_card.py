@@ -1,4 +1,4 @@
-"""The model card: what a version is made of, what it can tell, and how well, as Markdown for people."""
+"""The card of the shipped model in Markdown: its data, classes, figures and limits. Published cards keep their text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,11 +7,11 @@ from earthsignature_assets.models.repository import ModelDescription
 from earthsignature_assets.nomenclature import class_of
 
 FROM_DYNAMIC_WORLD = "U-Net from Dynamic World"
-"""What the architecture is called that begins from Dynamic World's weights, whose notice its card repeats."""
+"""Name of the architecture with Dynamic World's initial weights, whose notice the card repeats."""
 
 
 def card(description: ModelDescription, evaluation: Mapping[str, Any]) -> str:
-    """Return the card of a version.
+    """Write the card of a version.
 
     Args:
         description: the version's `model.json`.
@@ -149,7 +149,7 @@ def _level_figures(figures: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table(title: str, figures: Mapping[str, Any]) -> str:
-    """A confusion matrix, truth in rows, with recall, precision and IoU."""
+    """Write a confusion matrix, truth in rows, with recall, precision and IoU."""
     classes = figures["classes"]
     lines = [
         f"{title[0].upper()}{title[1:]}: accuracy **{figures['overall_accuracy']:.1%}** of {figures['total']:,}, "

@@ -1,9 +1,9 @@
-"""Dynamic World as a teacher: which pixels of a patch deserve the patch's label.
+"""Dynamic World as a teacher that confirms or removes the label of each pixel of a patch.
 
-Dynamic World V1 (Brown et al. 2022, Scientific Data 9:251) tells nine cover types from level-1C images. It never
-gives a CORINE class by itself here: it confirms or refuses the label of the patch, and finds the water and the
-trees of patches that hold several covers. The model was produced for the Dynamic World Project by Google in
-partnership with National Geographic and the World Resources Institute.
+Dynamic World V1 (Brown et al. 2022, Scientific Data 9:251) predicts nine cover types from level-1C images. It confirms
+or removes the label of the patch, and finds the water and the trees of patches that hold several covers. The model was
+produced for the Dynamic World Project by Google in partnership with National Geographic and the World Resources
+Institute.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ COVERS = ("water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_s
 """Dynamic World's cover types in the order of its output."""
 
 BANDS = [S2_BANDS.index(band) for band in ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B11", "B12")]
-"""Where the bands that Dynamic World sees are in `S2_BANDS`."""
+"""Positions of Dynamic World's bands in `S2_BANDS`."""
 
 NORMALISATION = np.array(
     [
@@ -51,10 +51,10 @@ _REFUSED_BY: dict[str, tuple[str, ...]] = {
     "River": tuple(cover for cover in COVERS if cover != "water"),
     "SeaLake": tuple(cover for cover in COVERS if cover != "water"),
 }
-"""The covers that take a pixel's label away: what a patch of that label holds beside its class."""
+"""Covers that remove a pixel's label: those that a patch of the label holds besides its class."""
 
 _FOUND = {"water": 512, "trees": 313, "crops": 211}
-"""Covers that name a class by themselves where the teacher is sure, in the patches listed below."""
+"""Covers that give a pixel its class where the teacher is sure, in the patches of the labels below."""
 
 _FOUND_IN = {
     "water": frozenset({"AnnualCrop", "Highway", "Industrial", "Pasture", "Residential", "River"}),
@@ -72,18 +72,18 @@ _MAY_BE = {
     "built": class_set(112, 121, among=CLASS_CODES),
     "bare": class_set(121, 211, 321, among=CLASS_CODES),
 }
-"""The classes that a cover leaves open; the others, wetland and snow, are none of our classes."""
+"""Classes that a cover allows; the other covers, wetland and snow, match none of the classes."""
 
 _RATHER_SURE = 0.5
 
 _MIXED = frozenset({"Industrial", "Residential"})
-"""Labels of land use: what grows there is also part of it."""
+"""Labels of land use, which include the vegetation there."""
 
-_MARGIN = 32  # its answers are off by up to 0.24 within tens of pixels of the border, so patches are mirrored outward
+_MARGIN = 32  # probabilities near the border are off by up to 0.24, so patches are mirrored outward
 
 
 class DynamicWorld:
-    """The teacher, on one image at a time."""
+    """The teacher, for one image at a time."""
 
     def __init__(self, graph: Path, threads: int = 2) -> None:
         """Load the ONNX form of Dynamic World's forward model.
@@ -99,7 +99,7 @@ class DynamicWorld:
         self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
     def covers(self, reflectance: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-        """Return the probability of each cover, (9, height, width) float32, of a level-1C image.
+        """Predict the probability of each cover, (9, height, width) float32, of a level-1C image.
 
         Args:
             reflectance: (10, height, width) uint16 × 10000, bands as `S2_BANDS`.
@@ -118,15 +118,14 @@ class DynamicWorld:
 
 
 def refine(sample: Sample, covers: npt.NDArray[np.float32]) -> Sample:
-    """Keep a patch's label only where the teacher does not contradict it, and add the covers it is sure of.
+    """Keep a patch's label where the teacher does not contradict it, and label the covers that it is sure of.
 
     Args:
         sample: a EuroSAT patch.
         covers: (9, height, width) float32 of `DynamicWorld.covers` on the same patch.
 
     Returns:
-        The patch with void where label and teacher disagree. Highway patches keep no label of their own, only
-        what the teacher finds in them.
+        The patch, void where label and teacher disagree. Highway patches keep only the labels from the teacher.
     """
     cover = covers.argmax(axis=0)
     refused = [COVERS.index(name) for name in _REFUSED_BY.get(sample.label, COVERS)]
@@ -138,10 +137,10 @@ def refine(sample: Sample, covers: npt.NDArray[np.float32]) -> Sample:
 
 
 def supplement(sample: Sample, covers: npt.NDArray[np.float32]) -> Sample:
-    """Say of the pixels without a code which classes the teacher leaves open, where it is rather sure of the cover.
+    """Add the classes that the teacher allows for the pixels without a code, where it is fairly sure of the cover.
 
     Args:
-        sample: a EuroSAT patch, refined or not, or a labelled polygon with what lies around it.
+        sample: a EuroSAT patch, refined or not, or a labelled polygon with its surroundings.
         covers: (9, height, width) float32 of `DynamicWorld.covers` on the same image as level-1C.
     """
     cover, sure = covers.argmax(axis=0), covers.max(axis=0) >= _RATHER_SURE

@@ -1,10 +1,9 @@
-"""Training: from the data folder to a measured version in the model repository.
+"""Training of the shipped model: from the data folder to a measured version in the model repository.
 
     python -m recipes.corine_unet.train --data DIR --repository DIR --version 2
 
-Needs PyTorch (the extra `train`). Fixed seeds: two runs on one machine give one model, whatever number of trainings
-runs at once. A run that was killed goes on from its checkpoints when it is started again, and ends with the same
-weights.
+Needs PyTorch (the extra `train`). Seeds are fixed: two runs on one machine give the same model, for any number of
+parallel trainings. A killed run resumes from its checkpoints when it is started again, and ends with the same weights.
 """
 
 import json
@@ -34,38 +33,37 @@ from recipes.corine_unet.pretrained import PretrainedArchitecture
 from recipes.corine_unet.training_pool import Training, train_distilled
 
 _NOTES = (
-    "Half of the samples are shown in another season: green plants more, or less, turned. A pixel without a code of "
-    "its own may be any class that Dynamic World's cover leaves open, at half the weight: in patches and around the "
-    "training polygons (there with typical path radiance put on). In training the network also tells how probable "
-    "Dynamic World holds each of its nine covers at each pixel, seen through every random atmosphere; the graph that "
-    "ships leaves these answers out. The network is the average of its weights over the last steps. Seconds are "
-    "processor seconds over threads."
+    "Half of the samples are shown in another season, with more or less senescent plants. A pixel without a code may "
+    "have any class that Dynamic World's cover allows, at half the weight: in patches and around the training polygons "
+    "(there with typical path radiance added). In training the network also predicts Dynamic World's probabilities of "
+    "its nine covers under every random atmosphere; the exported graph leaves them out. The network is the average of "
+    "its weights over the last steps. Seconds are processor seconds over threads."
 )
-_PRETRAINED = " It begins from the weights of Dynamic World V1, all but its heads, and every layer goes on learning."
+_PRETRAINED = " It starts from the weights of Dynamic World V1 except for its heads, and every layer is fine-tuned."
 _DISTILLED = (
-    " Beside the labels it learns the mean of {} networks that were trained as it is but for the seed: what they hold "
-    "each pixel for, at either level and under six other atmospheres; the seconds are with theirs."
+    " In addition to the labels it learns the mean of {} networks that were trained alike with other seeds: their "
+    "probabilities of every pixel, at either level and under six other atmospheres; the seconds include theirs."
 )
 
 
 def train_version(
     data: TrainingData, repository: Path, model: ModelVersion, plan: Plan, progress: Progress
 ) -> dict[str, Any]:
-    """Cross-validate, train, export and describe a version, and move it into the repository whole.
+    """Cross-validate, train, export and describe a version, and move it into the repository as a whole.
 
-    Checkpoints are in `<repository>/.training/<model>` until the version is there.
+    Checkpoints are in `<repository>/.training/<model>` until the version is published.
 
     Returns:
         The version's `evaluation.json`.
 
     Raises:
-        TrainingError: the loss is not a number, or a checkpoint is of another training.
-        ModelError: the exported graph does not say what the network says.
+        TrainingError: the loss is not a number, or a checkpoint belongs to another training.
+        ModelError: the exported graph disagrees with the network.
     """
     checkpoints = repository / ".training" / str(model)
     folds = folds_of(data, plan, checkpoints)
     final = _final_training(data, plan, folds, str(model), checkpoints)
-    trainings = [final, *(fold.training for fold in folds)]  # the longest first, so that none is waited for at the end
+    trainings = [final, *(fold.training for fold in folds)]  # the longest first, so that no process is idle at the end
     trained, *of_folds = train_distilled(trainings, plan.teachers, plan.processes, progress)
     patches, polygons = judge_folds(data, folds, [one.network for one in of_folds], plan)
     figures: dict[str, Any] = {
@@ -86,12 +84,12 @@ def train_version(
     }
     curves = {fold.training.title: one.curve for fold, one in zip(folds, of_folds, strict=True)}
     repository.mkdir(parents=True, exist_ok=True)
-    # Staged in the same file system, then moved: the repository never holds half a version.
+    # Staged in the same file system, then moved: the repository never holds an incomplete version.
     with TemporaryDirectory(prefix=".staged-", dir=repository) as staged:
         folder = ModelRepository(Path(staged)).folder(model)
         description = export(trained.network, model, folder, CLASSES, training_range=data.reflectance_range())
         describe_version(folder, description, data.scene, data.held_out, data.patches, figures, plan.recipe.threads)
-        draw_curves({**curves, "all of it": trained.curve}, folder / "learning_curves.png", f"Training of {model}")
+        draw_curves({**curves, "final": trained.curve}, folder / "learning_curves.png", f"Training of {model}")
         evaluation: dict[str, Any] = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
         _publish(Path(staged), repository, model)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -104,7 +102,7 @@ def _notes(plan: Plan) -> str:
 
 
 def _final_training(data: TrainingData, plan: Plan, folds: list[Fold], title: str, checkpoints: Path) -> Training:
-    """All patches and the training polygons; with patience the first fold's patches are the validation region."""
+    """Plan the training on all patches and the training polygons; with patience the first fold's patches validate."""
     validation = folds[0].patches if plan.recipe.patience else ()
     unseen = {patch.name for patch in validation}
     patches = [patch for patch in data.patches if patch.name not in unseen]
@@ -119,7 +117,7 @@ def _final_training(data: TrainingData, plan: Plan, folds: list[Fold], title: st
 
 
 def outcome(evaluation: Mapping[str, Any]) -> dict[str, float]:
-    """The two figures that say most: held-out patches of EuroSAT, and held-out pixels of Hațeg over five classes."""
+    """Return the two main figures: held-out patches of EuroSAT, and held-out pixels of Hațeg over five classes."""
     return {
         "eurosat_held_out_patches": evaluation["eurosat"]["patches"]["overall_accuracy"],
         "hateg_held_out_pixels": evaluation["hateg"]["pixels_grouped"]["overall_accuracy"],
@@ -146,41 +144,41 @@ def outcome(evaluation: Mapping[str, Any]) -> dict[str, float]:
 @click.option(
     "--from-scratch",
     is_flag=True,
-    help="A smaller and faster U-Net of --width and --depth from random weights, each taught by two others, in place "
-    "of one that begins from Dynamic World's.",
+    help="Train a smaller and faster U-Net of --width and --depth from random weights, each taught by two others, "
+    "instead of one that starts from Dynamic World's weights.",
 )
 @click.option(
     "--epochs",
     type=click.IntRange(1),
-    help="Epochs of the final training, in place of the plan's; one is as many tiles as there are samples.",
+    help="Epochs of the final training, instead of the plan's; an epoch has as many tiles as there are samples.",
 )
 @click.option(
-    "--fold-epochs", type=click.IntRange(1), help="Epochs of every cross-validation training, in place of the plan's."
+    "--fold-epochs", type=click.IntRange(1), help="Epochs of every cross-validation training, instead of the plan's."
 )
 @click.option("--folds", type=click.IntRange(2), default=Plan.folds, help="Cross-validation folds over EuroSAT.")
 @click.option(
     "--patience",
     type=click.IntRange(0),
     default=Recipe.patience,
-    help="Stop the final training after so many epochs without a better accuracy on the first fold, which it then does "
-    "not see; 0 trains on all of it to the end.",
+    help="Stop the final training after this number of epochs without a better accuracy on the first fold, which is "
+    "then held out; 0 trains on all data to the end.",
 )
 @click.option(
     "--teachers",
     type=click.IntRange(0),
-    help="Networks that each network learns from beside the labels, in place of the plan's.",
+    help="Networks that each network learns from in addition to the labels, instead of the plan's.",
 )
 @click.option("--width", type=click.IntRange(4), default=Architecture.width, help="Channels at 10 m, from scratch.")
 @click.option("--depth", type=click.IntRange(1, 5), default=Architecture.depth, help="Halvings, from scratch.")
-@click.option("--seed", type=int, default=Recipe.seed, help="The seed of everything random in training.")
+@click.option("--seed", type=int, default=Recipe.seed, help="Seed of all random numbers in training.")
 @click.option("--threads", type=click.IntRange(1), default=Recipe.threads, help="Threads of PyTorch and ONNX Runtime.")
 @click.option(
     "--processes",
     type=click.IntRange(1),
     default=Plan.processes,
-    help="Trainings at once, each in a process of its own; the bits do not depend on it.",
+    help="Parallel trainings, each in a separate process; the weights do not depend on the number.",
 )
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default=Recipe.device, help="Where PyTorch computes.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default=Recipe.device, help="Device of PyTorch.")
 def main(
     data: Path,
     repository: Path,
@@ -202,7 +200,7 @@ def main(
     """Train, cross-validate, export and describe one version of the land-cover model.
 
     Writes model.onnx, model.json, evaluation.json, evaluation.png, learning_curves.png and card.md into the version's
-    folder, and config.pbtxt beside it. Run it again after a kill: it goes on from the last epoch.
+    folder, and config.pbtxt next to it. After a kill, run it again: it resumes from the last epoch.
     """
     console = Console()
     plan = Plan.from_scratch(width=width, depth=depth) if from_scratch else Plan.pretrained(data)
@@ -230,7 +228,7 @@ def main(
 
 
 def _publish(staged: Path, repository: Path, model: ModelVersion) -> None:
-    """Move a staged version into the repository; one that is there is moved out of the way first."""
+    """Move a staged version into the repository, and an existing one out of it first."""
     target = ModelRepository(repository).folder(model)
     target.parent.mkdir(exist_ok=True)
     if target.exists():

@@ -1,4 +1,4 @@
-"""Several trainings side by side, one process each: one thread a training gives the same bits on any number of cores.
+"""Parallel trainings, one process each: with one thread a training, the bits do not depend on the number of cores.
 
 Needs PyTorch (the extra `train`).
 """
@@ -32,7 +32,7 @@ from recipes.corine_unet.distillation import soft_labels
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What came of a training; `seconds` of processor time, with those of its teachers."""
+    """Result of a training; `seconds` is processor time, with that of its teachers."""
 
     network: SegmentationNetwork
     curve: LearningCurve
@@ -41,7 +41,7 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """One training, as `optimisation.train` takes it; of its samples it learns besides what its teachers tell."""
+    """Arguments of `optimisation.train`, and the teachers whose soft labels of the samples it learns too."""
 
     title: str
     samples: Sequence[Sample]
@@ -53,10 +53,9 @@ class Training:
 
 
 def train_distilled(trainings: Sequence[Training], teachers: int, processes: int, progress: Progress) -> list[Trained]:
-    """Train so many teachers for each training, on its samples and with other seeds; then what learns from them.
+    """Train the given number of teachers for each training, with its samples and other seeds, and then the trainings.
 
-    All teachers come first, so that no process waits while another trains one. With 0 teachers, and for the errors, see
-    `train_all`.
+    All teachers are trained first, so that no process is idle. Without teachers, and for the errors, see `train_all`.
     """
     apart = [_teacher(training, number, teachers) for training in trainings for number in range(1, teachers + 1)]
     networks = iter(train_all(apart, processes, progress))
@@ -76,27 +75,27 @@ def _teacher(training: Training, number: int, of: int) -> Training:
 
 
 def train_all(trainings: Sequence[Training], processes: int, progress: Progress) -> list[Trained]:
-    """Run all trainings, `processes` at once and in this process where that is one; the results in their order.
+    """Run all trainings, `processes` at a time or in this process if that is one, and return the results in order.
 
     Raises:
         GroundTruthError: no sample of a training has a labelled pixel.
-        TrainingError: a loss is not a number, a checkpoint is of another training, or a process was ended.
+        TrainingError: a loss is not a number, a checkpoint belongs to another training, or a process was killed.
     """
     if processes == 1:
         return [_run(training, progress) for training in trainings]
-    # Fresh processes: PyTorch's threads do not survive a fork.
+    # Spawned processes, because PyTorch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with (
-        _shown(progress, context.SimpleQueue()) as told,
-        ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(told,)) as pool,
+        _shown(progress, context.SimpleQueue()) as messages,
+        ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(messages,)) as pool,
     ):
         running = [pool.submit(_run_apart, training) for training in trainings]
         try:
             return [torch.load(io.BytesIO(future.result()), weights_only=False) for future in running]
         except BrokenProcessPool as error:
             raise TrainingError(
-                "a process of the training was ended, perhaps for want of memory; start it again, and it goes on from "
-                "its last epoch"
+                "a process of the training was killed, perhaps for lack of memory; start the training again to resume "
+                "from its last epoch"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
@@ -121,57 +120,57 @@ def _run(training: Training, progress: Progress) -> Trained:
     return Trained(network, curve, seconds)
 
 
-_told: Any = None  # of a process of its own: where it tells how far it is
+_messages: Any = None  # in a worker process: the queue of its progress
 
 
-def _begin(told: Any) -> None:
-    global _told
-    _told = told
-    # Whoever started all this may ignore it, and the pool ends its processes by it.
+def _begin(messages: Any) -> None:
+    global _messages
+    _messages = messages
+    # The parent may ignore this signal, with which the pool terminates its processes.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it has been killed: the next start goes on from the same files."""
+    """End this process when its parent has been killed, so that the next start resumes from the same files."""
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
 
 
 def _run_apart(training: Training) -> bytes:
-    # As bytes: a tensor that is sent as such lives in memory that ends with this process.
+    # As bytes, because a tensor that is sent as such lives in shared memory that ends with this process.
     content = io.BytesIO()
-    torch.save(_run(training, _FarProgress(_told)), content)
+    torch.save(_run(training, _RemoteProgress(_messages)), content)
     return content.getvalue()
 
 
-class _FarProgress(Progress):
-    """Bars that another process shows: what happens to them is told."""
+class _RemoteProgress(Progress):
+    """Progress bars that another process shows: every change is sent to it."""
 
-    def __init__(self, told: Any) -> None:
+    def __init__(self, messages: Any) -> None:
         super().__init__(disable=True)
-        self._told = told
+        self._messages = messages
 
     def add_task(self, description: str, *_: Any, **fields: Any) -> TaskID:
-        """Add a bar; its name is the number of its process and its own."""
+        """Add a bar, identified by the process and its number."""
         task = super().add_task(description)
-        self._told.put((multiprocessing.current_process().pid, task, description, fields))
+        self._messages.put((multiprocessing.current_process().pid, task, description, fields))
         return task
 
     def update(self, task_id: TaskID, **fields: Any) -> None:
         """Change a bar."""
-        self._told.put((multiprocessing.current_process().pid, task_id, None, fields))
+        self._messages.put((multiprocessing.current_process().pid, task_id, None, fields))
 
 
 @contextmanager
-def _shown(progress: Progress, told: Any) -> Iterator[Any]:
-    """Show what other processes tell of their bars, until the block ends."""
+def _shown(progress: Progress, messages: Any) -> Iterator[Any]:
+    """Show the bars of other processes until the block ends."""
 
     def listen() -> None:
         tasks: dict[tuple[int, TaskID], TaskID] = {}
-        while (heard := told.get()) is not None:
-            process, far_task, title, fields = heard
+        while (message := messages.get()) is not None:
+            process, far_task, title, fields = message
             if title is not None:
                 tasks[process, far_task] = progress.add_task(title, **fields)
             else:
@@ -180,7 +179,7 @@ def _shown(progress: Progress, told: Any) -> Iterator[Any]:
     listener = Thread(target=listen, name="bars")
     listener.start()
     try:
-        yield told
+        yield messages
     finally:
-        told.put(None)
+        messages.put(None)
         listener.join()

@@ -6,7 +6,7 @@ from earthsignature_assets.evaluation.confusion import Confusion
 
 
 def uniform_blocks(shares: list[float], pixels: int = 1000) -> BlockCounts:
-    """Blocks of one class each, of which a share is told rightly, the rest as the other class."""
+    """Create blocks of one class each, with a share of correct pixels and the rest predicted as the other class."""
     counts = np.zeros((len(shares), 2, 2), np.int64)
     for block, share in enumerate(shares):
         true = block % 2
@@ -39,7 +39,7 @@ def test_the_interval_is_that_of_blocks_and_not_of_pixels() -> None:
     assert many.high - many.low == pytest.approx(expected, rel=0.1)
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+def test_the_interval_holds_the_truth_about_as_often_as_it_claims() -> None:
     generator = np.random.default_rng(5)
     held = 0
     for _ in range(200):
@@ -63,7 +63,7 @@ def test_a_class_of_a_few_blocks_has_no_interval_while_the_others_do() -> None:
     assert found["211"].recall.low == pytest.approx(0.9)
 
 
-def test_no_block_is_refused() -> None:
+def test_counts_without_a_block_are_refused() -> None:
     with pytest.raises(ValueError, match="no block"):
         scores(BlockCounts(("211",), (), np.zeros((0, 1, 1), np.int64)))
     with pytest.raises(ValueError, match="need"):

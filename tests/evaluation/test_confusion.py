@@ -41,13 +41,13 @@ def test_a_class_that_never_occurs_has_no_figures() -> None:
     assert figures["mean_f1"] == pytest.approx(2 / 3, abs=1e-4)
 
 
-def test_nothing_counted_is_no_accuracy() -> None:
+def test_an_empty_matrix_has_no_accuracy() -> None:
     empty = confusion(np.zeros(3, np.uint16), np.full(3, 211, np.uint16), (211, 313))
     assert empty.to_dict()["overall_accuracy"] is None
 
 
 def test_a_code_outside_the_classes_is_refused() -> None:
-    with pytest.raises(ValueError, match="none of"):
+    with pytest.raises(ValueError, match="not one of"):
         confusion(TRUTH, np.full_like(TRUTH, 999), (211, 313, 512))
     with pytest.raises(ValueError, match="differ in shape"):
         confusion(TRUTH, PREDICTED[:1], (211, 313, 512))

@@ -24,7 +24,7 @@ def test_void_pixels_are_not_counted_and_the_others_once() -> None:
     assert table()["pixels"].sum() == 9
 
 
-def test_every_pixel_is_judged_as_far_as_its_label_goes() -> None:
+def test_every_pixel_is_compared_at_the_level_of_its_label() -> None:
     rows = table()
     right = agreeing(rows)
     assert rows["pixels"][right].sum() == 6
@@ -39,7 +39,7 @@ def test_every_pixel_is_judged_as_far_as_its_label_goes() -> None:
     ]
 
 
-def test_a_level_judges_the_labels_that_go_that_far_alone() -> None:
+def test_a_level_counts_only_labels_that_reach_it() -> None:
     first, second, third = (
         block_counts(table(), scheme) for scheme in (Scheme.LEVEL_1, Scheme.LEVEL_2, Scheme.LEVEL_3)
     )
@@ -58,7 +58,7 @@ def test_blocks_are_those_of_the_column() -> None:
     assert (one.blocks, one.total.total) == (("x",), 18)
 
 
-def test_a_block_that_a_level_does_not_judge_is_none_of_its_blocks() -> None:
+def test_a_block_without_a_label_of_the_level_is_left_out() -> None:
     water = tally(TruthRaster.of(TRUTH * (TRUTH == 3), STATEMENTS), PREDICTED, CONFIDENCE)[0].assign(sample="w")
     rows = pd.concat([table(), water])
     assert block_counts(rows, Scheme.LEVEL_3).blocks == ("s",)
@@ -75,7 +75,7 @@ def confident(share_right: float, confidence: int, blocks: int = 20, pixels: int
     return pd.concat([pd.DataFrame(rows).assign(sample=f"s{block:02d}") for block in range(blocks)], ignore_index=True)
 
 
-def test_a_version_that_is_as_right_as_it_says_has_no_calibration_error() -> None:
+def test_a_version_with_honest_confidence_has_no_calibration_error() -> None:
     rows = pd.concat([confident(0.35, 35), confident(0.75, 75), confident(1.0, 100)])
     found = calibration(rows)
     assert found.expected_error.value == pytest.approx(0, abs=1e-9)
@@ -83,7 +83,7 @@ def test_a_version_that_is_as_right_as_it_says_has_no_calibration_error() -> Non
     assert [entry.accuracy for entry in found.bins] == pytest.approx([0.35, 0.75, 1.0])
 
 
-def test_too_sure_and_too_modest_are_told_apart() -> None:
+def test_overconfidence_and_underconfidence_differ_in_sign() -> None:
     sure, modest = calibration(confident(0.6, 90)), calibration(confident(0.9, 60))
     assert sure.expected_error.value == pytest.approx(0.3)
     assert (sure.overconfident, modest.overconfident) == (pytest.approx(0.3), pytest.approx(-0.3))

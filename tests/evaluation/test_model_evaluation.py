@@ -1,4 +1,4 @@
-"""The shipped network judged on small sets, alone and beside versions that are worse."""
+"""The shipped network evaluated on small sets, alone and against worse versions."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ def held_out(new_scene: Callable[[Path], Any], tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
-    """The shipped version, and one whose class table is turned: the same answers by other names."""
+    """Return the shipped version and a copy with a rotated class table: equal answers under other names."""
     root = tmp_path_factory.mktemp("models")
     shutil.copytree(shipped_repository().root / "corine-unet", root / "corine-unet")
     worse = root / "corine-unet" / "7"
@@ -104,22 +104,29 @@ def test_a_better_version_is_promoted_with_page_picture_and_answers(
         colours = {tuple(colour) for colour in np.asarray(picture.convert("RGB")).reshape(-1, 3)}
     assert {(77, 255, 0), (255, 255, 168), (128, 242, 230)} <= colours, "official colours of 313, 211, 512"
     page = (folder / "evaluation.md").read_text()
-    for part in ("**Promote**", "Beside corine-unet-v7", "CORINE level 1", "Confidence", "Nowhere", "evaluation.png"):
+    for part in (
+        "**Promote**",
+        "Compared with corine-unet-v7",
+        "CORINE level 1",
+        "Confidence",
+        "Nowhere",
+        "evaluation.png",
+    ):
         assert part in page
     assert [path.name for path in folder.parent.iterdir()] == [str(V1)]
 
 
-def test_a_first_version_must_beat_the_commonest_class_and_its_card_says_what_the_figures_allow(
+def test_a_first_version_must_beat_the_commonest_class_and_its_card_lists_the_limits(
     repository: ModelRepository, held_out: TrainingSet, tmp_path: Path
 ) -> None:
     folder = tmp_path / "evaluation"
     evaluation = evaluate_version(repository, WORSE, WORSE, held_out, Split.TEST, folder)
     assert evaluation.test is None, "a version is not compared with itself"
     assert not evaluation.verdict.promote
-    assert "no better than always predicting the commonest class" in evaluation.verdict.reason
+    assert "not better than a constant prediction of the commonest class" in evaluation.verdict.reason
     card = (folder / "card.md").read_text()
     assert "| 313 | 31x Forests |" in card
-    assert "Not told at all" in card
+    assert "Not predicted" in card
     assert "335 Glaciers and perpetual snow" in card
     assert "512 (to level 1)" in card
     assert "F1 below 0.5: 21x, 31x" in card
@@ -135,15 +142,15 @@ def test_a_worse_version_is_held(repository: ModelRepository, held_out: Training
     assert "worse than the current version" in evaluation.verdict.reason
 
 
-def test_whether_a_version_has_seen_the_samples_is_said(held_out: TrainingSet) -> None:
+def test_the_page_tells_whether_a_version_may_have_seen_the_samples(held_out: TrainingSet) -> None:
     content = json.loads(shipped_repository().describe(V1).to_json())
-    told = [
+    clauses = [
         independence(ModelDescription.from_json(json.dumps(content | {"training_set": identity})), held_out)
         for identity in ("", held_out.identity, "another")
     ]
-    assert "may have seen these places" in told[0]
-    assert "other places of this very set" in told[1]
-    assert "another set" in told[2]
+    assert "may have seen these places" in clauses[0]
+    assert "other places of this set" in clauses[1]
+    assert "another set" in clauses[2]
 
 
 def test_an_empty_split_and_a_damaged_version_have_names(

@@ -11,7 +11,7 @@ NAMES = ("211", "313", "512")
 
 
 def judged(right: np.ndarray, pixels: int = 400) -> BlockCounts:
-    """One class a block, in turn; `right` is each block's share that is told rightly, the rest is the next class."""
+    """Create blocks of one class each; `right` is each block's correct share, the rest goes to the next class."""
     counts = np.zeros((len(right), 3, 3), np.int64)
     for block, share in enumerate(right):
         true = block % 3
@@ -33,7 +33,7 @@ def test_a_version_that_is_better_everywhere_is_promoted() -> None:
     assert "better than the current version on 60 blocks" in str(decision)
 
 
-def test_pairing_sees_what_two_separate_intervals_hide() -> None:
+def test_pairing_finds_a_difference_within_separate_intervals() -> None:
     test = paired_test(judged(HARD + 0.02), judged(HARD))
     assert decide_promotion(test).promote, "two points everywhere are certain, though places differ by sixty"
 
@@ -44,7 +44,7 @@ def test_a_worse_version_is_held() -> None:
     assert "worse than the current version" in decision.reason
 
 
-def test_the_same_answers_are_not_told_apart() -> None:
+def test_equal_answers_are_not_distinguishable() -> None:
     test = paired_test(judged(HARD), judged(HARD))
     assert (test.mean_f1.value, test.p_value) == (0.0, 1.0)
     assert "not distinguishable" in decide_promotion(test).reason
@@ -82,14 +82,14 @@ def test_chance_alone_is_seldom_promoted() -> None:
     assert promoted <= 6
 
 
-def test_other_blocks_or_other_pixels_are_no_pair() -> None:
+def test_other_blocks_or_other_pixels_are_refused() -> None:
     with pytest.raises(ValueError, match="same blocks"):
         paired_test(judged(HARD), judged(HARD[:-1]))
     with pytest.raises(ValueError, match="same labelled pixels"):
         paired_test(judged(HARD), judged(HARD, pixels=401))
 
 
-def test_versions_may_tell_different_classes() -> None:
+def test_versions_may_have_different_classes() -> None:
     other = judged(HARD)
     wider = BlockCounts((*NAMES, "321"), other.blocks, np.pad(other.counts, ((0, 0), (0, 1), (0, 1))))
     test = paired_test(wider, other)

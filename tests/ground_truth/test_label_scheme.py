@@ -10,7 +10,7 @@ from recipes.corine_unet.teacher import COVERS
 
 
 @pytest.mark.parametrize("name", shipped_schemes())
-def test_every_shipped_scheme_can_be_read_and_says_where_it_is_from(name: str) -> None:
+def test_every_shipped_scheme_can_be_read_and_names_its_source(name: str) -> None:
     scheme = label_scheme(name)
     assert set(scheme.codes) <= set(CODES)
     for label, statement in scheme.statements.items():
@@ -27,7 +27,7 @@ def test_the_schemes_of_rasters_hold_what_their_producers_write() -> None:
     }
 
 
-def test_a_label_confirms_no_more_than_it_says() -> None:
+def test_a_label_confirms_only_its_level() -> None:
     forest = label_scheme("worldcover").statement("10")
     assert forest is not None
     assert forest.name == "31x"
@@ -64,23 +64,23 @@ def test_users_bring_csv_or_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("label,code\nwood,999\n", "label 'wood': 999 is not a CORINE level-3 code"),
         ("label,code,level\nwood,313,4\n", "label 'wood': 313: level 4"),
         ("label,code\nwood,forest\n", "label 'wood'"),
-        ("label,code\nwood,313\nwood,312\n", "'wood' is there twice"),
+        ("label,code\nwood,313\nwood,312\n", "'wood' occurs twice"),
         ("label,code\ncloud,\n", "names no CORINE class"),
         ("word,number\nwood,313\n", "the columns label and code"),
     ],
 )
-def test_a_scheme_outside_the_nomenclature_is_refused_by_name(tmp_path: Path, text: str, told: str) -> None:
+def test_a_scheme_outside_the_nomenclature_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "mine.csv").write_text(text)
     with pytest.raises(GroundTruthError, match="mine") as caught:
         label_scheme("mine.csv", tmp_path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_an_unknown_scheme_names_those_there_are() -> None:
+def test_an_unknown_scheme_names_the_existing_ones() -> None:
     with pytest.raises(GroundTruthError, match="worldcover"):
         label_scheme("world_cover")

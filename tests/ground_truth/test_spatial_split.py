@@ -14,7 +14,7 @@ def test_cells_have_the_names_of_the_european_reference_grid() -> None:
 
 
 def content(cells: int, classes: tuple[str, ...] = ("211", "313", "512")) -> dict[str, Counter[str]]:
-    """Cells that hold mostly one class each, and of the last class only every seventh."""
+    """Create cells that mostly hold one class each; only every seventh holds the last class."""
     found = {}
     for cell in range(cells):
         found[f"c{cell}"] = Counter({classes[cell % 2]: 900 + cell, classes[(cell + 1) % 2]: 100})
@@ -24,7 +24,7 @@ def content(cells: int, classes: tuple[str, ...] = ("211", "313", "512")) -> dic
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_each_class_is_shared_out_as_asked(seed: int) -> None:
+def test_each_class_is_divided_as_asked(seed: int) -> None:
     cells = content(70)
     chosen = split_cells(cells, seed=seed)
     total = sum(cells.values(), Counter())
@@ -53,7 +53,7 @@ def test_fewer_cells_than_splits_are_refused_with_the_remedy() -> None:
     }
 
 
-def test_training_samples_near_held_out_ones_are_for_nothing() -> None:
+def test_training_samples_near_held_out_ones_are_not_used() -> None:
     places = [(10.0, 52.0), (10.001, 52.0), (10.2, 52.0), (10.0005, 52.0)]
     splits = [Split.TEST, Split.TRAIN, Split.TRAIN, Split.VALIDATION]
     assert guarded(places, splits, 1.0) == [Split.TEST, Split.GUARD, Split.TRAIN, Split.VALIDATION]

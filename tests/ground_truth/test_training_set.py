@@ -1,4 +1,4 @@
-"""From a recipe to a set on disk: what is in it, how it is split, what was left out."""
+"""Training sets from recipes: samples, split, and remarks on unused labels."""
 
 import json
 import shutil
@@ -67,13 +67,13 @@ def common_scene(new_scene: Callable[[Path], Any], tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def made(common_scene: Any) -> TrainingSet:
-    """A set that the tests of this module only read."""
+    """A set that the tests of this module read and never change."""
     return build_training_set(
         recipe_of(common_scene), [common_scene.image], common_scene.folder.parent / "sets" / "small"
     )
 
 
-def test_samples_carry_the_image_and_what_its_pixels_are(made: TrainingSet, common_scene: Any) -> None:
+def test_samples_carry_the_image_and_its_ground_truth(made: TrainingSet, common_scene: Any) -> None:
     assert len(made) == 8 * 10
     whole = common_scene.image.read(slice(0, 128), slice(0, 160))
     expected = np.array([313, 211, 512])[common_scene.kinds]
@@ -100,7 +100,7 @@ def test_the_split_is_by_whole_cells_and_stored_with_the_set(made: TrainingSet) 
     assert sum(len(made.numbers(split)) for split in Split) == len(made)
 
 
-def test_the_report_tells_balance_provenance_and_what_was_left_out(made: TrainingSet) -> None:
+def test_the_report_holds_balance_provenance_and_remarks(made: TrainingSet) -> None:
     report = made.report
     assert [(entry["name"], entry["code"], entry["level"]) for entry in report["classes"]] == [
         ("21x", 211, 2),
@@ -128,7 +128,7 @@ def test_the_set_is_read_by_xarray_and_geopandas(made: TrainingSet) -> None:
     assert frame.geometry.is_valid.all()
 
 
-def test_its_item_is_valid_stac(made: TrainingSet, stac_faults: Callable[[dict[str, Any]], list[str]]) -> None:
+def test_the_item_is_valid_stac(made: TrainingSet, stac_faults: Callable[[dict[str, Any]], list[str]]) -> None:
     content = json.loads((made.folder / "item.json").read_text())
     assert stac_faults(content) == []
     item = pystac.Item.from_dict(content)
@@ -152,7 +152,7 @@ def test_a_fault_leaves_the_earlier_set(made: TrainingSet, small_scene: Any, rec
     assert [path.name for path in made.folder.parent.iterdir()] == ["small"]
 
 
-def test_a_margin_shows_what_is_around_without_labelling_it(
+def test_a_margin_shows_unlabelled_surroundings(
     made: TrainingSet, small_scene: Any, recipe: TrainingSetRecipe, tmp_path: Path
 ) -> None:
     wide = build_training_set(replace(recipe, margin=8), [small_scene.image], tmp_path / "wide")
@@ -166,7 +166,7 @@ def test_a_margin_shows_what_is_around_without_labelling_it(
     assert wide.reflectance(corner).shape == (10, 24, 24)
 
 
-def test_samples_are_what_training_takes(made: TrainingSet) -> None:
+def test_samples_fit_the_training(made: TrainingSet) -> None:
     sample = made.sample(made.numbers(Split.TRAIN)[0])
     assert (sample.source, sample.level) == ("small", "L2A")
     assert sample.reflectance.shape == (10, 16, 16)
@@ -182,7 +182,7 @@ def test_labels_outside_every_image_are_an_error_with_the_reasons(
     assert not (tmp_path / "none").exists()
 
 
-def test_a_class_that_must_be_there_and_has_no_pixel_is_an_error(
+def test_a_required_class_without_a_pixel_is_an_error(
     small_scene: Any, recipe: TrainingSetRecipe, tmp_path: Path
 ) -> None:
     with pytest.raises(GroundTruthError, match="no pixel of 412 Peat bogs"):
@@ -233,9 +233,9 @@ def test_patches_with_one_label_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        (("chip = 16", "chip = 1"), "chip is 16 or more"),
+        (("chip = 16", "chip = 1"), "chip must be at least 16"),
         (("chip = 16", "chips = 16"), "chips"),
         (('name = "small"', 'name = "../small"'), "lower-case letters"),
         (('name = "small"', ""), "'name' is missing|name is missing"),
@@ -249,15 +249,15 @@ def test_patches_with_one_label_each(tmp_path: Path) -> None:
     ],
 )
 def test_a_recipe_that_does_not_fit_is_refused_by_name(
-    small_scene: Any, recipe: TrainingSetRecipe, change: tuple[str, str], told: str
+    small_scene: Any, recipe: TrainingSetRecipe, change: tuple[str, str], message: str
 ) -> None:
     path = small_scene.folder / "wrong.toml"
     path.write_text(RECIPE.replace(*change))
-    with pytest.raises(GroundTruthError, match=told) as caught:
+    with pytest.raises(GroundTruthError, match=message) as caught:
         read_recipe(path)
     assert "wrong.toml" in str(caught.value)
 
 
-def test_no_set_is_told_as_such(tmp_path: Path) -> None:
+def test_an_absent_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GroundTruthError, match="no training set"):
         TrainingSet(tmp_path)

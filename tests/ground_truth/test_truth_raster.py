@@ -9,7 +9,7 @@ GRID = PixelGrid(32633, 0.0, 60.0, 10.0, 6, 6)
 FOREST, BROAD, FIELD, GRASS = Statement(313, 2), Statement(311), Statement(211, 2), Statement(231, 2, 321)
 
 
-def test_a_pixel_is_what_the_polygon_over_its_centre_says() -> None:
+def test_a_pixel_gets_the_statement_of_the_polygon_over_its_centre() -> None:
     truth, contradicting = burn({FOREST: [box(0, 0, 24, 60)], FIELD: [box(26, 0, 60, 60)]}, GRID)
     assert contradicting == 0
     assert truth.codes[0].tolist() == [313, 313, 0, 211, 211, 211]
@@ -24,7 +24,7 @@ def test_overlaps_that_contradict_are_void_and_counted() -> None:
     assert truth.codes[3].tolist() == [313, 313, 0, 0, 211, 211]
 
 
-def test_overlaps_that_agree_are_no_contradiction() -> None:
+def test_overlaps_that_agree_do_not_contradict() -> None:
     truth, contradicting = burn({FOREST: [box(0, 0, 40, 60), box(20, 0, 60, 60)]}, GRID)
     assert (contradicting, truth.counts()) == (0, {FOREST: 36})
 

@@ -18,7 +18,7 @@ def polygons(path: Path, scheme: LabelScheme = SCHEME, **options: Any) -> Polygo
     return Polygons(path, path.name, "class", scheme, **options)
 
 
-def told(remarks: list[Any]) -> dict[str, int]:
+def counts_of(remarks: list[Any]) -> dict[str, int]:
     return {remark.reason: remark.count for remark in remarks}
 
 
@@ -35,26 +35,26 @@ def test_polygons_of_any_format_and_crs_land_on_the_same_pixels(small_scene: Any
     assert np.count_nonzero(truth.codes != expected) <= (0 if crs == 32633 else 40)
 
 
-def test_polygons_without_a_crs_are_refused_until_it_is_said(small_scene: Any) -> None:
+def test_polygons_without_a_crs_are_refused_until_it_is_given(small_scene: Any) -> None:
     path = small_scene.write_polygons("truth.shp", [(small_scene.area(4, 10, 40, 50), "wood")])
     path.with_suffix(".prj").unlink()
-    with pytest.raises(GroundTruthError, match=r"truth\.shp has no CRS: say which"):
+    with pytest.raises(GroundTruthError, match=r"truth\.shp has no CRS: set crs"):
         polygons(path).on(small_scene.image.grid)
     truth, _ = polygons(path, crs="EPSG:32633").on(small_scene.image.grid)
     assert np.count_nonzero(truth.codes) == 36 * 40
 
 
-def test_invalid_polygons_are_mended_and_said_to_be(small_scene: Any) -> None:
+def test_invalid_polygons_are_repaired_with_a_remark(small_scene: Any) -> None:
     corners = small_scene.area(10, 10, 30, 30).exterior.coords
     bow_tie = Polygon([corners[0], corners[2], corners[1], corners[3]])
     flat = Polygon([corners[0], corners[1], corners[0]])
     path = small_scene.write_polygons("truth.gpkg", [(bow_tie, "wood"), (flat, "wood")])
     truth, remarks = polygons(path).on(small_scene.image.grid)
-    assert told(remarks) == {"invalid, mended and used": 1, "invalid beyond mending: no area": 1}
+    assert counts_of(remarks) == {"invalid, repaired and used": 1, "invalid and without area after the repair": 1}
     assert 150 < np.count_nonzero(truth.codes) < 250
 
 
-def test_labels_that_say_nothing_are_named_with_their_reason(small_scene: Any) -> None:
+def test_labels_without_a_class_are_named_with_their_reason(small_scene: Any) -> None:
     shapes = [
         (small_scene.area(4, 10, 8, 14), "wood"),
         (small_scene.area(20, 10, 30, 20), "road"),
@@ -63,7 +63,7 @@ def test_labels_that_say_nothing_are_named_with_their_reason(small_scene: Any) -
     ]
     truth, remarks = polygons(small_scene.write_polygons("truth.gpkg", shapes)).on(small_scene.image.grid)
     assert np.count_nonzero(truth.codes) == 16
-    assert told(remarks) == {
+    assert counts_of(remarks) == {
         "label road is not in the scheme words": 2,
         "label cloud names no CORINE class (hides the ground)": 1,
     }
@@ -74,13 +74,13 @@ def test_codes_outside_the_scheme_are_named(small_scene: Any) -> None:
     path = small_scene.write_polygons("clc.gpkg", shapes)
     truth, remarks = polygons(path, label_scheme("corine")).on(small_scene.image.grid)
     assert truth.counts() == {Statement(312): 16}
-    assert told(remarks) == {"label 999 is not in the scheme corine": 1}
+    assert counts_of(remarks) == {"label 999 is not in the scheme corine": 1}
 
 
 def test_contradicting_overlaps_are_void_and_counted(small_scene: Any) -> None:
     shapes = [(small_scene.area(4, 10, 24, 30), "wood"), (small_scene.area(14, 10, 34, 30), "field")]
     truth, remarks = polygons(small_scene.write_polygons("truth.gpkg", shapes)).on(small_scene.image.grid)
-    assert told(remarks) == {"polygons with contradicting labels overlap": 200}
+    assert counts_of(remarks) == {"polygons with contradicting labels overlap": 200}
     assert truth.counts() == {Statement(313, 2): 200, Statement(211, 2): 200}
 
 
@@ -92,19 +92,19 @@ def test_labels_outside_the_image_are_counted(small_scene: Any) -> None:
     ]
     truth, remarks = polygons(small_scene.write_polygons("truth.gpkg", shapes, 4326)).on(small_scene.image.grid)
     assert np.count_nonzero(truth.codes) == 16
-    assert told(remarks) == {"outside the image": 2}
+    assert counts_of(remarks) == {"outside the image": 2}
 
 
-def test_lines_are_no_polygons(small_scene: Any) -> None:
+def test_lines_are_not_polygons(small_scene: Any) -> None:
     area = small_scene.area(4, 10, 8, 14)
     line = LineString(area.exterior.coords[:2])
     _, remarks = polygons(small_scene.write_polygons("truth.geojson", [(area, "wood"), (line, "wood")], 4326)).on(
         small_scene.image.grid
     )
-    assert told(remarks) == {"no polygon": 1}
+    assert counts_of(remarks) == {"not a polygon": 1}
 
 
-def test_a_missing_field_names_those_there_are(small_scene: Any) -> None:
+def test_a_missing_field_names_the_existing_ones(small_scene: Any) -> None:
     path = small_scene.write_polygons("truth.gpkg", [(small_scene.area(4, 10, 8, 14), "wood")], column="code_18")
     with pytest.raises(GroundTruthError, match="no field 'class': it has code_18"):
         polygons(path).on(small_scene.image.grid)
@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, small_scene: Any) -
         ClassRaster(tmp_path / "none.tif", "none", SCHEME).on(grid)
 
 
-def test_points_say_what_their_pixel_is(small_scene: Any) -> None:
+def test_points_label_their_pixel(small_scene: Any) -> None:
     spots = [
         small_scene.area(column, row, column + 1, row + 1).centroid for row, column in ((20, 5), (20, 6), (30, 90))
     ]
@@ -129,7 +129,7 @@ def test_points_say_what_their_pixel_is(small_scene: Any) -> None:
     truth, remarks = Points(path, "points", "class", SCHEME).on(small_scene.image.grid)
     assert list(zip(*np.nonzero(truth.codes), strict=True)) == [(20, 5), (20, 6), (30, 90)]
     assert truth.codes[30, 90] == 211
-    assert told(remarks) == {"outside the image": 1, "label road is not in the scheme words": 1}
+    assert counts_of(remarks) == {"outside the image": 1, "label road is not in the scheme words": 1}
 
 
 def test_points_that_contradict_each_other_make_their_pixel_void(small_scene: Any) -> None:
@@ -137,7 +137,7 @@ def test_points_that_contradict_each_other_make_their_pixel_void(small_scene: An
     path = small_scene.write_polygons("points.gpkg", [(spot, "wood"), (spot, "field"), (spot, "wood")])
     truth, remarks = Points(path, "points", "class", SCHEME).on(small_scene.image.grid)
     assert not truth.codes.any()
-    assert told(remarks) == {"points with contradicting labels share a pixel": 1}
+    assert counts_of(remarks) == {"points with contradicting labels share a pixel": 1}
 
 
 def test_points_of_a_table_as_lucas_publishes_them(small_scene: Any) -> None:
@@ -151,12 +151,12 @@ def test_points_of_a_table_as_lucas_publishes_them(small_scene: Any) -> None:
     lucas = Points(path, "lucas", "lc1", label_scheme("lucas"), x_column="th_long", y_column="th_lat")
     truth, remarks = lucas.on(small_scene.image.grid)
     assert truth.counts() == {Statement(211, 2): 1, Statement(311): 1}
-    assert told(remarks) == {"without geometry": 1}
+    assert counts_of(remarks) == {"without geometry": 1}
     with pytest.raises(GroundTruthError, match="no column 'lon'"):
         Points(path, "lucas", "lc1", SCHEME, x_column="lon", y_column="th_lat").on(small_scene.image.grid)
 
 
-def test_rasters_of_another_grid_are_brought_onto_the_pixels(small_scene: Any) -> None:
+def test_rasters_of_another_grid_are_resampled(small_scene: Any) -> None:
     from rasterio.warp import Resampling, calculate_default_transform, reproject
 
     grid = small_scene.image.grid
@@ -180,7 +180,7 @@ def test_rasters_of_another_grid_are_brought_onto_the_pixels(small_scene: Any) -
     assert set(np.unique(truth.levels)) <= {0, 1, 2}
 
 
-def test_beyond_a_raster_nothing_is_said(small_scene: Any) -> None:
+def test_pixels_outside_a_raster_are_void(small_scene: Any) -> None:
     path = small_scene.write_raster("part.tif", np.zeros((30, 40), np.uint8))
     truth, _ = ClassRaster(path, "part", label_scheme("dynamic_world")).on(small_scene.image.grid)
     assert np.count_nonzero(truth.codes) == 30 * 40, "value 0 is water there, and no data elsewhere"
@@ -192,16 +192,16 @@ def test_raster_values_outside_the_scheme_are_counted(small_scene: Any) -> None:
     values[10:12] = 95
     path = small_scene.write_raster("cover.tif", values)
     _, remarks = ClassRaster(path, "cover", label_scheme("worldcover")).on(small_scene.image.grid)
-    assert told(remarks) == {
+    assert counts_of(remarks) == {
         "label 77 is not in the scheme worldcover": 1600,
         "label 95 names no CORINE class (mangroves: no CORINE class in Europe)": 320,
     }
 
 
-def test_rasters_that_hold_no_classes_are_refused(small_scene: Any) -> None:
+def test_rasters_without_classes_are_refused(small_scene: Any) -> None:
     grid = small_scene.image.grid
     path = small_scene.write_raster("real.tif", np.zeros((128, 160), np.float32))
-    with pytest.raises(GroundTruthError, match="no whole numbers"):
+    with pytest.raises(GroundTruthError, match="does not hold integers"):
         ClassRaster(path, "real", SCHEME).on(grid)
     with pytest.raises(GroundTruthError, match="no band 2"):
         ClassRaster(path, "real", SCHEME, band=2).on(grid)

@@ -5,7 +5,7 @@ from earthsignature_assets.models.graph import Graph, padded
 from earthsignature_assets.models.repository import shipped_repository
 
 
-def test_padding_continues_the_last_pixels() -> None:
+def test_padding_repeats_the_last_pixels() -> None:
     image = np.arange(2 * 3 * 5, dtype=np.uint16).reshape(2, 3, 5)
     result = padded(image, 4)
     assert result.shape == (2, 4, 8)

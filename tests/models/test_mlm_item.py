@@ -15,7 +15,7 @@ from earthsignature_assets.models.repository import shipped_repository
 MODEL = ModelVersion("corine-unet", 1)
 
 
-def test_it_is_a_stac_item_with_a_model(stac_faults: Callable[[dict[str, Any]], list[str]]) -> None:
+def test_the_item_is_a_stac_item_with_a_model(stac_faults: Callable[[dict[str, Any]], list[str]]) -> None:
     repository = shipped_repository()
     description = repository.describe(MODEL)
     item = json.loads(json.dumps(mlm_item(description, repository.folder(MODEL))))
@@ -33,7 +33,7 @@ def test_it_is_a_stac_item_with_a_model(stac_faults: Callable[[dict[str, Any]], 
     assert read.properties["mlm:architecture"] == "U-Net"
 
 
-def test_its_files_are_beside_it_with_their_checksums() -> None:
+def test_the_files_lie_next_to_the_item_with_their_checksums() -> None:
     repository = shipped_repository()
     item = mlm_item(repository.describe(MODEL), repository.folder(MODEL))
     hrefs = {asset["href"] for asset in item["assets"].values()}
@@ -43,7 +43,7 @@ def test_its_files_are_beside_it_with_their_checksums() -> None:
         assert asset["file:checksum"] == f"1220{hashlib.sha256(content).hexdigest()}"
 
 
-def test_a_version_without_a_card_has_the_graph_alone(tmp_path: Path) -> None:
+def test_a_version_without_a_card_has_only_the_graph(tmp_path: Path) -> None:
     description = replace(shipped_repository().describe(MODEL), architecture="HRNet")
     item = mlm_item(description, tmp_path)
     assert list(item["assets"]) == ["model"]

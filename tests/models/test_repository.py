@@ -56,7 +56,7 @@ def test_a_description_that_does_not_fit_is_refused(changes: dict[str, object]) 
         description(**changes)
 
 
-def test_classes_that_are_no_corine_codes_are_refused_by_name(repository: ModelRepository) -> None:
+def test_classes_that_are_not_corine_codes_are_refused_by_name(repository: ModelRepository) -> None:
     path = repository.folder(V1) / "model.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     content["classes"][2]["code"] = 999
@@ -70,7 +70,7 @@ def test_the_shipped_version_is_listed_and_described(repository: ModelRepository
     assert repository.describe(V1).bands == S2_BANDS
 
 
-def test_an_absent_version_is_named_with_those_that_are_there(repository: ModelRepository) -> None:
+def test_an_absent_version_is_named_with_the_existing_ones(repository: ModelRepository) -> None:
     with pytest.raises(ModelError, match=r"corine-unet-v99 is not in the model repository .* corine-unet-v1"):
         repository.describe(ModelVersion("corine-unet", 99))
 

@@ -1,4 +1,4 @@
-"""The shipped versions of `corine-unet`, as the chain meets them: without PyTorch."""
+"""The shipped versions of `corine-unet` as in the chain, without PyTorch."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def evaluation(folder: Path) -> dict:
 
 
 def reflectance(*shape: int, seed: int = 0) -> np.ndarray:
-    """Random patches with structure at several scales, so that many classes occur."""
+    """Create random patches with structure at several scales, so that many classes occur."""
     generator = np.random.default_rng(seed)
     n, bands, height, width = shape
     coarse = generator.integers(0, 4000, (n, bands, -(-height // 32), -(-width // 32)))
@@ -66,7 +66,7 @@ def test_the_description_fits_the_chain(description: ModelDescription) -> None:
     assert description.classes == CLASSES
 
 
-def test_the_graph_s_inputs_and_outputs_are_the_contract_s(graph: Graph) -> None:
+def test_the_graph_has_the_inputs_and_outputs_of_the_contract(graph: Graph) -> None:
     (given,) = graph.session.get_inputs()
     assert (given.name, given.type, given.shape[1]) == ("reflectance", "tensor(uint16)", len(S2_BANDS))
     assert [(out.name, out.type) for out in graph.session.get_outputs()] == [
@@ -85,7 +85,7 @@ def test_any_size_on_the_stride_and_any_batch(graph: Graph, shape: tuple[int, in
     assert 100 // len(CLASSES) <= confidence.min() <= confidence.max() <= 100
 
 
-def test_several_classes_are_told_apart(graph: Graph) -> None:
+def test_several_classes_are_predicted(graph: Graph) -> None:
     assert len(np.unique(graph.run(reflectance(2, 10, 256, 256))[0])) >= 4
 
 
@@ -110,7 +110,7 @@ def test_a_patch_with_its_halo_equals_the_whole_bit_by_bit(
 
 
 def test_the_receptive_field_is_what_an_output_depends_on(graph: Graph, description: ModelDescription) -> None:
-    """Everything beyond the receptive field changes, nothing at the centre does; a change next to it does."""
+    """A change beyond the receptive field leaves the centre unchanged; a change near the centre does not."""
     image = reflectance(1, 10, 192, 192, seed=3)
     centre, reach = 96, description.receptive_field // 2
     block = slice(centre, centre + 1)
@@ -140,7 +140,7 @@ def test_card_and_triton_configuration_are_those_of_the_description(
     assert configuration == triton_configuration(description)
 
 
-def test_the_card_says_what_must_be_said(folder: Path, description: ModelDescription) -> None:
+def test_the_card_holds_notices_and_classes(folder: Path, description: ModelDescription) -> None:
     text = (folder / "card.md").read_text(encoding="utf-8")
     for needed in (
         "Dynamic World Project by Google in partnership with National Geographic",
@@ -152,7 +152,7 @@ def test_the_card_says_what_must_be_said(folder: Path, description: ModelDescrip
         assert needed in " ".join(text.split()), needed
 
 
-def test_the_held_out_polygons_are_as_accurate_as_the_card_says(
+def test_the_held_out_polygons_are_as_accurate_as_on_the_card(
     graph: Graph, description: ModelDescription, evaluation: dict, hateg_folder: Path
 ) -> None:
     scene = read_hateg(hateg_folder)
@@ -180,9 +180,9 @@ def test_a_shift_of_level_leaves_most_of_the_map(
 def test_gains_and_offsets_of_each_band_leave_the_groups_of_most_pixels(
     graph: Graph, description: ModelDescription, hateg_folder: Path
 ) -> None:
-    """What an atmospheric correction may do to each band for itself, as far as one deviation of what training draws.
+    """Shift each band by one standard deviation of the training's atmospheres, as a poor correction would.
 
-    Measured: 0.78 over these six atmospheres; 0.68 in the worst of twelve. It is a bound, no invariance.
+    Measured: 0.78 over these six atmospheres; 0.68 in the worst of twelve. This is a bound, not an invariance.
     """
     region = read_hateg(hateg_folder).reflectance[:, 200:600, 200:600]
     groups = np.array(["", *(HATEG_GROUPS[str(code)] for code in description.class_codes)])

@@ -16,7 +16,7 @@ V1, V2 = ModelVersion("corine-unet", 1), ModelVersion("corine-unet", 2)
 
 
 def parsed(text: str) -> model_config_pb2.ModelConfig:
-    """As Triton parses it: a field that it does not know is an error."""
+    """Parse a configuration as Triton does: an unknown field is an error."""
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
@@ -33,7 +33,7 @@ def test_every_configuration_has_only_fields_that_triton_knows(target: TritonTar
     assert queue.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
 
 
-def test_tensorrt_takes_every_window_that_is_sent() -> None:
+def test_tensorrt_accepts_every_window_of_the_engine() -> None:
     description = shipped_repository().describe(V1)
     configuration = parsed(triton_configuration(description, TritonTarget.TENSORRT))
     tensorrt, cuda = configuration.optimization.execution_accelerators.gpu_execution_accelerator

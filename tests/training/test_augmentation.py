@@ -99,7 +99,7 @@ def test_few_labelled_pixels_weigh_more() -> None:
     assert {float(even.tile().weights.max()) for _ in range(5)} == {1.0}
 
 
-def test_pixels_of_the_teacher_alone_weigh_less_and_stay_on_their_place() -> None:
+def test_pixels_labelled_by_the_teacher_alone_weigh_less() -> None:
     sample = _sample(313, "L2A", 2000)
     sample.codes[32:] = 0
     weak = np.zeros((64, 64), np.uint64)
@@ -112,12 +112,12 @@ def test_pixels_of_the_teacher_alone_weigh_less_and_stay_on_their_place() -> Non
     assert (tile.weights[tile.codes > 0] >= 1).all()
 
 
-def test_what_the_teacher_says_of_covers_stays_on_its_pixels_and_is_nothing_where_it_is_silent() -> None:
+def test_covers_stay_on_their_pixels_and_are_zero_without_a_teacher() -> None:
     forest, water = _sample(313, "L2A", 6000), _sample(512, "L2A", 100)
-    told = np.zeros((3, 64, 64), np.float32)
-    told[1] = 0.75
-    told[2] = 0.25
-    maker = TileMaker([replace(forest, covers=told), water], CODES, 96, np.random.default_rng(5), covers=3)
+    taught = np.zeros((3, 64, 64), np.float32)
+    taught[1] = 0.75
+    taught[2] = 0.25
+    maker = TileMaker([replace(forest, covers=taught), water], CODES, 96, np.random.default_rng(5), covers=3)
     tiles = [maker.tile() for _ in range(20)]
     codes, covers = np.stack([tile.codes for tile in tiles]), np.stack([tile.covers for tile in tiles], axis=1)
     assert (codes == 313).any()
@@ -126,16 +126,21 @@ def test_what_the_teacher_says_of_covers_stays_on_its_pixels_and_is_nothing_wher
     assert not covers[:, codes != 313].any()
 
 
-def test_soft_labels_stay_on_their_pixels_beside_the_covers() -> None:
+def test_soft_labels_stay_on_their_pixels_next_to_the_covers() -> None:
     sample = _sample(313, "L2A", 2000, side=120)
     bright = np.zeros((120, 120), bool)
     bright[30:90, 40:70] = True
     sample.reflectance[:, bright] = 6000
     soft, covers = np.zeros((8, 120, 120), np.float32), np.zeros((3, 120, 120), np.float32)
     soft[5], soft[7], covers[1] = ~bright, bright, bright
-    told = replace(sample, soft_labels=soft, covers=covers)
+    taught = replace(sample, soft_labels=soft, covers=covers)
     maker = TileMaker(
-        [told, _sample(512, "L2A", 100)], CODES, 96, np.random.default_rng(5), Atmosphere(0, 0, 0, 0, 0, 0, 0), covers=3
+        [taught, _sample(512, "L2A", 100)],
+        CODES,
+        96,
+        np.random.default_rng(5),
+        Atmosphere(0, 0, 0, 0, 0, 0, 0),
+        covers=3,
     )
     tiles = [maker.tile() for _ in range(20)]
     image, codes = np.stack([tile.reflectance[6] for tile in tiles]), np.stack([tile.codes for tile in tiles])
@@ -150,12 +155,12 @@ def test_soft_labels_stay_on_their_pixels_beside_the_covers() -> None:
     assert not soft[:, codes == 512].any()
 
 
-def test_covers_change_nothing_else_of_a_tile() -> None:
+def test_covers_leave_the_rest_of_a_tile_unchanged() -> None:
     sample = _sample(313, "L1C", 2000)
     sample.reflectance[:, :20] += np.arange(20, dtype=np.uint16)[:, None]
-    told = replace(sample, covers=np.full((3, 64, 64), 1 / 3, np.float32))
+    taught = replace(sample, covers=np.full((3, 64, 64), 1 / 3, np.float32))
     without = TileMaker([sample], CODES, 96, np.random.default_rng(5)).tile()
-    with_covers = TileMaker([told], CODES, 96, np.random.default_rng(5), covers=3).tile()
+    with_covers = TileMaker([taught], CODES, 96, np.random.default_rng(5), covers=3).tile()
     np.testing.assert_array_equal(with_covers.reflectance, without.reflectance)
     np.testing.assert_array_equal(with_covers.codes, without.codes)
 
@@ -165,7 +170,7 @@ def test_without_variation_a_tile_of_level_2a_keeps_its_reflectance() -> None:
     assert any((maker.tile().reflectance == 2000).all() for _ in range(10))
 
 
-def test_another_season_turns_plants_and_leaves_the_rest() -> None:
+def test_another_season_changes_plants_and_nothing_else() -> None:
     forest = np.array([283, 372, 233, 558, 1867, 2431, 2467, 2743, 1287, 505], np.float32)[:, None, None]
     bare = np.array([800, 1000, 1400, 1600, 1800, 1900, 2000, 2100, 2900, 2500], np.float32)[:, None, None]
     no_data = np.zeros_like(bare)

@@ -35,7 +35,7 @@ def test_patience_ends_with_the_epochs_since_the_best(
     assert _curve(*accuracies).exhausted(patience) is exhausted
 
 
-def test_curves_become_a_picture(tmp_path: Path) -> None:
+def test_curves_are_plotted(tmp_path: Path) -> None:
     path = tmp_path / "curves.png"
     draw_curves({"fold 1": _curve(0.4, 0.5, 0.6), "all of it": _curve(math.nan, math.nan)}, path, "Training of tiny-v1")
     with Image.open(path) as picture:

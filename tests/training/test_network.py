@@ -29,7 +29,7 @@ def test_the_receptive_field_is_that_of_the_formula(architecture: Architecture) 
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 96), (2, 48, 48)])
-def test_the_exported_graph_says_what_the_network_says(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+def test_the_exported_graph_agrees_with_the_network(tmp_path: Path, shape: tuple[int, int, int]) -> None:
     torch.manual_seed(3)
     network = UNet(TINY, [5.0] * 10, [1.0] * 10).eval()
     repository, model = ModelRepository(tmp_path), ModelVersion("tiny", 3)
@@ -43,7 +43,7 @@ def test_the_exported_graph_says_what_the_network_says(tmp_path: Path, shape: tu
     assert (class_index == predict(network, image)).mean() > 0.999
 
 
-def test_a_graph_that_says_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_graph_that_disagrees_is_refused(tmp_path: Path) -> None:
     torch.manual_seed(3)
     network, model = UNet(TINY, [5.0] * 10, [1.0] * 10).eval(), ModelVersion("tiny", 3)
     export(network, model, tmp_path / "3", CLASSES)

@@ -67,7 +67,7 @@ train(samples(), RECIPE, TINY, QUIET, "killed", classes=CODES, checkpoint=Path(s
 """
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_and_ends_with_the_same_bits(tmp_path: Path) -> None:
     file = tmp_path / "run.pt"
     killed = subprocess.run([sys.executable, "-c", _KILLED, str(file)], cwd=Path(__file__).parents[2], check=False)
     assert killed.returncode == -9
@@ -80,7 +80,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("change", ["seed", "samples", "architecture"])
-def test_a_checkpoint_serves_its_own_training_alone(tmp_path: Path, change: str) -> None:
+def test_a_checkpoint_resumes_only_its_own_training(tmp_path: Path, change: str) -> None:
     file, short = tmp_path / "run.pt", replace(RECIPE, epochs=1)
     train(samples(), short, TINY, QUIET, "first", classes=CODES, checkpoint=file)
     other = {
@@ -92,10 +92,10 @@ def test_a_checkpoint_serves_its_own_training_alone(tmp_path: Path, change: str)
         train(*other[change], QUIET, "second", classes=CODES, checkpoint=file)
 
 
-def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_named(tmp_path: Path) -> None:
     file = tmp_path / "run.pt"
     file.write_bytes(b"nonsense")
-    with pytest.raises(TrainingError, match=r"run\.pt is no checkpoint"):
+    with pytest.raises(TrainingError, match=r"run\.pt is not a checkpoint"):
         train(samples(), RECIPE, TINY, QUIET, "test", classes=CODES, checkpoint=file)
 
 
@@ -125,7 +125,7 @@ def test_samples_without_a_label_are_refused() -> None:
         train(blank, RECIPE, TINY, QUIET, "test", classes=CODES)
 
 
-def test_what_the_teacher_leaves_open_is_learnt() -> None:
+def test_classes_allowed_by_the_teacher_are_learnt() -> None:
     forest, water = samples()
     half = water.codes.copy()
     half[:, 32:] = 0
@@ -135,7 +135,7 @@ def test_what_the_teacher_leaves_open_is_learnt() -> None:
     assert (predict(network, water.reflectance[None]) == 8).mean() > 0.9
 
 
-def test_a_pixel_that_may_be_either_costs_nothing_more_than_their_sum() -> None:
+def test_a_pixel_of_two_allowed_classes_costs_their_sum() -> None:
     logits = torch.log(torch.tensor([0.5, 0.3, 0.2]))[None, :, None, None].repeat(1, 1, 1, 3)
     allowed = torch.tensor([[True, False, False], [True, True, False], [False, False, False]]).T[None, :, None]
     weights = torch.tensor([[[2.0, 1.0, 9.0]]])
@@ -152,7 +152,7 @@ def test_void_pixels_cost_nothing() -> None:
     assert not logits.grad.any()
 
 
-def test_the_teacher_s_covers_cost_nothing_where_it_says_nothing_and_least_where_it_is_followed() -> None:
+def test_covers_cost_nothing_without_a_teacher_and_least_where_it_is_followed() -> None:
     covers = torch.zeros(1, 3, 2, 2)
     covers[0, :, 0, 0] = torch.tensor([0.7, 0.2, 0.1])
     followed = torch.log(covers.clamp(min=1e-9))
@@ -165,16 +165,16 @@ def test_the_teacher_s_covers_cost_nothing_where_it_says_nothing_and_least_where
     assert float(taught_loss(followed, torch.zeros_like(covers))) == 0
 
 
-def test_covers_are_learnt_beside_the_classes() -> None:
-    told = []
+def test_covers_are_learnt_next_to_the_classes() -> None:
+    taught = []
     for number, sample in enumerate(samples()):
         covers = np.zeros((2, 64, 64), np.float32)
         covers[number] = 1
-        told.append(replace(sample, covers=covers))
+        taught.append(replace(sample, covers=covers))
     network, _ = train(
-        told, replace(RECIPE, epochs=60, batch=4), replace(TINY, covers=2), QUIET, "covers", classes=CODES
+        taught, replace(RECIPE, epochs=60, batch=4), replace(TINY, covers=2), QUIET, "covers", classes=CODES
     )
-    for number, sample in enumerate(told):
+    for number, sample in enumerate(taught):
         with torch.no_grad():
             logits = network.covers(network.features(torch.from_numpy(sample.reflectance.astype(np.float32))[None]))
         assert (logits.argmax(dim=1) == number).float().mean() > 0.9

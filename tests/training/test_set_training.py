@@ -56,13 +56,11 @@ def build(scene: Any, folder: Path, shares: str = SHARES) -> TrainingSet:
     return build_training_set(read_recipe(scene.folder / "recipe.toml"), [scene.image], folder)
 
 
-def test_a_set_becomes_a_version_that_tells_its_classes_as_far_as_they_are_known(
-    small_scene: Any, tmp_path: Path
-) -> None:
+def test_a_set_becomes_a_version_with_its_classes_at_their_known_levels(small_scene: Any, tmp_path: Path) -> None:
     training_set = build(small_scene, tmp_path / "sets" / "small")
-    told: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
     made = train_on_set(
-        training_set, tmp_path / "models", ModelVersion("mine", 4), PLAN, lambda done, of: told.append((done, of))
+        training_set, tmp_path / "models", ModelVersion("mine", 4), PLAN, lambda done, of: reports.append((done, of))
     )
     assert [(entry.code, entry.supported_level) for entry in made.description.classes] == [(211, 2), (313, 2), (512, 1)]
     assert made.description.training_set == training_set.identity
@@ -77,7 +75,7 @@ def test_a_set_becomes_a_version_that_tells_its_classes_as_far_as_they_are_known
     assert facts["epochs"] == len(facts["validation_accuracies"]) <= 3
     assert (made.folder / "learning_curves.png").stat().st_size > 5000
     assert (made.folder.parent / "config.pbtxt").is_file()
-    assert told[0] == (1, told[0][1])
+    assert reports[0] == (1, reports[0][1])
     assert not (tmp_path / "models" / ".training" / "mine-v4").exists()
 
 
@@ -89,7 +87,7 @@ def test_early_stopping_without_a_validation_split_is_refused(small_scene: Any, 
     assert not (tmp_path / "models" / "mine").exists()
 
 
-def test_a_class_is_claimed_as_far_as_most_of_its_pixels_are_known(small_scene: Any, tmp_path: Path) -> None:
+def test_a_class_is_claimed_at_the_level_of_most_of_its_pixels(small_scene: Any, tmp_path: Path) -> None:
     classes = classes_of(build(small_scene, tmp_path / "sets" / "small"))
     assert all(isinstance(entry, PredictedClass) for entry in classes)
     assert classes[2].meaning.endswith("pixels")

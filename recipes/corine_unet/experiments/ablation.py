@@ -3,10 +3,9 @@
     python -m recipes.corine_unet.experiments.ablation train --data DIR --to FILE [--variant NAME …] [--seed N]
     python -m recipes.corine_unet.experiments.ablation compare --data DIR --ablation FILE … --repository DIR --to FILE
 
-Every variant is judged on patches of regions and on polygons of the Hațeg scene that its training did not see; with
-`--no-polygons` on all polygons, of which it sees nothing: another region, season and level than all it has learnt from.
-Both as they are and under other atmospheres. The first command needs PyTorch: run it in the environment of
-scripts/install_training.
+Every variant is evaluated on patches of held-out regions and on held-out polygons of the Hațeg scene; with
+`--no-polygons` on all polygons, of another region, season and level than the training data. Both are evaluated as they
+are and under other atmospheres. The first command needs PyTorch: run it in the environment of scripts/install_training.
 """
 
 import datetime as dt
@@ -33,7 +32,7 @@ from earthsignature_assets.sentinel2 import S2_BANDS
 from earthsignature_assets.simulator import SceneRecipe, simulate_scene
 from earthsignature_assets.training.augmentation import Atmosphere
 from recipes.corine_unet.atmospheres import AS_VERSION_1, STILL, under_one_deviation
-from recipes.corine_unet.comparison import patch_counts, polygon_counts, summed, told
+from recipes.corine_unet.comparison import compared, patch_counts, polygon_counts, summed
 from recipes.corine_unet.data import read_eurosat, read_hateg
 from recipes.corine_unet.folds import split_polygons
 
@@ -43,12 +42,12 @@ if TYPE_CHECKING:
 _ATMOSPHERES = 12
 
 NARROWER = Atmosphere(path_radiance=0.125, offset=12.0, steady_noise=4.0, relative_noise=0.0075, uncorrected=0.0)
-"""Half the path radiance, offset and noise of version 1, and gains as wide."""
+"""Half the spread of path radiance, offset and noise of version 1, and the same gains."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one variant trains on, and how: patches and polygons as taught, and the plan."""
+    """Samples and plan of one variant."""
 
     samples: list[Sample]
     plan: "Plan"
@@ -97,26 +96,26 @@ VARIANTS: dict[str, Callable[[Lesson, Path], Lesson]] = {
     "with simulated scenes": lambda lesson, _: replace(lesson, samples=[*lesson.samples, *simulated_samples()]),
     "EuroSAT labels alone, no teacher": _without_labels_refined,
 }
-"""What is left out of the recipe, or added to it. Level-1C patches lose path radiance in all of them."""
+"""Changes to the recipe by variant. Level-1C patches lose path radiance in all variants."""
 
 _MARGINS = {"as version 1": 24}
-"""Pixels shown around a polygon where they are not those of `Plan`."""
+"""Pixels around a polygon where they differ from those of `Plan`."""
 
 
 @click.group()
 def main() -> None:
-    """Ablation of the recipe, and the comparison of the shipped versions."""
+    """Measure the parts of the recipe, and compare the shipped versions."""
 
 
 @main.command("train", context_settings={"show_default": True})
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The JSON file to write.")
-@click.option("--variant", "chosen", type=click.Choice(list(VARIANTS)), multiple=True, help="By default all of them.")
+@click.option("--variant", "chosen", type=click.Choice(list(VARIANTS)), multiple=True, help="All variants by default.")
 @click.option("--epochs", type=click.IntRange(1), default=20, help="Epochs of every training.")
 @click.option("--folds", type=click.IntRange(2), default=2, help="Folds over EuroSAT and the polygons of Hațeg.")
 @click.option("--polygons/--no-polygons", default=False, help="Train on polygons of Hațeg too.")
-@click.option("--seed", type=int, help="Another seed than the recipe's.")
-@click.option("--processes", type=click.IntRange(1), default=2, help="Trainings at once.")
+@click.option("--seed", type=int, help="Seed, instead of the recipe's.")
+@click.option("--processes", type=click.IntRange(1), default=2, help="Parallel trainings.")
 def train_variants(
     data: Path,
     to: Path,
@@ -127,7 +126,7 @@ def train_variants(
     seed: int | None,
     processes: int,
 ) -> None:
-    """Train the folds once a variant, and write the figures of each; variants that the file has are kept."""
+    """Train the folds once a variant, and write the figures of each; variants in the file are kept."""
     from earthsignature_assets.cli.progress import progress_bars
     from recipes.corine_unet.cross_validation import Plan, TrainingData
 
@@ -153,7 +152,7 @@ def run_variant(
     polygons: bool,
     progress: Any,
 ) -> dict[str, Any]:
-    """Cross-validate a variant, and judge the networks of all folds by what they have not seen.
+    """Cross-validate a variant, and evaluate the networks of all folds on their held-out parts.
 
     Returns:
         The figures, with the counts of patches and polygons as they are (`answers`, `polygons`), and summed over other
@@ -180,7 +179,9 @@ def run_variant(
     counts = polygon_counts_of_folds(known.scene, folds, networks)
     views = [partial(under_one_deviation, seed=seed) for seed in range(_ATMOSPHERES)]
     shifted = [
-        patch_counts({patch.name: patch_answer(patch, told) for patch, told in answers_of_folds(folds, networks, view)})
+        patch_counts(
+            {patch.name: patch_answer(patch, answer) for patch, answer in answers_of_folds(folds, networks, view)}
+        )
         for view in views
     ]
     return {
@@ -212,9 +213,9 @@ def _from_json(found: dict[str, Any]) -> BlockCounts:
 
 
 def simulated_samples(side: int = 128) -> list[Sample]:
-    """Chips of three simulated clear scenes in three seasons, with the truth of every pixel.
+    """Simulate three clear scenes in three seasons, and cut them into chips with the truth of every pixel.
 
-    The simulator's spectra come from these very patches and polygons: what the chips add is their arrangement.
+    The simulator's spectra come from the same patches and polygons: the chips only add their arrangement.
     """
     samples = []
     with TemporaryDirectory() as folder:
@@ -246,10 +247,15 @@ def simulated_samples(side: int = 128) -> list[Sample]:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
     multiple=True,
-    help="What `train` wrote with --polygons; several seeds are added up.",
+    help="File of `train` with --polygons; several seeds are summed.",
 )
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), required=True)
-@click.option("--repository", type=click.Path(file_okay=False, path_type=Path), required=True, help="Of the candidate.")
+@click.option(
+    "--repository",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Repository of the candidate.",
+)
 @click.option("--candidate", default="corine-unet-v2", show_default=True)
 @click.option("--current", default="corine-unet-v1", show_default=True)
 def compare(data: Path, ablations: Sequence[Path], to: Path, repository: Path, candidate: str, current: str) -> None:
@@ -275,11 +281,11 @@ def compare(data: Path, ablations: Sequence[Path], to: Path, repository: Path, c
     comparison = {
         "candidate": candidate,
         "current": current,
-        "held_out_polygons": told(*(summed(side) for side in pairs["as it is"])),
-        "held_out_polygons_under_other_atmospheres": told(*(summed(side) for side in pairs["other atmospheres"])),
-        "recipes_on_patches": told(*answers),
+        "held_out_polygons": compared(*(summed(side) for side in pairs["as it is"])),
+        "held_out_polygons_under_other_atmospheres": compared(*(summed(side) for side in pairs["other atmospheres"])),
+        "recipes_on_patches": compared(*answers),
         **{
-            f"recipes_on_{figure}": told(
+            f"recipes_on_{figure}": compared(
                 *(summed([_from_json(part[name][figure]) for part in found]) for name in recipes)
             )
             for figure in ("polygons", "shifted_patches", "shifted_polygons")

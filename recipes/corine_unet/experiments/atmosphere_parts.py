@@ -1,13 +1,13 @@
-"""What each part of `Atmosphere` costs and gives: sixteen short trainings, each part drawn wide in half of them.
+"""Effect of each part of `Atmosphere`: sixteen short trainings, with each part drawn widely in half of them.
 
     python -m recipes.corine_unet.experiments.atmosphere_parts train --data DIR --to parts.json
     python -m recipes.corine_unet.experiments.atmosphere_parts effects --parts parts.json
 
 A fractional factorial design of resolution V (Box, Hunter & Hunter 2005, *Statistics for Experimenters*, ch. 6): the
 effect of a part is the mean of the eight trainings that draw it narrowly minus that of the eight that draw it widely,
-every other part balanced. So sixteen seeds, not two, stand behind each figure. Half of the trainings keep out the first
-fold by place, half the second: the other two folds, and the polygons held out of Hațeg, are left for a test. The first
-command needs PyTorch: run it in the environment of scripts/install_training.
+with every other part balanced, so that each figure rests on sixteen seeds instead of two. Half of the trainings hold
+out the first fold by place, half the second: the other two folds and the held-out polygons of Hațeg remain for a test.
+The first command needs PyTorch: run it in the environment of scripts/install_training.
 """
 
 import json
@@ -42,7 +42,7 @@ _SHARE = 100.0
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of the design: which parts are narrow, the fold kept out, the seed."""
+    """One training of the design: its narrow parts, held-out fold and seed."""
 
     narrow: tuple[bool, ...]
     fold: int
@@ -50,7 +50,7 @@ class Trial:
 
     @property
     def atmosphere(self) -> Atmosphere:
-        """Version 1's spread, the narrow parts a third as wide."""
+        """Spread of version 1, with the narrow parts a third as wide."""
         gain, band_gain, path_radiance, offset, noise = (_NARROW if narrow else 1.0 for narrow in self.narrow)
         wide = AS_VERSION_1
         return Atmosphere(
@@ -65,14 +65,14 @@ class Trial:
 
 
 def trials() -> Iterator[Trial]:
-    """The sixteen of the design: the fifth part is the parity of the other four, the fold that of the first two."""
+    """Yield the sixteen trials: the fifth part is the parity of the other four, the fold that of the first two."""
     for number, narrow in enumerate(product((False, True), repeat=len(PARTS) - 1)):
         yield Trial((*narrow, sum(narrow) % 2 == 1), (narrow[0] + narrow[1]) % 2, _FIRST_SEED + number)
 
 
 @click.group()
 def main() -> None:
-    """The parts of the random atmosphere, each narrowed."""
+    """Measure the effect of narrowing each part of the random atmosphere."""
 
 
 @main.command("train", context_settings={"show_default": True})
@@ -81,7 +81,7 @@ def main() -> None:
 @click.option("--epochs", type=click.IntRange(1), default=38, help="Epochs of every training.")
 @click.option("--threads", type=click.IntRange(1), default=2)
 def train_trials(data: Path, to: Path, epochs: int, threads: int) -> None:
-    """Train the sixteen and write the figures of each; those that the file has are kept."""
+    """Run the sixteen trials, and write the figures of each; trials in the file are kept."""
     from earthsignature_assets.cli.progress import progress_bars
     from recipes.corine_unet.cross_validation import TrainingData
 
@@ -96,10 +96,10 @@ def train_trials(data: Path, to: Path, epochs: int, threads: int) -> None:
 
 
 def run_trial(known: "TrainingData", trial: Trial, epochs: int, threads: int, progress: Any) -> dict[str, float]:
-    """Train without Hațeg and without the trial's fold; judge that fold's patches and Hațeg's training polygons.
+    """Train without Hațeg and the trial's fold, and evaluate on that fold's patches and Hațeg's training polygons.
 
-    Each figure is a mean over patches, or polygons, of the share of pixels told right; as they are, and under six other
-    atmospheres as wide as version 1's.
+    Each figure is a mean over patches or polygons of the share of correct pixels, as they are and under six other
+    atmospheres of version 1's spread.
     """
     from earthsignature_assets.training.network import Architecture
     from earthsignature_assets.training.optimisation import Recipe, predict_any, train
@@ -132,7 +132,7 @@ def run_trial(known: "TrainingData", trial: Trial, epochs: int, threads: int, pr
 
 
 def shifted(image: npt.NDArray[np.uint16], shift: int | None) -> npt.NDArray[np.uint16]:
-    """The image itself, or under the other atmosphere of that number."""
+    """Return the image, or the image under the other atmosphere of that number."""
     return image if shift is None else under_one_deviation(image, shift)
 
 
@@ -142,7 +142,7 @@ FIGURES = ("patches", "patches, other atmospheres", "Hațeg unseen", "Hațeg uns
 @main.command("effects")
 @click.option("--parts", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 def print_effects(parts: Path) -> None:
-    """Print what narrowing each part to a third adds to each figure, in points, with its standard error."""
+    """Print the effect of narrowing each part to a third on each figure, in points, with its standard error."""
     found = json.loads(parts.read_text(encoding="utf-8"))
     table = Table("Drawn a third as wide", *FIGURES)
     columns = [effects(found, figure) for figure in FIGURES]
@@ -152,7 +152,7 @@ def print_effects(parts: Path) -> None:
 
 
 def effects(found: list[Mapping[str, Any]], figure: str) -> dict[str, tuple[float, float]]:
-    """The effect of narrowing each part on a figure and its standard error, in points, by least squares."""
+    """Estimate the effect of narrowing each part on a figure and its standard error, in points, by least squares."""
     design = np.array([[1.0, *trial["narrow"], trial["fold"]] for trial in found])
     values = _SHARE * np.array([trial[figure] for trial in found])
     fitted, *_ = np.linalg.lstsq(design, values, rcond=None)

@@ -4,7 +4,7 @@ from earthsignature_assets.training.augmentation import PATH_RADIANCE
 from recipes.corine_unet.atmospheres import AS_VERSION_1, as_typical_top, under_one_deviation
 
 
-def test_the_atmospheres_of_the_judge_are_as_wide_as_version_1_s_and_repeat_themselves() -> None:
+def test_the_atmospheres_of_the_evaluation_have_the_spread_of_version_1_and_repeat() -> None:
     image = np.full((10, 8, 8), 2000, np.uint16)
     one, again, other = (under_one_deviation(image, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from recipes.corine_unet.comparison import GROUPS, patch_counts, polygon_counts, summed, told
+from recipes.corine_unet.comparison import GROUPS, compared, patch_counts, polygon_counts, summed
 from recipes.corine_unet.data import LabelledScene
 
 
 def scene(polygons: int = 12) -> LabelledScene:
-    """Polygons of one row each, forest and water by turns; the last has no pixel."""
+    """Create polygons of one row each, alternately forest and water; the last has no pixel."""
     numbers = np.repeat(np.arange(1, polygons + 1, dtype=np.uint16)[:, None], 8, axis=1)
     codes = tuple((313, 512)[number % 2] for number in range(polygons + 1))
     labels = tuple(("forest", "water")[number % 2] for number in range(polygons + 1))
@@ -17,7 +17,7 @@ def truth(land: LabelledScene) -> np.ndarray:
     return land.codes(range(1, len(land.labels) + 1))
 
 
-def test_polygons_are_counted_over_the_classes_that_their_labels_confirm() -> None:
+def test_polygons_are_counted_over_the_classes_that_their_labels_support() -> None:
     land = scene()
     predicted = truth(land)
     predicted[0, :3] = 321
@@ -40,16 +40,16 @@ def test_a_patch_counts_once_and_one_without_an_answer_not_at_all() -> None:
     assert counts.total.overall_accuracy == 0.5
 
 
-def test_two_that_agree_do_not_differ_and_a_better_one_does_for_certain() -> None:
+def test_equal_versions_do_not_differ_and_a_better_one_differs_significantly() -> None:
     land = scene(40)
     right = polygon_counts(land, range(1, 41), truth(land))
     wrong = truth(land)
     wrong[::4] = 231
     worse = polygon_counts(land, range(1, 41), wrong)
-    same = told(right, right)
+    same = compared(right, right)
     assert same["accuracy_difference"] == [0, 0, 0]
     assert same["mean_f1_p_value"] == 1
-    better = told(right, worse)
+    better = compared(right, worse)
     assert better["blocks"] == 40
     assert better["accuracy_difference"][0] == pytest.approx(0.25)
     assert better["accuracy_difference"][1] > 0
@@ -62,7 +62,7 @@ def test_counts_of_several_networks_add_up_polygon_by_polygon() -> None:
     assert summed([one, one, one]).counts.tolist() == (3 * one.counts).tolist()
 
 
-def test_counts_of_folds_with_other_polygons_are_put_together() -> None:
+def test_counts_of_folds_with_other_polygons_are_combined() -> None:
     land = scene()
     whole = polygon_counts(land, range(1, 13), truth(land))
     parts = [polygon_counts(land, numbers, truth(land)) for numbers in (range(1, 5), range(5, 13))]

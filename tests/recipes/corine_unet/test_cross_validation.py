@@ -19,7 +19,7 @@ BRIGHTNESS = {313: 3000, 512: 200}
 
 
 def made_data() -> TrainingData:
-    """Eight patches at eight places, and eight polygons, of forest and water by turns."""
+    """Create eight patches at eight places, and eight polygons, of forest and water alternately."""
     patches = []
     for number in range(8):
         code = (313, 512)[number % 2]
@@ -45,7 +45,7 @@ PLAN = Plan(
 )  # fmt: skip
 
 
-def test_every_patch_and_polygon_is_kept_out_once_and_nothing_of_it_is_shown() -> None:
+def test_every_patch_and_polygon_is_held_out_once_and_invisible_to_its_network() -> None:
     data = made_data()
     folds = folds_of(data, PLAN, Path("there"))
     assert sorted(patch.name for fold in folds for patch in fold.patches) == sorted(one.name for one in data.patches)
@@ -64,13 +64,13 @@ def test_every_patch_and_polygon_is_kept_out_once_and_nothing_of_it_is_shown() -
     assert {str(fold.training.checkpoint) for fold in folds} == {"there/fold-1.pt", "there/fold-2.pt"}
 
 
-def test_a_training_that_sees_no_polygon_is_judged_by_all_of_them() -> None:
+def test_a_training_that_sees_no_polygon_is_evaluated_on_all_of_them() -> None:
     for fold in folds_of(made_data(), PLAN, polygons=False):
         assert fold.polygons == (1, 2, 3, 4, 5, 6, 7, 8)
         assert all(sample.source == "EuroSAT" for sample in fold.training.samples)
 
 
-def test_folds_are_judged_by_what_they_have_not_seen() -> None:
+def test_folds_are_evaluated_on_their_held_out_parts() -> None:
     data = made_data()
     folds = folds_of(data, PLAN)
     networks = [trained.network for trained in train_all([fold.training for fold in folds], 1, QUIET)]
@@ -79,7 +79,7 @@ def test_folds_are_judged_by_what_they_have_not_seen() -> None:
     assert patches["patches"]["overall_accuracy"] == 1
     assert set(patches["answers"]) == {patch.name for patch in data.patches}
     assert sorted(polygons["answers"]) == [str(number) for number in data.numbers]
-    assert all(sum(told.values()) == 200 for told in polygons["answers"].values())
+    assert all(sum(pixels.values()) == 200 for pixels in polygons["answers"].values())
     assert polygons["total"] == 8 * 200
     assert polygons["overall_accuracy"] > 0.9
 

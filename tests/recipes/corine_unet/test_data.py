@@ -41,7 +41,7 @@ def test_polygon_samples_hold_nothing_of_the_held_out_polygons() -> None:
     assert np.count_nonzero(first.reflectance[0] == 0) == 100
 
 
-def test_codes_are_those_of_the_polygons_asked_for() -> None:
+def test_codes_are_those_of_the_requested_polygons() -> None:
     codes = _scene().codes((2,))
     assert np.unique(codes).tolist() == [0, 512]
     assert np.count_nonzero(codes) == 100

@@ -10,7 +10,7 @@ def _patch(label: str, codes: np.ndarray) -> Sample:
     return Sample(label, "EuroSAT", "L1C", label, np.ones((10, *codes.shape), np.uint16), codes, 0.0, 0.0)
 
 
-def test_patches_are_judged_by_majority_and_rivers_by_their_water() -> None:
+def test_patches_count_by_majority_and_rivers_by_their_water() -> None:
     forest = _patch("Forest", np.array([[313, 313], [313, 0]], np.uint16))
     river = _patch("River", np.array([[512, 0], [0, 313]], np.uint16))
     road = _patch("Highway", np.array([[0, 0], [0, 313]], np.uint16))
@@ -25,7 +25,7 @@ def test_patches_are_judged_by_majority_and_rivers_by_their_water() -> None:
     assert figures["patches"]["counts"] == [[0, 0, 0], [1, 0, 0], [0, 0, 1]]
 
 
-def test_polygons_are_judged_in_groups_and_only_those_asked_for() -> None:
+def test_only_the_requested_polygons_count_in_groups() -> None:
     polygons = np.array([[1, 1, 2, 2], [3, 3, 0, 0]], np.uint16)
     reflectance = np.ones((10, 2, 4), np.uint16)
     reflectance[:, 1, 3] = 0

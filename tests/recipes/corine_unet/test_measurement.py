@@ -40,7 +40,7 @@ def _scene() -> LabelledScene:
     return LabelledScene("scene", reflectance, polygons, ("forest", "water"), (313, 512), 23.0, 46.0)
 
 
-def test_a_scene_is_judged_as_it_is_and_shifted(graph: Graph, description: ModelDescription) -> None:
+def test_a_scene_is_evaluated_as_it_is_and_shifted(graph: Graph, description: ModelDescription) -> None:
     scene = _scene()
     figures = judge_scene(graph, description, scene, (1, 2))
     predicted = codes_of_scene(graph, description, scene.reflectance)
@@ -67,7 +67,7 @@ def test_agreement_counts_the_pixels_that_keep_their_class_at_another_level(
     assert still[0]["same_code"] == still[1]["same_code"] == 1
 
 
-def test_speed_reckons_the_halo(graph: Graph, description: ModelDescription) -> None:
+def test_speed_includes_the_halo(graph: Graph, description: ModelDescription) -> None:
     speed = measure_speed(graph, description, threads=2, repeats=1)
     pixels = (10980 / 1024) ** 2 * ((1024 + 2 * description.halo) / 1024) ** 2
     assert speed["minutes_per_tile_with_halo"] == pytest.approx(speed["seconds_per_1024"] * pixels / 60, abs=0.02)

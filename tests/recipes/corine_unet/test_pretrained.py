@@ -33,7 +33,7 @@ def architecture(dynamic_world: Path) -> PretrainedArchitecture:
 
 
 def scene(seed: int = 0, side: int = 96) -> np.ndarray:
-    """Surface reflectance, (10, side, side) uint16, in blocks of some of the spectra between water and bare soil."""
+    """Create surface reflectance, (10, side, side) uint16, in blocks of spectra from water to bare soil."""
     generator = np.random.default_rng(seed)
     spectra = generator.integers(200, 3500, (10, side // 16, side // 16))
     blocks = spectra.repeat(16, axis=1).repeat(16, axis=2)
@@ -45,10 +45,10 @@ def test_the_receptive_field_is_that_of_the_formula(architecture: PretrainedArch
     assert (architecture.halo, architecture.receptive_field) == (22, 43)
 
 
-def test_it_begins_as_dynamic_world(
+def test_the_network_starts_as_dynamic_world(
     architecture: PretrainedArchitecture, dynamic_world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before any training, and with Dynamic World's own activation, it tells the covers of the image as level-1C.
+    """Predict Dynamic World's covers of the image as level-1C, before any training and with its activation.
 
     Nearly everywhere: it halves and raises otherwise. Without the weights of a single layer it would tell others.
     """
@@ -56,15 +56,15 @@ def test_it_begins_as_dynamic_world(
     network = architecture.network().eval()
     image = scene()
     with torch.inference_mode():
-        told = network.covers(network.features(torch.from_numpy(image.astype(np.float32))[None]))[0]
+        logits = network.covers(network.features(torch.from_numpy(image.astype(np.float32))[None]))[0]
     taught = DynamicWorld(dynamic_world, 1).covers((image + PATH_RADIANCE[:, None, None]).astype(np.uint16))
     inner = slice(24, -24)
-    same = told.numpy().argmax(axis=0)[inner, inner] == taught.argmax(axis=0)[inner, inner]
+    same = logits.numpy().argmax(axis=0)[inner, inner] == taught.argmax(axis=0)[inner, inner]
     assert same.mean() > 0.9
     assert len(np.unique(taught.argmax(axis=0)[inner, inner])) > 1
 
 
-def test_the_exported_graph_says_what_the_network_says(architecture: PretrainedArchitecture, tmp_path: Path) -> None:
+def test_the_exported_graph_agrees_with_the_network(architecture: PretrainedArchitecture, tmp_path: Path) -> None:
     torch.manual_seed(3)
     network = architecture.network().eval()
     with torch.no_grad():
@@ -80,7 +80,7 @@ def test_the_exported_graph_says_what_the_network_says(architecture: PretrainedA
     assert len(np.unique(class_index)) > 2
 
 
-def test_training_moves_every_layer_and_a_kill_changes_nothing(
+def test_training_changes_every_layer_and_resumes_after_a_kill(
     architecture: PretrainedArchitecture, tmp_path: Path
 ) -> None:
     recipe = Recipe(epochs=2, side=32, batch=2, learning_rate=1e-3)
@@ -106,7 +106,7 @@ def test_training_moves_every_layer_and_a_kill_changes_nothing(
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
-def test_a_graph_that_is_missing_or_another_one_is_named(architecture: PretrainedArchitecture, tmp_path: Path) -> None:
+def test_a_missing_or_different_graph_is_named(architecture: PretrainedArchitecture, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"nothing\.onnx is missing"):
         replace(architecture, graph=tmp_path / "nothing.onnx").network()
     content = onnx.load(architecture.graph)

@@ -15,7 +15,7 @@ def _patch(label: str) -> Sample:
 
 
 def _covers(*pixels: tuple[str, float]) -> np.ndarray:
-    """Probabilities of three pixels: one cover each at the given probability, the rest shared out."""
+    """Create probabilities of three pixels: one cover each at the given probability, the rest divided equally."""
     covers = np.zeros((len(COVERS), 1, 3), np.float32)
     for column, (cover, probability) in enumerate(pixels):
         covers[:, 0, column] = (1 - probability) / (len(COVERS) - 1)
@@ -34,7 +34,7 @@ def _covers(*pixels: tuple[str, float]) -> np.ndarray:
         ("PermanentCrop", [0, 0, 222]),
     ],
 )
-def test_the_teacher_takes_labels_away_and_finds_sure_covers(label: str, expected: list[int]) -> None:
+def test_the_teacher_removes_labels_and_adds_sure_covers(label: str, expected: list[int]) -> None:
     refined = refine(_patch(label), _covers(("water", 0.9), ("built", 0.5), ("trees", 0.8)))
     assert refined.codes[0].tolist() == expected
 
@@ -52,7 +52,7 @@ def test_a_cover_that_is_not_sure_names_no_class() -> None:
         ("Highway", [(512,), (112, 121), (222, 313)]),
     ],
 )
-def test_the_teacher_leaves_classes_open_where_it_is_rather_sure(label: str, expected: list[tuple[int, ...]]) -> None:
+def test_the_teacher_allows_classes_where_it_is_fairly_sure(label: str, expected: list[tuple[int, ...]]) -> None:
     patch = _patch(label)
     blank = patch.with_codes(np.zeros_like(patch.codes))
     covers = _covers(("water", 0.9), ("built", 0.5), ("trees", 0.8))

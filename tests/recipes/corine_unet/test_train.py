@@ -19,7 +19,7 @@ MODEL = ModelVersion("corine-unet", 7)
 SHORT = replace(PLAN, recipe=replace(PLAN.recipe, epochs=2), fold_epochs=2, teachers=1)
 
 
-def test_a_version_is_trained_judged_described_and_published_whole(tmp_path: Path) -> None:
+def test_a_version_is_trained_evaluated_described_and_published_whole(tmp_path: Path) -> None:
     evaluation = train_version(made_data(), tmp_path, MODEL, SHORT, QUIET)
     assert [path.name for path in tmp_path.iterdir() if path.name != ".training"] == ["corine-unet"]
     assert not list(tmp_path.glob(".training/*"))
@@ -39,13 +39,13 @@ def test_a_version_is_trained_judged_described_and_published_whole(tmp_path: Pat
     assert "the mean of 1 networks" in card
     assert "folds of polygons" in card
     described = (folder / "model.json").read_bytes()
-    # Once more: the same graph takes the place of the first.
+    # A second training replaces the version with the same graph.
     train_version(made_data(), tmp_path, MODEL, SHORT, QUIET)
     assert (folder / "model.json").read_bytes() == described
     assert not list(tmp_path.glob(".staged-*"))
 
 
-def test_a_training_that_fails_leaves_no_version_and_keeps_what_it_had(tmp_path: Path) -> None:
+def test_a_training_that_fails_leaves_no_version(tmp_path: Path) -> None:
     broken = replace(SHORT, recipe=replace(SHORT.recipe, learning_rate=1e30))
     with pytest.raises(TrainingError, match="the loss became nan"):
         train_version(made_data(), tmp_path, MODEL, broken, QUIET)

@@ -25,7 +25,7 @@ from tests.waiting import within
 
 
 def _workers(process_id: int) -> list[int]:
-    """The processes that a pool of this process has started."""
+    """Return the processes that a pool of this process has started."""
     files = Path(f"/proc/{process_id}/task").glob("*/children")
     children = {int(number) for file in files for number in file.read_text().split()}
     return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
@@ -59,13 +59,13 @@ def test_any_number_of_processes_gives_the_same_networks_in_their_order_and_show
     assert all(task.completed == task.total for task in shown.tasks)
 
 
-def test_without_teachers_it_is_the_training_itself() -> None:
+def test_without_teachers_the_pool_runs_the_training_alone() -> None:
     (trained,) = train_distilled(_trainings()[:1], 0, 1, QUIET)
     other, _ = train(samples(), _trainings()[0].recipe, TINY, QUIET, "test", classes=CODES)
     assert_same(trained.network, other)
 
 
-def test_a_network_learns_from_its_own_teachers_and_goes_on_after_an_end(tmp_path: Path) -> None:
+def test_a_network_learns_from_its_own_teachers_and_resumes(tmp_path: Path) -> None:
     (one,) = train_distilled(_trainings(tmp_path)[:1], 2, 1, QUIET)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["10-teacher-1.pt", "10-teacher-2.pt", "10.pt"]
     (resumed,) = train_distilled(_trainings(tmp_path)[:1], 2, 1, QUIET)
@@ -85,7 +85,7 @@ def test_a_training_that_fails_is_named_and_the_others_end(processes: int) -> No
         train_all(trainings, processes, QUIET)
 
 
-def test_a_process_that_is_killed_is_named_and_the_next_start_goes_on(tmp_path: Path) -> None:
+def test_a_process_that_is_killed_is_named_and_the_next_start_resumes(tmp_path: Path) -> None:
     long = _trainings(tmp_path, epochs=400)
 
     def kill() -> None:
@@ -122,7 +122,7 @@ def test_when_the_first_process_is_killed_the_others_end_too(tmp_path: Path) -> 
     assert within(10, lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
 
 
-def test_a_process_of_the_pool_can_be_ended_though_what_started_it_ignores_the_signal() -> None:
+def test_a_process_of_the_pool_can_be_terminated_even_if_its_parent_ignores_the_signal() -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         context = multiprocessing.get_context("spawn")

@@ -7,7 +7,7 @@ from recipes.corine_unet.atmospheres import AS_VERSION_1
 from recipes.corine_unet.experiments import atmosphere_parts
 
 
-def test_the_parts_of_the_atmosphere_are_told_apart_by_sixteen_trials() -> None:
+def test_sixteen_trials_separate_the_parts_of_the_atmosphere() -> None:
     found = [asdict(trial) for trial in atmosphere_parts.trials()]
     levels = 2.0 * np.array([[*trial["narrow"], trial["fold"]] for trial in found]) - 1
     np.testing.assert_array_equal(levels.T @ levels, 16 * np.eye(6))
