@@ -130,7 +130,7 @@ def test_a_first_version_must_beat_the_commonest_class_and_its_card_lists_the_li
     assert "335 Glaciers and perpetual snow" in card
     assert "512 (to level 1)" in card
     assert "F1 below 0.5: 21x, 31x" in card
-    assert "without a held-out label, so not judged: 222, 231, 321" in card.replace("112, 121, ", "")
+    assert "because no held-out label has them: 222, 231, 321" in card.replace("112, 121, ", "")
     assert repository.describe(WORSE).sha256 in card
     assert held_out.identity in card
     assert "truth.gpkg, by the scheme mine: licence not stated" in card
