@@ -82,6 +82,13 @@ def test_the_modules_that_the_pages_name_exist() -> None:
     assert sorted(pair for pair in named if not any((folder / pair[1]).exists() for folder in folders)) == []
 
 
+def test_the_commands_of_modules_that_the_pages_name_exist() -> None:
+    named = {module for page in GUIDES for module in re.findall(r"python -m ([\w.]+)", page.read_text())}
+    assert len(named) >= 4
+    places = {module: ROOT / module.replace(".", "/") for module in named}
+    assert sorted(m for m, path in places.items() if not (path.with_suffix(".py").exists() or path.is_dir())) == []
+
+
 def test_the_tests_that_the_pages_name_exist() -> None:
     named = {match for guide in GUIDES for match in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", guide.read_text())}
     assert len(named) > 30
