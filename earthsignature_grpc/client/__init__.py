@@ -1,4 +1,4 @@
-"""The Python clients: they ask an EarthSignature service and return rasters, polygons and names.
+"""The Python clients of an EarthSignature service; they return rasters, polygons and names.
 
 with EarthSignatureClient("localhost:50051") as client:
     for product in client.segmentations_v1(categories=["Coniferous forest"], limit=1):

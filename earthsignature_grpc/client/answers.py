@@ -1,4 +1,4 @@
-"""What a client returns: values with the names of the field, read from the messages of the service."""
+"""Answers of a client in versions 1 and 2, read from the messages of the service."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ _GEOBUF_TAG = b"\x0a"  # field 1, length-delimited
 
 @dataclass(frozen=True)
 class ProductName:
-    """A product and where it lies.
+    """A product's name and footprint.
 
     Attributes:
         product_id: name of the Sentinel-2 product.
-        model: the model version that made it; empty from a service that does not say.
+        model: the model version that made it; empty if the service does not send it.
         acquired_on: the day of acquisition, UTC.
         footprint: MultiPolygon of the valid pixels, EPSG:4326.
     """
@@ -41,8 +41,8 @@ class RasterProduct(ProductName):
     Attributes:
         product_type: `S2MSI1C` or `S2MSI2A`.
         cloud_cover_percent: 0…100, of the valid area.
-        land_cover: GeoTIFF, uint16 CORINE level-3 codes, at 10 m unless asked otherwise; 0 where there is no data.
-        cloud_mask: GeoTIFF, uint8 at 20 m, 1 under cloud; empty if asked without.
+        land_cover: GeoTIFF of uint16 CORINE level-3 codes, at 10 m by default; 0 where there is no data.
+        cloud_mask: GeoTIFF, uint8 at 20 m, 1 under cloud; empty if requested without.
         item_url: URL of the STAC item; empty if the service publishes none.
     """
 
@@ -53,25 +53,25 @@ class RasterProduct(ProductName):
     item_url: str = ""
 
     def land_cover_array(self) -> "xr.DataArray":
-        """The classes as (y, x) uint16 with the tile's UTM grid, 0 where there is no data.
+        """Open the classes as (y, x) uint16 on the tile's UTM grid, 0 where there is no data.
 
-        `flag_values`, `flag_meanings` and `flag_colors` in its attributes name the classes.
+        The attributes `flag_values`, `flag_meanings` and `flag_colors` describe the classes.
 
         Raises:
-            ServiceAnswerError: the bytes are no such raster; so for the two methods below.
+            ServiceAnswerError: the bytes are not such a raster; so for the two methods below.
         """
         from earthsignature_grpc.client.raster_arrays import land_cover_array
 
         return land_cover_array(self.land_cover)
 
     def cloud_mask_array(self) -> "xr.DataArray":
-        """The cloud mask as (y, x) uint8 with the tile's UTM grid, 1 under cloud."""
+        """Open the cloud mask as (y, x) uint8 on the tile's UTM grid, 1 under cloud."""
         from earthsignature_grpc.client.raster_arrays import cloud_mask_array
 
         return cloud_mask_array(self.cloud_mask)
 
     def dataset(self) -> "xr.Dataset":
-        """Classes and cloud mask, if it came, on the grid of the classes, with the product's facts as attributes."""
+        """Open the classes, and the cloud mask if present, on the grid of the classes; attributes hold the facts."""
         from earthsignature_grpc.client.raster_arrays import land_cover_dataset
 
         return land_cover_dataset(self.land_cover, self.cloud_mask).assign_attrs(
@@ -84,15 +84,15 @@ class RasterProduct(ProductName):
 
 @dataclass(frozen=True)
 class PolygonProduct:
-    """A product's polygons, as Geobuf: one `geobufproto.Data` message with a FeatureCollection."""
+    """A product's polygons as Geobuf: one `geobufproto.Data` message with a FeatureCollection."""
 
     geobuf: bytes
 
     def frame(self) -> "gpd.GeoDataFrame":
-        """The polygons with their properties in EPSG:4326; the product's own properties are in `attrs`.
+        """Read the polygons and their properties, in EPSG:4326; properties of the product go to `attrs`.
 
         Raises:
-            ServiceAnswerError: the bytes are no Geobuf of polygons.
+            ServiceAnswerError: the bytes are not a Geobuf of polygons.
         """
         from earthsignature_grpc.wire.geobuf_reader import read_frame
 
@@ -103,7 +103,7 @@ def read_product_name(content: bytes) -> ProductName:
     """Read a `snapearth.api.v1.ProductId`.
 
     Raises:
-        ServiceAnswerError: a fact is missing or unreadable; so for all readers of this module.
+        ServiceAnswerError: a field is missing or cannot be read; so for all readers of this module.
     """
     answer = v1.ProductId.parse(content)
     return ProductName(answer.product_id, answer.model, _day(answer.creation_date), _footprint(answer.wkt))
@@ -128,7 +128,7 @@ def read_raster_product(content: bytes) -> RasterProduct:
 def read_polygon_product(content: bytes) -> PolygonProduct:
     """Cut the Geobuf out of a `snapearth.api.v2.SegmentationResponse`.
 
-    It is not decoded: a dense product has millions of numbers, and whoever wants them reads the Geobuf.
+    The Geobuf is not decoded: a dense product has millions of coordinates, and `PolygonProduct.frame` reads them.
     """
     length, position, shift = 0, 1, 0
     while content[:1] == _GEOBUF_TAG and position < len(content):
@@ -139,14 +139,14 @@ def read_polygon_product(content: bytes) -> PolygonProduct:
             return PolygonProduct(content[position : position + length])
         if byte < 0x80:
             break
-    raise ServiceAnswerError(f"an answer of {len(content)} bytes is no snapearth.api.v2.SegmentationResponse")
+    raise ServiceAnswerError(f"an answer of {len(content)} bytes is not a snapearth.api.v2.SegmentationResponse")
 
 
 def _footprint(wkt: str) -> BaseGeometry:
     try:
         return shapely.from_wkt(wkt)
     except shapely.errors.ShapelyError as error:
-        raise ServiceAnswerError(f"the footprint of an answer is no WKT: {error}") from error
+        raise ServiceAnswerError(f"the footprint of an answer is not WKT: {error}") from error
 
 
 def _day(moment: dt.datetime | None) -> dt.date:

@@ -1,4 +1,4 @@
-"""How a client reaches a service: address, encryption, token."""
+"""The channel to a service: address, encryption, token."""
 
 import re
 from dataclasses import dataclass, field
@@ -12,25 +12,25 @@ from earthsignature_assets.errors import CredentialError
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 CHANNEL_OPTIONS = (
-    # Users were told to accept 1 GiB: dense products are tens of megabytes.
+    # The documented limit is 1 GiB: dense products are tens of megabytes.
     ("grpc.max_receive_message_length", 1 << 30),
-    # A service that vanished without a word is noticed within 80 s, also by a stream that waits for news.
+    # A vanished service is noticed within 80 s, also by a stream that waits for news.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.ping_timeout_ms", 20_000),
-    ("grpc.http2.max_pings_without_data", 0),  # else it stops asking after two that brought no news
+    ("grpc.http2.max_pings_without_data", 0),  # by default pings stop after two without data
 )
 _THIS_MACHINE = re.compile(r"(?:(?:dns|ipv4|ipv6):(?:///)?)?(?:localhost|127(?:\.\d+){3}|\[::1\]|::1)(?::\d+)?|unix:.*")
 
 
 @dataclass(frozen=True)
 class Tls:
-    """Encryption of a channel; all that is left out is the system's.
+    """Encryption of a channel.
 
     Attributes:
-        authorities: PEM file of the certificates that may vouch for the service; by default those of gRPC.
-        certificate: PEM file of the client's own certificate, for services that ask for one (mTLS).
-        key: PEM file of the key to `certificate`.
+        authorities: PEM file of the authorities that sign the service's certificate; by default those of gRPC.
+        certificate: PEM file of the client's certificate, for services that require one (mTLS).
+        key: PEM file of the key of `certificate`.
     """
 
     authorities: Path | None = None
@@ -39,7 +39,7 @@ class Tls:
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
-            raise CredentialError("certificate and key belong together: give both files, or none")
+            raise CredentialError("certificate and key go together: give both files, or neither")
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Read the files.
@@ -55,15 +55,15 @@ class Tls:
 
 @dataclass(frozen=True)
 class Connection:
-    """Where a service is and how to speak to it.
+    """Address, encryption and token of a service.
 
     Attributes:
         target: `host:port`.
-        tls: encryption; None speaks in the clear.
+        tls: encryption; None for plaintext.
         token: a bearer token, sent with every call.
 
     Raises:
-        CredentialError: a token would travel in the clear to another machine.
+        CredentialError: the token would go to another machine in plaintext.
     """
 
     target: str
@@ -73,13 +73,13 @@ class Connection:
     def __post_init__(self) -> None:
         if self.token is not None and self.tls is None and not _THIS_MACHINE.fullmatch(self.target):
             raise CredentialError(
-                f"{self.target} is another machine, and a token sent there without TLS can be read on the way: "
+                f"{self.target} is another machine, and others could read a token sent there without TLS: "
                 "give tls=Tls()"
             )
 
     @property
     def metadata(self) -> Metadata:
-        """What each call carries."""
+        """Metadata of each call."""
         return () if self.token is None else (("authorization", f"Bearer {self.token}"),)
 
     def open(self) -> grpc.Channel:

@@ -1,4 +1,4 @@
-"""What the clients send to create a product."""
+"""Requests of the clients that create a product."""
 
 import datetime as dt
 import json
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class ProductFacts(TypedDict, total=False):
-    """What is known of a product that a client creates.
+    """Facts about a product that a client creates.
 
     Attributes:
         product_id: the Sentinel-2 product name, without `.SAFE`.
         model: the model version that made it, `<name>-v<number>`.
-        sensed_at: the acquisition, with a time zone; by default that in the product name.
-        cloud_cover_percent: of the valid area; by default that of the cloud mask.
-        confidence_percent: of all classes, where rasters are sent; by default 0, which nobody vouches for.
-        source: URL of the STAC item of the scene.
+        sensed_at: time of acquisition, with a time zone; by default that in the product name.
+        cloud_cover_percent: cloud cover of the valid area; by default computed from the cloud mask.
+        confidence_percent: confidence of all classes, for products from rasters; by default 0, for unknown.
+        source: URL of the scene's STAC item.
     """
 
     product_id: Required[str]
@@ -45,10 +45,10 @@ _NAMES = {"cloud_cover_percent": "cloud_cover", "confidence_percent": "confidenc
 def create_v1(
     land_cover: bytes | Path, cloud_mask: bytes | Path, footprint: BaseGeometry | None, facts: ProductFacts
 ) -> Call[None]:
-    """`CreateProduct` of version 1.
+    """Make the call `CreateProduct` of version 1.
 
     Raises:
-        QueryError: a file cannot be read, or the footprint is no polygon.
+        QueryError: a file cannot be read, or the footprint is not a polygon.
     """
     properties = _properties(facts)
     request: Any = wire_class("snapearth.api.v1.CreateProductRequest")(
@@ -66,10 +66,10 @@ def create_v1(
 
 
 def create_v2(polygons: "gpd.GeoDataFrame", facts: ProductFacts) -> Call[None]:
-    """`CreateProduct` of version 2.
+    """Make the call `CreateProduct` of version 2.
 
     Raises:
-        QueryError: the frame has no CRS, no column `code` of classes, or other geometries than polygons.
+        QueryError: the frame has no CRS, no column `code` of classes, or geometries other than polygons.
     """
     properties = _properties(facts)
     request: Any = wire_class("snapearth.api.v2.CreateProductRequest")()
@@ -89,7 +89,7 @@ def _layer(polygons: "gpd.GeoDataFrame", facts: ProductFacts) -> PolygonLayer:
     degrees = polygons.to_crs(4326)
     parts, owner = shapely.get_parts(degrees.geometry.to_numpy(), return_index=True)
     if not (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON).all():
-        raise QueryError("polygons", "holds other geometries than polygons and multipolygons")
+        raise QueryError("polygons", "holds geometries other than polygons and multipolygons; drop them")
     codes = degrees["code"].to_numpy()
     if not np.issubdtype(codes.dtype, np.integer) or codes.min() < 0 or codes.max() > np.iinfo(np.uint16).max:
         raise QueryError("polygons", f"has a column `code` of {codes.dtype}; give CORINE level-3 codes, 111…523")
@@ -99,7 +99,7 @@ def _layer(polygons: "gpd.GeoDataFrame", facts: ProductFacts) -> PolygonLayer:
         facts["model"],
         shapely.orient_polygons(parts, exterior_cw=False),
         codes.astype(np.uint16)[owner],
-        np.zeros(len(parts)),  # the service measures
+        np.zeros(len(parts)),  # the service computes the areas
         confidence[owner],
     )
 

@@ -1,4 +1,4 @@
-"""A file on its way: kept beside its place until it is whole and its checksum right, and taken up again later."""
+"""Downloads of files: kept next to their target until complete and verified, and resumed after interruptions."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ _READ_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a file has come: its name in the store, the bytes that are there, and the bytes that it will have."""
+    """Progress of a download: the file's name in the store, the bytes received, and its total size."""
 
     file_name: str
     received_bytes: int
@@ -29,13 +29,13 @@ OnProgress: TypeAlias = Callable[[Progress], None]
 
 
 class Download:
-    """One file that is being received, or the rest of one.
+    """The download of one file, or of the rest of it.
 
-    What has arrived lies in `.<name>.<digest>.part` beside `path`. A later download of the same content goes on from
-    there; one of another content starts anew. `path` itself appears whole or not at all.
+    Received bytes go to `.<name>.<digest>.part` next to `path`. A later download of the same content resumes there;
+    one of different content starts over. `path` itself appears whole or not at all.
 
     Raises:
-        DownloadError: from every method, when the disk does not take the file.
+        DownloadError: from every method, if the file cannot be written.
     """
 
     def __init__(self, path: Path, on_progress: OnProgress | None = None) -> None:
@@ -45,9 +45,9 @@ class Download:
         self._file: BinaryIO | None = None
         self._checksum = hashlib.sha256()
         self.digest = ""
-        """The content that is being received; empty before it is known."""
+        """Digest of the content being received; empty until known."""
         self.offset = 0
-        """Bytes that are there already."""
+        """Bytes received so far."""
         self.complete = False
         for part in self._parts():
             self.digest, self.offset = part.name.rpartition(".part")[0].rpartition(".")[2], part.stat().st_size
@@ -61,17 +61,17 @@ class Download:
         self._close()
 
     def restart(self) -> None:
-        """Forget what has arrived: its content has been replaced."""
+        """Discard the received bytes, because the content was replaced."""
         self._close()
         for part in self._parts():
             part.unlink(missing_ok=True)
         self.digest, self.offset, self._asset, self._checksum = "", 0, None, hashlib.sha256()
 
     def take(self, content: bytes) -> None:
-        """Take one `DownloadAssetResponse`; afterwards `complete` says whether the file is in its place.
+        """Store one `DownloadAssetResponse`; afterwards `complete` says whether the file is in place.
 
         Raises:
-            ServiceAnswerError: the answer contradicts what came before, or the file its checksum.
+            ServiceAnswerError: the response does not continue the file, or the file does not match its checksum.
         """
         response = DownloadAssetResponse.parse(content)
         try:
@@ -79,14 +79,14 @@ class Download:
                 self._begin(response.asset, response.digest)
             elif self._file is None or response.offset != self.offset:
                 raise ServiceAnswerError(
-                    f"{self._path.name}: the service sent byte {response.offset}, not {self.offset}"
+                    f"{self._path.name}: the service sent offset {response.offset}; expected {self.offset}"
                 )
             else:
                 self._file.write(response.data)
                 self._checksum.update(response.data)
                 self.offset += len(response.data)
             if self._asset is not None and not self.complete:
-                self._tell(self._asset)
+                self._report(self._asset)
                 if self.offset >= self._asset.size_bytes:
                     self._finish(self._asset)
         except OSError as error:
@@ -95,14 +95,14 @@ class Download:
             ) from error
 
     def _begin(self, asset: Asset, digest: str) -> None:
-        # The name comes over the wire and becomes part of a path.
+        # The digest comes over the wire and becomes part of a path.
         if not _DIGEST.fullmatch(digest):
-            raise ServiceAnswerError(f"{self._path.name}: the service named the content {digest!r}")
+            raise ServiceAnswerError(f"{self._path.name}: the service sent an invalid digest {digest!r}")
         self._close()
         self._asset = asset
         if self._is_there(asset):
             self.offset, self.complete = asset.size_bytes, True
-            self._tell(asset)
+            self._report(asset)
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_name(f".{self._path.name}.{digest}.part")
@@ -130,14 +130,14 @@ class Download:
         if self._checksum.hexdigest() != asset.sha256:
             part.unlink(missing_ok=True)
             raise ServiceAnswerError(
-                f"{self._path.name}: what arrived has another SHA-256 than was announced; try again"
+                f"{self._path.name}: the received file does not match its SHA-256; download it again"
             )
         part.replace(self._path)
         self.complete = True
         for older in self._parts():
             older.unlink(missing_ok=True)
 
-    def _tell(self, asset: Asset) -> None:
+    def _report(self, asset: Asset) -> None:
         if self._on_progress is not None:
             self._on_progress(Progress(asset.file_name, self.offset, asset.size_bytes))
 

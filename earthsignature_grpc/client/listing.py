@@ -1,4 +1,4 @@
-"""What version 3 returns: products with their files, news, class areas, model versions."""
+"""Answers of a client in version 3: products with their files, news, class areas, model versions."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PublishedAsset:
-    """One file of a product: its name (`land_cover`), file name, media type, size, and SHA-256 in hexadecimal."""
+    """A file of a product: its name (`land_cover`), file name, media type, size, and SHA-256 in hexadecimal."""
 
     name: str
     file_name: str
@@ -28,21 +28,21 @@ class PublishedAsset:
 
 @dataclass(frozen=True)
 class PublishedProduct:
-    """One Sentinel-2 product as one model version classified it.
+    """A Sentinel-2 product classified by a model version.
 
     Attributes:
         product_id: name of the Sentinel-2 product.
         model: the model version that made it.
-        scene: day, relative orbit and tile: `2026-05-01_R022_T32TQM`.
+        scene: day, relative orbit and tile, such as `2026-05-01_R022_T32TQM`.
         product_type: `S2MSI1C` or `S2MSI2A`.
-        sensed_at: the acquisition, UTC.
-        published_at: the first publication, UTC.
+        sensed_at: time of acquisition, UTC.
+        published_at: time of the first publication, UTC.
         footprint: MultiPolygon of the valid pixels, EPSG:4326.
         cloud_cover_percent: 0…100, of the valid area.
-        class_codes: the CORINE level-3 codes that the raster holds, ascending.
-        digest: names the content; another one means that it was published anew.
-        current: whether clients that choose no model get this one.
-        assets: the files by name; empty in lists and news.
+        class_codes: CORINE level-3 codes in the raster, ascending.
+        digest: name of the content; it changes when the product is republished with different content.
+        current: whether clients that choose no model get this product.
+        assets: files by name; empty in lists and news.
     """
 
     product_id: str
@@ -61,7 +61,7 @@ class PublishedProduct:
 
 @dataclass(frozen=True)
 class ProductPage:
-    """Some of the products that match, and the token of those that follow; empty after the last page."""
+    """A page of matching products, and the token of the next page; empty after the last page."""
 
     products: list[PublishedProduct]
     next_page_token: str
@@ -69,7 +69,7 @@ class ProductPage:
 
 @dataclass(frozen=True)
 class News:
-    """A product that was published, or None for a sign of life; and the cursor from which to go on after it."""
+    """A published product, or None for a heartbeat, and the cursor to resume from."""
 
     cursor: str
     product: PublishedProduct | None
@@ -77,7 +77,7 @@ class News:
 
 @dataclass(frozen=True)
 class ClassArea:
-    """The area of one CORINE class: code, name, square metres, and percent of what was observed."""
+    """The area of a CORINE class: code, name, square metres, and percent of the observed area."""
 
     code: int
     name: str
@@ -87,16 +87,16 @@ class ClassArea:
 
 @dataclass(frozen=True)
 class AreaSummary:
-    """What the newest clear observation of each pixel of an area says.
+    """The classes of an area, from the newest clear observation of each pixel.
 
     Attributes:
-        first_sensed_at: acquisition of the first product that was read, UTC.
-        last_sensed_at: acquisition of the last one, UTC.
-        area_m2: the polygon's own area.
-        observed_m2: the part that was seen without cloud: the sum of the classes.
-        cloudy_m2: the part that was seen under cloud only.
-        classes: by area, largest first.
-        product_ids: what was read, newest first.
+        first_sensed_at: acquisition of the oldest product used, UTC.
+        last_sensed_at: acquisition of the newest one, UTC.
+        area_m2: area of the polygon.
+        observed_m2: part that was observed without cloud, which is the sum of the classes.
+        cloudy_m2: part that was only observed under cloud.
+        classes: areas of the classes, largest first.
+        product_ids: products used, newest first.
     """
 
     first_sensed_at: dt.datetime
@@ -110,7 +110,7 @@ class AreaSummary:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model version: how many products it has, for how many it is current, and when it was last promoted (UTC)."""
+    """A model version: its number of products, how many of these are current, and its last promotion (UTC)."""
 
     model: str
     product_count: int
@@ -119,7 +119,7 @@ class ModelEntry:
 
 
 def areas_frame(summaries: Iterable[AreaSummary]) -> "pd.DataFrame":
-    """Summaries as a table: one row a class and summary, with `from`, `to`, `code`, `name`, `area_m2`, `percent`."""
+    """Tabulate summaries, one row per class: columns `from`, `to`, `code`, `name`, `area_m2`, `percent`."""
     import pandas as pd
 
     columns = ["from", "to", "code", "name", "area_m2", "percent"]
@@ -135,7 +135,7 @@ def read_page(content: bytes) -> ProductPage:
     """Read an `earthsignature.v3.ListProductsResponse`.
 
     Raises:
-        ServiceAnswerError: a fact is missing or unreadable; so for all readers of this module.
+        ServiceAnswerError: a field is missing or cannot be read; so for all readers of this module.
     """
     answer = v3.ListProductsResponse.parse(content)
     return ProductPage([_product(product) for product in answer.products], answer.next_page_token)
@@ -185,7 +185,7 @@ def _product(message: v3.Product) -> PublishedProduct:
     try:
         footprint = shapely.from_wkt(message.wkt)
     except shapely.errors.ShapelyError as error:
-        raise ServiceAnswerError(f"the footprint of {message.product_id} is no WKT: {error}") from error
+        raise ServiceAnswerError(f"the footprint of {message.product_id} is not WKT: {error}") from error
     return PublishedProduct(
         product_id=message.product_id,
         model=message.model,

@@ -1,4 +1,4 @@
-"""GeoTIFFs of answers as xarray, with what each value means (CF conventions, section 3.5, flag values)."""
+"""GeoTIFFs of answers as xarray, with the meaning of each value as CF flag values (CF conventions, section 3.5)."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,10 @@ def land_cover_array(content: bytes) -> "xr.DataArray":
 
     Returns:
         (y, x) uint16 CORINE level-3 codes, 0 where there is no data, with the raster's CRS and grid (`.rio`). The
-        attributes `flag_values`, `flag_meanings` and `flag_colors` name the 44 classes and their official colours.
+        attributes `flag_values`, `flag_meanings` and `flag_colors` give the 44 classes and their official colours.
 
     Raises:
-        ServiceAnswerError: the bytes are no GeoTIFF of one band.
+        ServiceAnswerError: the bytes are not a GeoTIFF of one band.
     """
     return _array(
         content,
@@ -32,10 +32,10 @@ def land_cover_array(content: bytes) -> "xr.DataArray":
 
 
 def cloud_mask_array(content: bytes) -> "xr.DataArray":
-    """Open a cloud-mask GeoTIFF: (y, x) uint8, 1 under cloud, with the raster's CRS and grid.
+    """Open a cloud-mask GeoTIFF as (y, x) uint8, 1 under cloud, with the raster's CRS and grid.
 
     Raises:
-        ServiceAnswerError: the bytes are no GeoTIFF of one band.
+        ServiceAnswerError: the bytes are not a GeoTIFF of one band.
     """
     return _array(
         content,
@@ -47,7 +47,7 @@ def cloud_mask_array(content: bytes) -> "xr.DataArray":
 
 
 def land_cover_dataset(land_cover: bytes, cloud_mask: bytes) -> "xr.Dataset":
-    """Open both rasters on the grid of the land cover; the cloud mask is brought to it without mixing values.
+    """Open both rasters on the grid of the land cover; the cloud mask is resampled by nearest neighbour.
 
     An empty cloud mask is left out.
 
@@ -55,7 +55,7 @@ def land_cover_dataset(land_cover: bytes, cloud_mask: bytes) -> "xr.Dataset":
         `land_cover` (y, x) uint16 and `cloud_mask` (y, x) uint8, with one CRS.
 
     Raises:
-        ServiceAnswerError: the bytes are no GeoTIFFs of one band.
+        ServiceAnswerError: the bytes are not GeoTIFFs of one band.
     """
     import xarray as xr
 
@@ -72,13 +72,13 @@ def _array(content: bytes, name: str, **attributes: Any) -> "xr.DataArray":
     import xarray as xr
 
     if not content:
-        raise ServiceAnswerError(f"the answer has no {name}: it was asked without")
+        raise ServiceAnswerError(f"the answer has no {name}: it was requested without; request it again with {name}")
     try:
         with rasterio.MemoryFile(content) as file, file.open() as raster:
             bands = rioxarray.open_rasterio(raster)
             if not isinstance(bands, xr.DataArray) or bands.sizes["band"] != 1:
-                raise ServiceAnswerError(f"{name} of an answer has several bands or data sets; expected one band")
+                raise ServiceAnswerError(f"the {name} of an answer has several bands or data sets; expected one band")
             array = bands.squeeze("band", drop=True).load()
     except rasterio.errors.RasterioIOError as error:
-        raise ServiceAnswerError(f"{name} of an answer is no GeoTIFF: {error}") from error
+        raise ServiceAnswerError(f"the {name} of an answer is not a GeoTIFF: {error}") from error
     return array.rename(name).assign_attrs(attributes)

@@ -1,4 +1,4 @@
-"""From filters to calls: what both clients send, and how they read what comes back."""
+"""Filters and the calls made from them: the requests of both clients, and the readers of the responses."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable
@@ -37,13 +37,13 @@ AnswerT = TypeVar("AnswerT", covariant=True)
 
 
 class ProductFilters(TypedDict, total=False):
-    """Which products to find. All are optional and combine.
+    """Filters of products. All are optional and combine.
 
     Attributes:
-        area: any polygonal shapely geometry or WKT, EPSG:4326; products that intersect it.
-        start: earliest acquisition, inclusive: a day, or a moment with a time zone.
-        end: latest acquisition, inclusive; a day is whole.
-        categories: CORINE level-3 codes or official names; products that contain any of them.
+        area: polygonal shapely geometry or WKT, EPSG:4326; selects products that intersect it.
+        start: earliest acquisition, inclusive: a day, or a time with a time zone.
+        end: latest acquisition, inclusive; a day counts as a whole.
+        categories: CORINE level-3 codes or official names; selects products that contain any of them.
         model: a model version such as `corine-unet-v1`; by default the current one of each product.
     """
 
@@ -55,11 +55,11 @@ class ProductFilters(TypedDict, total=False):
 
 
 class SegmentationFilters(ProductFilters, total=False):
-    """Which products to fetch whole.
+    """Filters of products to fetch whole.
 
     Attributes:
-        product_ids: Sentinel-2 product names; unknown ones match nothing.
-        limit: at most this many, and never more than 500.
+        product_ids: Sentinel-2 product names; unknown names match nothing.
+        limit: maximum number of products; at most 500, which is the default.
     """
 
     product_ids: Iterable[str]
@@ -67,13 +67,13 @@ class SegmentationFilters(ProductFilters, total=False):
 
 
 class RasterOptions(SegmentationFilters, total=False):
-    """What to fetch of rasters, besides which.
+    """Filters and options of rasters to fetch.
 
     Attributes:
-        crop: rasters end around `area`, and the land cover is 0 where the area does not touch a pixel.
-        resolution_m: pixel size of the land cover: 10, 20, 30, 60, 90, 100, 180, 300 or 600; a coarser pixel has the
-            most frequent class of those it covers.
-        without_cloud_mask: leave the cloud mask empty.
+        crop: whether to crop the rasters to `area`; the land cover is 0 where the area does not touch a pixel.
+        resolution_m: pixel size of the land cover: 10, 20, 30, 60, 90, 100, 180, 300 or 600; a coarser pixel gets
+            the most frequent class of those it covers.
+        without_cloud_mask: whether to leave the cloud mask out.
     """
 
     crop: bool
@@ -82,12 +82,12 @@ class RasterOptions(SegmentationFilters, total=False):
 
 
 class PolygonOptions(SegmentationFilters, total=False):
-    """What to fetch of polygons, besides of which products.
+    """Filters and options of polygons to fetch.
 
     Attributes:
-        min_area_m2: polygons below are left out.
-        tolerance_m: borders lose the corners whose triangle is at most this squared, up to 1000.
-        polygon_categories: CORINE level-3 codes or official names of the polygons to send.
+        min_area_m2: smaller polygons are left out.
+        tolerance_m: border corners whose triangle is at most this value squared, in m², are left out; at most 1000.
+        polygon_categories: CORINE level-3 codes or official names of the polygons to fetch.
     """
 
     min_area_m2: float
@@ -96,11 +96,11 @@ class PolygonOptions(SegmentationFilters, total=False):
 
 
 class ListFilters(ProductFilters, total=False):
-    """Which products to list or to be told of.
+    """Filters of products to list or to watch.
 
     Attributes:
-        product_ids: Sentinel-2 product names; unknown ones match nothing.
-        max_cloud_percent: most cloud over the valid area, inclusive.
+        product_ids: Sentinel-2 product names; unknown names match nothing.
+        max_cloud_percent: maximum cloud cover of the valid area, inclusive.
     """
 
     product_ids: Iterable[str]
@@ -108,7 +108,7 @@ class ListFilters(ProductFilters, total=False):
 
 
 class SummaryFilters(TypedDict, total=False):
-    """Which observations of an area to sum up; as in `ProductFilters`."""
+    """Filters of the observations to summarise; as in `ProductFilters`."""
 
     start: dt.date | None
     end: dt.date | None
@@ -117,7 +117,7 @@ class SummaryFilters(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Call(Generic[AnswerT]):
-    """One call to make: its method, `/package.Service/Method`, its request, and the reader of each response."""
+    """A call to make: its method, `/package.Service/Method`, its request, and the reader of each response."""
 
     method: str
     request: bytes
@@ -125,10 +125,10 @@ class Call(Generic[AnswerT]):
 
 
 def segmentations_v1(filters: RasterOptions) -> Call[RasterProduct]:
-    """`ListSegmentation` of version 1.
+    """Make the call `ListSegmentation` of version 1.
 
     Raises:
-        QueryError: a filter cannot be sent as it is; so for all functions of this module.
+        QueryError: a filter is invalid; so for all functions of this module.
     """
     request = v1.ListSegmentationRequest(
         **common_fields(filters),
@@ -143,7 +143,7 @@ def segmentations_v1(filters: RasterOptions) -> Call[RasterProduct]:
 
 
 def polygons_v2(filters: PolygonOptions) -> Call[PolygonProduct]:
-    """`ListSegmentation` of version 2."""
+    """Make the call `ListSegmentation` of version 2."""
     request = v2.ListSegmentationRequest(
         **common_fields(filters),
         product_ids=list(filters.get("product_ids", ())),
@@ -157,14 +157,14 @@ def polygons_v2(filters: PolygonOptions) -> Call[PolygonProduct]:
 
 
 def product_ids(filters: ProductFilters) -> Call[ProductName]:
-    """`ListProductIds` of version 1."""
+    """Make the call `ListProductIds` of version 1."""
     categories = [str(category) for category in filters.get("categories", ())]
     request = v1.ListProductIdsRequest(**common_fields(filters), categories=categories)
     return Call(f"/{V1}/ListProductIds", bytes(request), read_product_name)
 
 
 def product_features_v2(filters: ProductFilters) -> Call[PolygonProduct]:
-    """`ListProductIds` of version 2."""
+    """Make the call `ListProductIds` of version 2."""
     request = v2.ListProductIdsRequest(
         **common_fields(filters), categories=class_codes("categories", filters.get("categories", ()))
     )
@@ -172,7 +172,7 @@ def product_features_v2(filters: ProductFilters) -> Call[PolygonProduct]:
 
 
 def list_products(filters: ListFilters, page_size: int, page_token: str, oldest_first: bool) -> Call[ProductPage]:
-    """`ListProducts`: one page."""
+    """Make the call `ListProducts` for one page."""
     request = v3.ListProductsRequest(
         filter=_list_filter(filters),
         page_size=page_size,
@@ -183,13 +183,13 @@ def list_products(filters: ListFilters, page_size: int, page_token: str, oldest_
 
 
 def get_product(product_id: str, model: str | None) -> Call[PublishedProduct]:
-    """`GetProduct`."""
+    """Make the call `GetProduct`."""
     request = v3.GetProductRequest(product_id=product_id, model=model or "")
     return Call(f"/{V3}/GetProduct", bytes(request), read_product)
 
 
 def download_asset(product_id: str, model: str | None, asset: str, digest: str, offset: int) -> Call[bytes]:
-    """`DownloadAsset`, from a byte on; `client.downloads` reads the responses."""
+    """Make the call `DownloadAsset` from an offset; `client.downloads` reads the responses."""
     request = v3.DownloadAssetRequest(
         product_id=product_id, model=model or "", asset=asset, digest=digest, offset=offset
     )
@@ -197,7 +197,7 @@ def download_asset(product_id: str, model: str | None, asset: str, digest: str, 
 
 
 def watch_products(filters: ListFilters, cursor: str, from_beginning: bool, heartbeat_s: int) -> Call[News]:
-    """`WatchProducts`."""
+    """Make the call `WatchProducts`."""
     request = v3.WatchProductsRequest(
         filter=_list_filter(filters),
         cursor=cursor,
@@ -208,11 +208,11 @@ def watch_products(filters: ListFilters, cursor: str, from_beginning: bool, hear
 
 
 def summarise_area(area: BaseGeometry | str, interval: str | None, filters: SummaryFilters) -> Call[list[AreaSummary]]:
-    """`SummariseArea`."""
+    """Make the call `SummariseArea`."""
     try:
         wanted = _INTERVALS[interval]
     except KeyError:
-        raise QueryError("interval", f"{interval!r} is no interval; give 'day', 'month', 'year' or None") from None
+        raise QueryError("interval", f"{interval!r} is unknown; give 'day', 'month', 'year' or None") from None
     request = v3.SummariseAreaRequest(
         wkt=area.wkt if isinstance(area, BaseGeometry) else area,
         start_date=_moment("start", filters.get("start")),
@@ -224,7 +224,7 @@ def summarise_area(area: BaseGeometry | str, interval: str | None, filters: Summ
 
 
 def list_models() -> Call[list[ModelEntry]]:
-    """`ListModels`."""
+    """Make the call `ListModels`."""
     return Call(f"/{V3}/ListModels", b"", read_models)
 
 
@@ -250,7 +250,7 @@ def _list_filter(filters: ListFilters) -> v3.ProductFilter:
 
 
 def common_fields(filters: ProductFilters) -> dict[str, Any]:
-    """The fields that all requests call the same."""
+    """Return the fields that have the same names in all requests."""
     area = filters.get("area")
     return {
         "wkt": area.wkt if isinstance(area, BaseGeometry) else area,
@@ -261,7 +261,7 @@ def common_fields(filters: ProductFilters) -> dict[str, Any]:
 
 
 def class_codes(field: str, classes: Iterable[int | str]) -> list[int]:
-    """Classes as CORINE codes; `field` is what a refusal names."""
+    """Convert classes to CORINE codes; a refusal names `field`."""
     try:
         return [class_of(entry).code if isinstance(entry, int) else parse_class(entry).code for entry in classes]
     except UnknownClassError as error:

@@ -1,4 +1,4 @@
-"""When a call is tried again, and after how long."""
+"""Retries of calls and their delays."""
 
 import random
 import time
@@ -10,17 +10,17 @@ from earthsignature_assets.errors import EarthSignatureError, ServiceUnavailable
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How patient a client is.
+    """The policy of a client's retries.
 
-    Only what can pass is tried again (UNAVAILABLE, RESOURCE_EXHAUSTED, and CANCELLED by a server that closes), and only
-    while nothing has arrived: half a stream is never begun anew. The service's own `RetryInfo` comes before the
+    Only transient failures are retried (UNAVAILABLE, RESOURCE_EXHAUSTED, and CANCELLED by a server that closes), and
+    only until the first response: a half-read stream never restarts. A `RetryInfo` from the service overrides the
     doubling delays.
 
     Attributes:
-        attempts: calls in all; 1 never tries again.
-        first_delay_s: before the second call; each further delay is twice as long, less up to a half at random, so
-            that many clients do not come back at once.
-        longest_delay_s: what no delay exceeds; a service that asks for more is not waited for.
+        attempts: total number of attempts; 1 never retries.
+        first_delay_s: delay before the second attempt; it doubles with each further one, less up to half at random so
+            that many clients do not return at once.
+        longest_delay_s: longest delay; if the service asks for a longer one, the call fails.
     """
 
     attempts: int = 4
@@ -28,12 +28,12 @@ class RetryPolicy:
     longest_delay_s: float = 30.0
 
     def patient(self) -> Self:
-        """For calls without an end of their own: they outlast the restart of a service."""
+        """Return a policy for endless calls, which outlasts a restart of the service."""
         return replace(self, attempts=5 * self.attempts)
 
 
 class Attempts:
-    """The attempts of one call: how long is left of its time, and whether another one is due."""
+    """The attempts of a call, within its retry policy and timeout."""
 
     def __init__(self, policy: RetryPolicy, timeout_s: float) -> None:
         self._policy = policy
@@ -42,18 +42,18 @@ class Attempts:
 
     @property
     def remaining_s(self) -> float:
-        """What is left of the call's time, for all attempts together."""
+        """Time left for the call, over all attempts."""
         return max(0.0, self._deadline - time.monotonic())
 
     def begin_again(self) -> None:
-        """Forget the failures so far: the call has made progress and goes on from there."""
+        """Forget the failures so far, because the call has made progress and resumes there."""
         self._made = 0
 
     def delay_s(self, fault: EarthSignatureError) -> float:
-        """How long to wait before the next attempt.
+        """Return the delay before the next attempt.
 
         Raises:
-            EarthSignatureError: the fault itself: a retry cannot help, or the attempts or the time are used up.
+            EarthSignatureError: the fault itself, if a retry cannot help or the attempts or the time are used up.
         """
         self._made += 1
         if not isinstance(fault, ServiceUnavailableError) or self._made >= self._policy.attempts:

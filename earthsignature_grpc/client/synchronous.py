@@ -16,8 +16,7 @@ from earthsignature_assets.errors import (
     ServiceUnavailableError,
     SupersededError,
 )
-from earthsignature_grpc.client import creation_requests as creation
-from earthsignature_grpc.client import requests
+from earthsignature_grpc.client import creation_requests, requests
 from earthsignature_grpc.client.answers import PolygonProduct, ProductName, RasterProduct
 from earthsignature_grpc.client.channel import Connection, Tls
 from earthsignature_grpc.client.creation_requests import ProductFacts
@@ -41,22 +40,22 @@ AnswerT = TypeVar("AnswerT")
 
 
 class EarthSignatureClient:
-    """Calls one EarthSignature service over one channel; threads may share it.
+    """A client of one EarthSignature service over one channel; threads may share it.
 
-    Each method that returns an iterator streams: it yields a product as soon as it has arrived. Filters are those of
-    `ProductFilters`, `RasterOptions`, `PolygonOptions` and `ListFilters`, as keyword arguments.
+    Methods that return an iterator stream: they yield each product as soon as it arrives. Filters are keyword
+    arguments, those of `ProductFilters`, `RasterOptions`, `PolygonOptions` and `ListFilters`.
 
     Args:
         target: `host:port` of the service.
-        tls: encryption; None speaks in the clear, which is for this machine and networks of your own.
+        tls: encryption; None for plaintext, for this machine and private networks only.
         token: a bearer token for calls that write.
-        timeout_s: seconds that one call may take, with all its attempts.
-        retry: how often a call is tried again that the service could not answer for now.
+        timeout_s: time limit of a call in seconds, over all attempts.
+        retry: retries of transient failures.
 
     Every method raises:
-        QueryError: the service, or the client before it, refuses a field; `field` and `remedy` say which and why.
-        CredentialError: the call needs a credential, or another one.
-        ServiceUnavailableError: no answer, not in time, or the service is busy: try again later.
+        QueryError: the service or the client refuses a field; `field` and `remedy` say which and why.
+        CredentialError: the call needs a credential, or a different one.
+        ServiceUnavailableError: the service did not answer in time, or is busy; retry later.
         ServiceAnswerError: any other status, or an answer that cannot be read.
     """
 
@@ -85,25 +84,25 @@ class EarthSignatureClient:
         self._channel.close()
 
     def segmentations_v1(self, **filters: Unpack[RasterOptions]) -> Iterator[RasterProduct]:
-        """The products that match with their rasters, newest first."""
+        """Fetch the matching products with their rasters, newest first."""
         return self._stream(requests.segmentations_v1(filters))
 
     def polygons_v2(self, **filters: Unpack[PolygonOptions]) -> Iterator[PolygonProduct]:
-        """The polygons of the products that match, newest first."""
+        """Fetch the polygons of the matching products, newest first."""
         return self._stream(requests.polygons_v2(filters))
 
     def product_ids(self, **filters: Unpack[ProductFilters]) -> Iterator[ProductName]:
-        """The names and footprints of all products that match, newest first."""
+        """List the names and footprints of all matching products, newest first."""
         return self._stream(requests.product_ids(filters))
 
     def product_features_v2(self, **filters: Unpack[ProductFilters]) -> Iterator[PolygonProduct]:
-        """The footprints of all products that match as Geobuf, one feature each, newest first."""
+        """List the footprints of all matching products as Geobuf, one feature each, newest first."""
         return self._stream(requests.product_features_v2(filters))
 
     def products(
         self, *, oldest_first: bool = False, page_size: int = 0, **filters: Unpack[ListFilters]
     ) -> Iterator[PublishedProduct]:
-        """All products that match, newest first, asked for page by page as they are used up."""
+        """List all matching products, newest first, page by page as they are consumed."""
         token = ""
         while True:
             page = self._ask(requests.list_products(filters, page_size, token, oldest_first))
@@ -113,15 +112,15 @@ class EarthSignatureClient:
                 return
 
     def product(self, product_id: str, model: str | None = None) -> PublishedProduct:
-        """One product with its files; without a model, the current one.
+        """Describe one product and its files; without a model, the current one.
 
         Raises:
-            NoSuchProductError: there is none of that name, or none by that model.
+            NoSuchProductError: no product has this name, or this name and model.
         """
         return self._ask(requests.get_product(product_id, model))
 
     def models(self) -> list[ModelEntry]:
-        """The model versions that have products, the one promoted last first."""
+        """List the model versions that have products, most recently promoted first."""
         return self._ask(requests.list_models())
 
     def summarise(
@@ -131,16 +130,16 @@ class EarthSignatureClient:
         interval: Literal["day", "month", "year"] | None = None,
         **filters: Unpack[SummaryFilters],
     ) -> list[AreaSummary]:
-        """The area of each class: of the whole period, or of each day, month or year of it that has products."""
+        """Sum up the area of each class over the whole period, or over each day, month or year with products."""
         return self._ask(requests.summarise_area(area, interval, filters))
 
     def watch(
         self, *, cursor: str = "", from_beginning: bool = False, heartbeat_s: int = 30, **filters: Unpack[ListFilters]
     ) -> Iterator[News]:
-        """Tell of each product as it is published, for as long as you listen; between them, of signs of life.
+        """Yield each product as it is published, with heartbeats in between, until the caller stops.
 
-        A connection that breaks is made again from the last cursor, so nothing is lost and nothing told twice. Keep
-        `News.cursor` once you have dealt with the news, and give it to the next `watch`.
+        After a broken connection the watch resumes from the last cursor, so that no news is lost or repeated. Store
+        `News.cursor` once the news is processed, and pass it to the next `watch`.
         """
         attempts = Attempts(self._retry.patient(), math.inf)
         while True:
@@ -150,7 +149,9 @@ class EarthSignatureClient:
                     cursor = news.cursor
                     attempts.begin_again()
                     yield news
-                fault: EarthSignatureError = ServiceUnavailableError(f"{self._connection.target}: the stream ended")
+                fault: EarthSignatureError = ServiceUnavailableError(
+                    f"{self._connection.target}: the stream ended; retry later"
+                )
             except ServiceUnavailableError as error:
                 fault = error
             time.sleep(attempts.delay_s(fault))
@@ -164,9 +165,9 @@ class EarthSignatureClient:
         model: str | None = None,
         on_progress: OnProgress | None = None,
     ) -> Path:
-        """Fetch one file of a product (`land_cover`, `polygons`, …) to `path`, whole and checked, or not at all.
+        """Download a file of a product (`land_cover`, `polygons`, …) to `path`, complete and verified, or not at all.
 
-        What an earlier attempt left is gone on with; a file that is there already and right is left as it is.
+        An interrupted download resumes; an existing file with the right content is kept.
 
         Raises:
             NoSuchProductError: there is no such product.
@@ -184,7 +185,9 @@ class EarthSignatureClient:
                             return path
                         if download.offset > before:
                             attempts.begin_again()
-                    fault: EarthSignatureError = ServiceUnavailableError(f"{path.name}: the stream ended early")
+                    fault: EarthSignatureError = ServiceUnavailableError(
+                        f"{path.name}: the stream ended early; retry later"
+                    )
                 except SupersededError as error:
                     download.restart()
                     fault = ServiceUnavailableError(str(error), 0.0)
@@ -200,33 +203,33 @@ class EarthSignatureClient:
         footprint: BaseGeometry | None = None,
         **facts: Unpack[ProductFacts],
     ) -> None:
-        """Publish a product of your own from its rasters, whose polygons the service derives. Needs a writer's token.
+        """Publish a product from its rasters; the service derives the polygons. Needs a writer's token.
 
         Args:
             land_cover: GeoTIFF of CORINE level-3 codes, uint16, 0 = no data, on the 10 m grid of the tile.
             cloud_mask: GeoTIFF of 0 (clear) and 1 (cloud), uint8, at 20 m over the same area.
             footprint: polygon of the valid area, EPSG:4326; by default the outline of the valid pixels.
-            **facts: what is known of the product, see `ProductFacts`.
+            **facts: the facts about the product, see `ProductFacts`.
 
         Raises:
-            AlreadyExistsError: the service has it. After a connection that broke it may be this very call's.
+            AlreadyExistsError: the product exists already, possibly from this call before its connection broke.
         """
-        self._ask(creation.create_v1(land_cover, cloud_mask, footprint, facts))
+        self._ask(creation_requests.create_v1(land_cover, cloud_mask, footprint, facts))
 
     def create_v2(self, polygons: "gpd.GeoDataFrame", **facts: Unpack[ProductFacts]) -> None:
-        """Publish a product of your own from its polygons, which the service draws as a raster. Needs a writer's token.
+        """Publish a product from its polygons; the service rasterises them. Needs a writer's token.
 
         Args:
-            polygons: any CRS; `code` is the CORINE level-3 class, `mean_confidence`, if there, percent.
-            **facts: what is known of the product, see `ProductFacts`.
+            polygons: frame in any CRS, with the CORINE level-3 `code` and optionally `mean_confidence` in percent.
+            **facts: the facts about the product, see `ProductFacts`.
 
         Raises:
-            AlreadyExistsError: the service has it. After a connection that broke it may be this very call's.
+            AlreadyExistsError: the product exists already, possibly from this call before its connection broke.
         """
-        self._ask(creation.create_v2(polygons, facts))
+        self._ask(creation_requests.create_v2(polygons, facts))
 
     def read(self, product_id: str, asset: str, *, model: str | None = None) -> bytes:
-        """One file of a product, checked, in memory.
+        """Read a file of a product into memory, verified.
 
         Raises:
             NoSuchProductError: there is no such product.
@@ -235,7 +238,7 @@ class EarthSignatureClient:
             return self.download(product_id, asset, Path(folder) / "asset", model=model).read_bytes()
 
     def _ask(self, call: Call[AnswerT]) -> AnswerT:
-        # On the wire a method with one response is a stream of one.
+        # On the wire, a method with one response is a stream of one.
         answers = list(self._stream(call))
         if len(answers) != 1:
             raise ServiceAnswerError(f"{call.method} sent {len(answers)} responses; expected one")
@@ -257,7 +260,7 @@ class EarthSignatureClient:
             time.sleep(delay_s)
 
     def _responses(self, call: Call[AnswerT], timeout_s: float | None) -> Iterator[AnswerT]:
-        """One attempt at a call."""
+        """Make one attempt at a call."""
         send: grpc.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(call.method)
         responses = send(call.request, timeout=timeout_s, metadata=self._connection.metadata)
         try:
