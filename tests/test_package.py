@@ -107,6 +107,7 @@ def _without_extras(code: str) -> "subprocess.CompletedProcess[str]":
         "import earthsignature_assets.keys, earthsignature_assets.nomenclature, earthsignature_assets.grid",
         "import earthsignature_assets.cli.get, earthsignature_assets.pictures",
         "from earthsignature_assets.cli.main import main; main(['get', '--help'])",
+        "from earthsignature_assets.cli.main import main; main(['settings'])",
     ],
 )
 def test_the_core_imports_no_module_of_an_extra(code: str) -> None:
@@ -114,12 +115,21 @@ def test_the_core_imports_no_module_of_an_extra(code: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", [["serve"]])
-def test_a_command_without_its_extra_names_the_install_line(command: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        (["serve"], "service"),
+        (["demo"], "platform"),
+        (["models"], "platform"),
+        (["missing"], "platform"),
+        (["catalogue", "tell-dagster"], "platform"),
+    ],
+)
+def test_a_command_without_its_extra_names_the_install_line(command: list[str], extra: str, tmp_path: Path) -> None:
     arguments = [*command, "--home", str(tmp_path)]
     done = _without_extras(f"from earthsignature_assets.cli.main import main; main({arguments!r})")
     assert done.returncode == 1
-    assert "pip install 'earthsignature[service]'" in done.stderr
+    assert f"pip install 'earthsignature[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -97,7 +97,7 @@ def test_the_patches_of_a_stac_item_are_fetched_where_they_are_not_there(deploym
     ("image", "told"),
     [
         ('scene = "2026-05-09_R022_T32TQM"', "there are no patches"),
-        (f'scene = "{CLEAR}"\nlevel = "L1C"', "the recipe says L1C"),
+        (f'scene = "{CLEAR}"\nlevel = "L1C"', "the recipe gives L1C"),
         ('item = "none.json"', "cannot be read"),
         (f'scene = "{CLEAR}"\n[[images]]\nscene = "{CLEAR}"', "more than once"),
     ],

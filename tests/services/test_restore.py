@@ -106,9 +106,9 @@ def test_both_databases_come_back_and_what_was_published_since_is_found_again(
             assert "2 products in the store: 1 recorded, 0 rows without files removed" in told(
                 settings, "catalogue", "rebuild"
             )
-            assert "Dagster was told of 1" in told(settings, "catalogue", "tell-dagster")
+            assert ": 1 reported to Dagster" in told(settings, "catalogue", "tell-dagster")
             assert state(settings) == known
-            assert "2 products: every file is as it was published" in told(settings, "verify")
+            assert "2 products: every file is as published" in told(settings, "verify")
             with open_instance(tmp_path) as instance:
                 assert asked_for(instance) == []
                 assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS] * 4
