@@ -49,7 +49,7 @@ class Data(betterproto2.Message):
 
     keys: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
     """
-    The names of all properties below; features refer to them by position.
+    Names of all properties; features refer to them by position.
     """
 
     dimensions: "int | None" = betterproto2.field(
@@ -64,7 +64,7 @@ class Data(betterproto2.Message):
         3, betterproto2.TYPE_UINT32, optional=True
     )
     """
-    Decimal digits kept of a coordinate: an integer n stands for n / 10^precision degrees. Always written.
+    Decimal digits of a coordinate: an integer n stands for n / 10^precision degrees. Always written.
     """
 
     feature_collection: "DataFeatureCollection | None" = betterproto2.field(
@@ -100,7 +100,7 @@ class DataFeature(betterproto2.Message):
         11, betterproto2.TYPE_STRING, optional=True, group="id_type"
     )
     """
-    EarthSignature writes this one: a widespread decoder does not undo the zig-zag of int_id.
+    The one EarthSignature writes: a widespread decoder does not undo the zig-zag encoding of int_id.
     """
 
     int_id: "int | None" = betterproto2.field(
@@ -135,7 +135,7 @@ default_message_pool.register_message("geobufproto", "Data.Feature", DataFeature
 @dataclass(eq=False, repr=False)
 class DataFeatureCollection(betterproto2.Message):
     """
-    Many features; `custom_properties` are members of the collection itself.
+    A list of features; `custom_properties` are members of the collection.
     """
 
     features: "list[DataFeature]" = betterproto2.field(
@@ -170,12 +170,12 @@ class DataGeometry(betterproto2.Message):
         2, betterproto2.TYPE_UINT32, repeated=True
     )
     """
-    How the flat coordinates fall into lines, rings and polygons; left out where only one division is possible.
+    Division of the flat coordinates into lines, rings and polygons; left out if only one is possible.
     """
 
     coords: "list[int]" = betterproto2.field(3, betterproto2.TYPE_SINT64, repeated=True)
     """
-    Each line or ring starts from an absolute vertex; every further vertex is the difference to the one before.
+    Each line or ring starts with an absolute vertex; each further vertex is the difference from the previous one.
     """
 
     geometries: "list[DataGeometry]" = betterproto2.field(

@@ -66,7 +66,7 @@ class Interval(betterproto2.Enum):
 @dataclass(eq=False, repr=False)
 class AreaSummary(betterproto2.Message):
     """
-    What the newest clear observation of each pixel says. Areas are pixels of 100 m² whose centre lies in the polygon.
+    The newest clear observation of each pixel, summed up. Areas count pixels of 100 m² with their centre in the polygon.
     """
 
     first_sensed_at: "datetime.datetime | None" = betterproto2.field(
@@ -76,7 +76,7 @@ class AreaSummary(betterproto2.Message):
         optional=True,
     )
     """
-    Acquisition of the first and of the last product that was read.
+    Acquisitions of the oldest and newest product used.
     """
 
     last_sensed_at: "datetime.datetime | None" = betterproto2.field(
@@ -88,31 +88,31 @@ class AreaSummary(betterproto2.Message):
 
     area_m2: "float" = betterproto2.field(3, betterproto2.TYPE_DOUBLE)
     """
-    The area inside the tiles that have products.
+    Area inside the tiles that have products.
     """
 
     observed_m2: "float" = betterproto2.field(4, betterproto2.TYPE_DOUBLE)
     """
-    The part of it that was seen without cloud: the sum of the classes.
+    Part of it that was observed without cloud, which is the sum of the classes.
     """
 
     cloudy_m2: "float" = betterproto2.field(5, betterproto2.TYPE_DOUBLE)
     """
-    The part that was seen under cloud only.
+    Part that was only observed under cloud.
     """
 
     classes: "list[ClassArea]" = betterproto2.field(
         6, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
-    By area, largest first.
+    Areas of the classes, largest first.
     """
 
     product_ids: "list[str]" = betterproto2.field(
         7, betterproto2.TYPE_STRING, repeated=True
     )
     """
-    Names of the Sentinel-2 products that were read, newest first.
+    Names of the Sentinel-2 products used, newest first.
     """
 
 
@@ -122,7 +122,7 @@ default_message_pool.register_message("earthsignature.v3", "AreaSummary", AreaSu
 @dataclass(eq=False, repr=False)
 class Asset(betterproto2.Message):
     """
-    One file of a product.
+    A file of a product.
     """
 
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -132,7 +132,7 @@ class Asset(betterproto2.Message):
 
     file_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The name that the file has in the store: "land_cover.tif".
+    File name in the store, such as "land_cover.tif".
     """
 
     media_type: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
@@ -161,7 +161,7 @@ class ClassArea(betterproto2.Message):
 
     percent: "float" = betterproto2.field(4, betterproto2.TYPE_DOUBLE)
     """
-    Of the observed area.
+    Percent of the observed area.
     """
 
 
@@ -174,18 +174,18 @@ class DownloadAssetRequest(betterproto2.Message):
 
     model: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    A model version. Unset: the current one of the product.
+    A model version. Unset: the product's current one.
     """
 
     asset: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Which file, by Asset.name.
+    Name of the file, as in Asset.name.
     """
 
     digest: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    The content to read, from Product.digest. If the product has been published anew since, the call ends ABORTED.
-    Needed with an offset, so that no file is ever put together from two contents.
+    The content to read, from Product.digest. If the product was republished since, the call ends with ABORTED.
+    Required with an offset, so that no file is ever assembled from two contents.
     """
 
     offset: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
@@ -195,7 +195,7 @@ class DownloadAssetRequest(betterproto2.Message):
 
     length: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
     """
-    How many bytes to send; 0 for all that follow.
+    Number of bytes to send; 0 for all that follow.
     """
 
 
@@ -210,17 +210,17 @@ class DownloadAssetResponse(betterproto2.Message):
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    What is being sent; only in the first message, which has no data.
+    The file being sent; only in the first message, which has no data.
     """
 
     digest: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The content that is being sent, for a call that goes on later; only in the first message.
+    The content being sent, for a later call that resumes; only in the first message.
     """
 
     offset: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
     """
-    Where in the file `data` begins.
+    Offset of `data` in the file.
     """
 
     data: "bytes" = betterproto2.field(4, betterproto2.TYPE_BYTES)
@@ -240,7 +240,7 @@ class GetProductRequest(betterproto2.Message):
 
     model: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    A model version. Unset: the current one of the product.
+    A model version. Unset: the product's current one.
     """
 
 
@@ -265,7 +265,7 @@ class ListModelsResponse(betterproto2.Message):
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
-    The one promoted last comes first.
+    The models, most recently promoted first.
     """
 
 
@@ -282,17 +282,17 @@ class ListProductsRequest(betterproto2.Message):
 
     page_size: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
     """
-    How many products a page holds at most: 100 if 0, never more than 1000.
+    Maximum number of products in a page: 100 if 0, at most 1000.
     """
 
     page_token: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    The next_page_token of the page before; everything else but page_size must be as it was then.
+    The next_page_token of the previous page; all other fields except page_size must be unchanged.
     """
 
     order_by: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    "sensed_at desc", newest acquisition first, if empty; or "sensed_at".
+    "sensed_at desc" (newest acquisition first, the default) or "sensed_at".
     """
 
 
@@ -307,13 +307,13 @@ class ListProductsResponse(betterproto2.Message):
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
-    Without their assets.
+    The products, without their assets.
     """
 
     next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Empty after the last page. Valid for as long as the catalogue: products that are published between two pages shift
-    nothing and repeat nothing.
+    Empty after the last page. Valid as long as the catalogue exists: products published between two pages neither
+    shift nor repeat others.
     """
 
 
@@ -331,12 +331,12 @@ class Model(betterproto2.Message):
 
     product_count: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
     """
-    How many products it has.
+    Number of its products.
     """
 
     current_count: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
     """
-    For how many of them clients that choose no model get this one.
+    Number of its products that clients get if they choose no model.
     """
 
     promoted_at: "datetime.datetime | None" = betterproto2.field(
@@ -346,7 +346,7 @@ class Model(betterproto2.Message):
         optional=True,
     )
     """
-    The latest promotion; unset if it never was.
+    Time of the latest promotion; unset if it was never promoted.
     """
 
 
@@ -356,7 +356,7 @@ default_message_pool.register_message("earthsignature.v3", "Model", Model)
 @dataclass(eq=False, repr=False)
 class Product(betterproto2.Message):
     """
-    One Sentinel-2 product as one model version classified it.
+    A Sentinel-2 product classified by a model version.
     """
 
     product_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -371,7 +371,7 @@ class Product(betterproto2.Message):
 
     scene: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Day, relative orbit and tile: "2026-05-01_R022_T32TQM".
+    Day, relative orbit and tile, such as "2026-05-01_R022_T32TQM".
     """
 
     product_type: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -386,7 +386,7 @@ class Product(betterproto2.Message):
         optional=True,
     )
     """
-    The acquisition.
+    Time of acquisition.
     """
 
     published_at: "datetime.datetime | None" = betterproto2.field(
@@ -396,7 +396,7 @@ class Product(betterproto2.Message):
         optional=True,
     )
     """
-    The first publication.
+    Time of the first publication.
     """
 
     wkt: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
@@ -413,24 +413,24 @@ class Product(betterproto2.Message):
         9, betterproto2.TYPE_INT32, repeated=True
     )
     """
-    CORINE Land Cover level-3 codes that the raster holds.
+    CORINE Land Cover level-3 codes in the raster.
     """
 
     digest: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
     """
-    Names the content: it changes if and only if the product is published anew with another content.
+    Name of the content. It changes if and only if the product is republished with different content.
     """
 
     current: "bool" = betterproto2.field(11, betterproto2.TYPE_BOOL)
     """
-    Whether clients that choose no model get this one.
+    Whether clients that choose no model get this product.
     """
 
     assets: "list[Asset]" = betterproto2.field(
         12, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
-    The files; only GetProduct tells.
+    The files; set by GetProduct only.
     """
 
 
@@ -440,12 +440,12 @@ default_message_pool.register_message("earthsignature.v3", "Product", Product)
 @dataclass(eq=False, repr=False)
 class ProductFilter(betterproto2.Message):
     """
-    Which products to find. What is unset does not restrict.
+    A filter of products. Unset fields do not restrict.
     """
 
     wkt: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    An area in WKT, EPSG:4326, longitude before latitude; products that intersect it.
+    An area in WKT, EPSG:4326, longitude before latitude; selects products that intersect it.
     """
 
     start_date: "datetime.datetime | None" = betterproto2.field(
@@ -465,7 +465,7 @@ class ProductFilter(betterproto2.Message):
         optional=True,
     )
     """
-    Latest acquisition, inclusive; midnight UTC stands for the whole day that it begins.
+    Latest acquisition, inclusive; midnight UTC includes the whole day.
     """
 
     categories: "list[str]" = betterproto2.field(
@@ -473,14 +473,14 @@ class ProductFilter(betterproto2.Message):
     )
     """
     CORINE Land Cover level-3 classes, each a code ("312") or an official name ("Coniferous forest", in any case);
-    products that contain any of them.
+    selects products that contain any of them.
     """
 
     max_cloud_cover: "float | None" = betterproto2.field(
         5, betterproto2.TYPE_DOUBLE, optional=True
     )
     """
-    Most cloud over the valid area, in percent, inclusive.
+    Maximum cloud cover of the valid area, in percent, inclusive.
     """
 
     model: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
@@ -492,7 +492,7 @@ class ProductFilter(betterproto2.Message):
         7, betterproto2.TYPE_STRING, repeated=True
     )
     """
-    Names of Sentinel-2 products; unknown ones match nothing.
+    Names of Sentinel-2 products; unknown names match nothing.
     """
 
 
@@ -505,7 +505,7 @@ default_message_pool.register_message(
 class SummariseAreaRequest(betterproto2.Message):
     wkt: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    The area to sum up, in WKT, EPSG:4326, longitude before latitude.
+    The area to summarise, in WKT, EPSG:4326, longitude before latitude.
     """
 
     start_date: "datetime.datetime | None" = betterproto2.field(
@@ -525,7 +525,7 @@ class SummariseAreaRequest(betterproto2.Message):
         optional=True,
     )
     """
-    Latest acquisition, inclusive; midnight UTC stands for the whole day that it begins.
+    Latest acquisition, inclusive; midnight UTC includes the whole day.
     """
 
     model: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -552,7 +552,7 @@ class SummariseAreaResponse(betterproto2.Message):
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
-    By time.
+    The summaries, by time.
     """
 
 
@@ -567,22 +567,22 @@ class WatchProductsRequest(betterproto2.Message):
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    Which products to tell of. Without a model: those that are current when they are told of.
+    The products to watch. Without a model: those that are current when they are sent.
     """
 
     cursor: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The cursor of an earlier response: tells of all that was published after it. Empty: of what is published from now.
+    The cursor of an earlier response, to get everything published since. Empty: everything published from now on.
     """
 
     from_beginning: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
     """
-    Begin with the first product ever published instead of now; not together with a cursor.
+    Whether to begin with the first product ever published instead of now; excludes a cursor.
     """
 
     heartbeat_seconds: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
     """
-    Seconds after which a response without a product is sent, if nothing is published: 30 if 0, from 1 to 300.
+    Seconds without news after which a heartbeat, a response without a product, is sent: 1 to 300, 30 if 0.
     """
 
 
@@ -594,20 +594,19 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class WatchProductsResponse(betterproto2.Message):
     """
-    The first response comes at once, without a product.
+    The first response comes immediately, without a product.
     """
 
     cursor: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Where to go on after this response. Keep it once the product is dealt with.
+    Where to resume after this response. Store it once the product is processed.
     """
 
     product: "Product | None" = betterproto2.field(
         2, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    A product that has been published, or published anew with another content, without its assets; unset in a
-    heartbeat.
+    The published product, new or with different content, without its assets; unset in a heartbeat.
     """
 
 

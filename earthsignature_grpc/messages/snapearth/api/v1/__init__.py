@@ -26,7 +26,7 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 @dataclass(eq=False, repr=False)
 class CreateProductRequest(betterproto2.Message):
     """
-    A product to add: its polygons and its two rasters.
+    A product to add: the facts about it in `data`, and its two rasters.
     """
 
     data: "___geobufproto__.Data | None" = betterproto2.field(
@@ -62,12 +62,12 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ListProductIdsRequest(betterproto2.Message):
     """
-    Which products to name. What is unset does not restrict.
+    A filter of the products to name. Unset fields do not restrict.
     """
 
     wkt: "str | None" = betterproto2.field(1, betterproto2.TYPE_STRING, optional=True)
     """
-    An area in WKT, EPSG:4326, longitude before latitude; products that intersect it. Empty means unset.
+    An area in WKT, EPSG:4326, longitude before latitude; selects products that intersect it. Empty means unset.
     """
 
     start_date: "datetime.datetime | None" = betterproto2.field(
@@ -87,7 +87,7 @@ class ListProductIdsRequest(betterproto2.Message):
         optional=True,
     )
     """
-    Latest acquisition, inclusive; midnight UTC stands for the whole day that it begins.
+    Latest acquisition, inclusive; midnight UTC includes the whole day.
     """
 
     categories: "list[str]" = betterproto2.field(
@@ -95,7 +95,7 @@ class ListProductIdsRequest(betterproto2.Message):
     )
     """
     CORINE Land Cover level-3 classes, each a code ("312") or an official name ("Coniferous forest", in any case);
-    products that contain any of them.
+    selects products that contain any of them.
     """
 
     model: "str | None" = betterproto2.field(
@@ -114,12 +114,12 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ListSegmentationRequest(betterproto2.Message):
     """
-    Which products to send. What is unset does not restrict.
+    A filter of the products to send. Unset fields do not restrict.
     """
 
     wkt: "str | None" = betterproto2.field(1, betterproto2.TYPE_STRING, optional=True)
     """
-    An area in WKT, EPSG:4326, longitude before latitude; products that intersect it. Empty means unset.
+    An area in WKT, EPSG:4326, longitude before latitude; selects products that intersect it. Empty means unset.
     """
 
     start_date: "datetime.datetime | None" = betterproto2.field(
@@ -139,14 +139,14 @@ class ListSegmentationRequest(betterproto2.Message):
         optional=True,
     )
     """
-    Latest acquisition, inclusive; midnight UTC stands for the whole day that it begins.
+    Latest acquisition, inclusive; midnight UTC includes the whole day.
     """
 
     product_ids: "list[str]" = betterproto2.field(
         4, betterproto2.TYPE_STRING, repeated=True
     )
     """
-    Names of Sentinel-2 products; unknown ones match nothing.
+    Names of Sentinel-2 products; unknown names match nothing.
     """
 
     categories: "list[str]" = betterproto2.field(
@@ -154,14 +154,14 @@ class ListSegmentationRequest(betterproto2.Message):
     )
     """
     CORINE Land Cover level-3 classes, each a code ("312") or an official name ("Coniferous forest", in any case);
-    products that contain any of them.
+    selects products that contain any of them.
     """
 
     n_results: "int | None" = betterproto2.field(
         6, betterproto2.TYPE_INT32, optional=True
     )
     """
-    How many products at most: 500 if unset or 0, and never more than 500.
+    Maximum number of products: 500 if unset or 0, at most 500.
     """
 
     model: "str | None" = betterproto2.field(
@@ -173,14 +173,14 @@ class ListSegmentationRequest(betterproto2.Message):
 
     crop: "bool | None" = betterproto2.field(21, betterproto2.TYPE_BOOL, optional=True)
     """
-    True: rasters end around wkt, and the land cover is 0 where wkt does not touch a pixel. Needs wkt.
+    Whether to crop the rasters to wkt; the land cover is 0 where wkt does not touch a pixel. Needs wkt.
     """
 
     resolution_m: "int | None" = betterproto2.field(
         22, betterproto2.TYPE_UINT32, optional=True
     )
     """
-    Pixel size of the land cover in metres: 10 (unset), 20, 30, 60, 90, 100, 180, 300 or 600; a coarser pixel has the
+    Pixel size of the land cover in metres: 10 (unset), 20, 30, 60, 90, 100, 180, 300 or 600; a coarser pixel gets the
     most frequent class of those it covers.
     """
 
@@ -188,7 +188,7 @@ class ListSegmentationRequest(betterproto2.Message):
         23, betterproto2.TYPE_BOOL, optional=True
     )
     """
-    True: the answer's cloud_mask stays empty.
+    Whether to leave cloud_mask empty in the answer.
     """
 
 
@@ -200,7 +200,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ProductId(betterproto2.Message):
     """
-    The name of a product and where it lies.
+    The name and footprint of a product.
     """
 
     wkt: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -245,7 +245,7 @@ default_message_pool.register_message("snapearth.api.v1", "ProductId", ProductId
 @dataclass(eq=False, repr=False)
 class SegmentationResponse(betterproto2.Message):
     """
-    One product with its rasters.
+    A product with its rasters.
     """
 
     wkt: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -255,8 +255,8 @@ class SegmentationResponse(betterproto2.Message):
 
     segmentation: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
     """
-    GeoTIFF, one band, uint16: CORINE Land Cover level-3 codes (111 to 523), 0 where there is no data; 10 m, the
-    tile's own UTM grid.
+    GeoTIFF, one band, uint16: CORINE Land Cover level-3 codes (111 to 523), 0 where there is no data; 10 m, on the
+    tile's UTM grid.
     """
 
     cloud_mask: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)

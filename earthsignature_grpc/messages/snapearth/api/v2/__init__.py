@@ -51,12 +51,12 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ListProductIdsRequest(betterproto2.Message):
     """
-    Which products to name. What is unset does not restrict.
+    A filter of the products to name. Unset fields do not restrict.
     """
 
     wkt: "str | None" = betterproto2.field(1, betterproto2.TYPE_STRING, optional=True)
     """
-    An area in WKT, EPSG:4326, longitude before latitude; products that intersect it. Empty means unset.
+    An area in WKT, EPSG:4326, longitude before latitude; selects products that intersect it. Empty means unset.
     """
 
     start_date: "datetime.datetime | None" = betterproto2.field(
@@ -76,14 +76,14 @@ class ListProductIdsRequest(betterproto2.Message):
         optional=True,
     )
     """
-    Latest acquisition, inclusive; midnight UTC stands for the whole day that it begins.
+    Latest acquisition, inclusive; midnight UTC includes the whole day.
     """
 
     categories: "list[int]" = betterproto2.field(
         4, betterproto2.TYPE_INT32, repeated=True
     )
     """
-    CORINE Land Cover level-3 codes (111 to 523); products that contain any of them.
+    CORINE Land Cover level-3 codes (111 to 523); selects products that contain any of them.
     """
 
     model: "str | None" = betterproto2.field(
@@ -102,12 +102,12 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ListSegmentationRequest(betterproto2.Message):
     """
-    Which products to send. What is unset does not restrict.
+    A filter of the products to send. Unset fields do not restrict.
     """
 
     wkt: "str | None" = betterproto2.field(1, betterproto2.TYPE_STRING, optional=True)
     """
-    An area in WKT, EPSG:4326, longitude before latitude; products that intersect it. Empty means unset.
+    An area in WKT, EPSG:4326, longitude before latitude; selects products that intersect it. Empty means unset.
     """
 
     start_date: "datetime.datetime | None" = betterproto2.field(
@@ -127,28 +127,28 @@ class ListSegmentationRequest(betterproto2.Message):
         optional=True,
     )
     """
-    Latest acquisition, inclusive; midnight UTC stands for the whole day that it begins.
+    Latest acquisition, inclusive; midnight UTC includes the whole day.
     """
 
     product_ids: "list[str]" = betterproto2.field(
         4, betterproto2.TYPE_STRING, repeated=True
     )
     """
-    Names of Sentinel-2 products; unknown ones match nothing.
+    Names of Sentinel-2 products; unknown names match nothing.
     """
 
     categories: "list[int]" = betterproto2.field(
         5, betterproto2.TYPE_INT32, repeated=True
     )
     """
-    CORINE Land Cover level-3 codes (111 to 523); products that contain any of them.
+    CORINE Land Cover level-3 codes (111 to 523); selects products that contain any of them.
     """
 
     n_results: "int | None" = betterproto2.field(
         6, betterproto2.TYPE_INT32, optional=True
     )
     """
-    How many products at most: 500 if unset or 0, and never more than 500.
+    Maximum number of products: 500 if unset or 0, at most 500.
     """
 
     model: "str | None" = betterproto2.field(
@@ -162,21 +162,22 @@ class ListSegmentationRequest(betterproto2.Message):
         21, betterproto2.TYPE_DOUBLE, optional=True
     )
     """
-    Polygons below are left out; unset or 0 for none.
+    Smaller polygons are left out; unset or 0 keeps all.
     """
 
     tolerance_m: "float | None" = betterproto2.field(
         22, betterproto2.TYPE_DOUBLE, optional=True
     )
     """
-    Borders lose the corners whose triangle is at most this squared, up to 1000; neighbours keep sharing theirs.
+    Border corners whose triangle is at most this value squared, in m², are left out; at most 1000. Neighbours still
+    share their borders.
     """
 
     polygon_categories: "list[int]" = betterproto2.field(
         23, betterproto2.TYPE_INT32, repeated=True
     )
     """
-    CORINE Land Cover level-3 codes of the polygons to send; unset for all. `categories` chooses products, not polygons.
+    CORINE Land Cover level-3 codes of the polygons to send; unset for all. `categories` selects products instead.
     """
 
 
@@ -188,7 +189,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class SegmentationResponse(betterproto2.Message):
     """
-    One product.
+    A product.
     """
 
     segmentation: "___geobufproto__.Data | None" = betterproto2.field(
