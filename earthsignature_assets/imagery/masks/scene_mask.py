@@ -73,7 +73,7 @@ def _read_classification(part: SceneItem) -> tuple[npt.NDArray[np.uint8], PixelG
         values = reader.read(reader.grid.whole, np.empty(reader.grid.shape, np.uint8))
     if not values.any():
         raise BandError(
-            f"item {part.item_id}: band SCL ({reader.href}) says no data everywhere: its product is damaged; {REMEDY}"
+            f"item {part.item_id}: band SCL ({reader.href}) is no data everywhere: its product is damaged; {REMEDY}"
         )
     return values, reader.grid
 

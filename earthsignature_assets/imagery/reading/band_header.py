@@ -1,4 +1,4 @@
-"""Compare the header of a band's file with what its item states: a file is never taken for something else."""
+"""Compare the header of a band's file with its item, so that a wrong file is never used."""
 
 from earthsignature_assets.errors import BandError
 from earthsignature_assets.grid import PixelGrid
@@ -14,13 +14,13 @@ _TOLERANCE_M = 0.01
 def check_header(reader: BandReader, part: SceneItem, file: BandFile) -> None:
     """Refuse a band whose file contradicts its item.
 
-    CRS, grid, data type, no-data, scale and offset are compared, each where the item states it. A grid that the item
-    does not state must cover the item's 10 m grid.
+    CRS, grid, data type, no-data, scale and offset are compared if the item states them. If it does not state the
+    file's grid, that must cover the item's 10 m grid.
 
     Args:
         reader: the open band.
-        part: the item that it belongs to.
-        file: what the item states of the band.
+        part: the band's item.
+        file: the item's statements on the band.
 
     Raises:
         BandError: the file contradicts the item; the message gives both values.
@@ -37,7 +37,7 @@ def check_header(reader: BandReader, part: SceneItem, file: BandFile) -> None:
     for name, found, stated in checks:
         if None not in (found, stated) and found != stated:
             raise BandError(_message(reader, f"has the {name} {found}, the item says {stated}"))
-    # A coarser band may start or end within one of its own pixels of the item's grid, as in crops.
+    # In crops a coarser band may start or end up to one of its own pixels inside the item's grid.
     slack = reader.grid.resolution_m
     west, south, east, north = part.grid.bounds
     has_west, has_south, has_east, has_north = reader.grid.bounds
@@ -56,7 +56,7 @@ def _native_resolution_m(band: str) -> float:
 
 
 def _nearly(stated: PixelGrid | None, found: PixelGrid) -> PixelGrid | None:
-    """The stated grid; the found one where both differ by less than a centimetre."""
+    """Return the stated grid, or the found one if they differ by less than a centimetre."""
     if stated is None or stated.shape != found.shape or stated.epsg != found.epsg:
         return stated
     near = all(abs(one - other) < _TOLERANCE_M for one, other in zip(stated.bounds, found.bounds, strict=True))
@@ -68,7 +68,7 @@ def _integer(data_type: str) -> str:
 
 
 def _nearest_offset_dn(reader: BandReader, file: BandFile) -> int | None:
-    """The item's offset; whether it is still to be added is the provider's rule and not the file's matter."""
+    """Return the item's offset; the provider's rule decides whether it is still to be added, not the file."""
     if file.stated_offset_dn is None:
         return None
     return reader.offset_dn if reader.offset_dn in (file.offset_dn, file.stated_offset_dn) else file.offset_dn

@@ -94,7 +94,7 @@ class BandReader:
 
     @property
     def offset_dn(self) -> int | None:
-        """Offset of the scale and offset in the file's header, in digital numbers; None where it has none."""
+        """Offset from the file's header (offset / scale), in digital numbers; None if it has none."""
         scale, offset = self._dataset.scales[0], self._dataset.offsets[0]
         return None if (scale, offset) == (1.0, 0.0) or not scale else round(offset / scale)
 

@@ -1,7 +1,7 @@
-"""Read what a STAC item states of one band's file, wherever the item's STAC version keeps it.
+"""Read a STAC item's statements on one band's file, in any STAC version.
 
-STAC 1.0 has `raster:bands` and `proj:epsg`; STAC 1.1 has `bands` and `proj:code`, and lets scale, offset and no-data
-move to the asset or to the item. Migrated items mix them.
+STAC 1.0 has `raster:bands` and `proj:epsg`; STAC 1.1 has `bands` and `proj:code`, and allows scale, offset and no-data
+in the asset or in the item. Migrated items mix them.
 """
 
 import math
@@ -21,16 +21,16 @@ _Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class BandFile:
-    """A band's file, and what its item states of it; None where the item does not say.
+    """A band's file and its item's statements on it; None for each that the item lacks.
 
     Attributes:
-        href: absolute address or path.
-        offset_dn: what turns its digital numbers into reflectance × 10000: add it once.
+        href: absolute URL or path.
+        offset_dn: offset that turns digital numbers into reflectance × 10000 when added once.
         grid: the file's pixel grid.
         resolution_m: the file's pixel size in metres.
-        data_type: numpy's name of its type, such as `uint16`.
-        no_data: the digital number that stands for no data.
-        stated_offset_dn: offset of the item's scale and offset, whether or not it is still to be added.
+        data_type: NumPy's name of the data type, such as `uint16`.
+        no_data: the digital number for no data.
+        stated_offset_dn: offset from the item's scale and offset, whether or not it is still to be added.
     """
 
     href: str
@@ -43,14 +43,14 @@ class BandFile:
 
 
 def absolute_href(item_id: str, item: _Facts, href: str) -> str:
-    """Resolve an asset's address: against the item's self link if it is relative, to a path if it is `file://`.
+    """Resolve an asset's href: against the item's self link if it is relative, to a path if it is `file://`.
 
     Raises:
-        ItemError: the address is relative, and the item has no self link.
+        ItemError: the href is relative, and the item has no self link.
     """
     if "://" not in href and not href.startswith("/"):
         if not (base := self_href(item)):
-            raise ItemError(f"item {item_id} names the relative address {href!r} and has no self link to resolve it by")
+            raise ItemError(f"item {item_id} has the relative href {href!r} and no self link to resolve it")
         href = make_absolute_href(href, base, start_is_dir=False)
     if urlsplit(href).scheme == "file":
         return unquote(href.removeprefix("file://").removeprefix("localhost"))
@@ -58,7 +58,7 @@ def absolute_href(item_id: str, item: _Facts, href: str) -> str:
 
 
 def self_href(item: _Facts) -> str:
-    """Return the item's own address; empty where it names none."""
+    """Return the item's own URL; empty if it has none."""
     links = item.get("links") or []
     return next((str(link["href"]) for link in links if link.get("rel") == "self" and link.get("href")), "")
 
@@ -79,21 +79,21 @@ def stated_type_and_no_data(asset: _Facts, properties: _Facts, band: str) -> tup
 
 
 def stated_resolution_m(asset: _Facts, properties: _Facts, band: str) -> float | None:
-    """Return the pixel size in metres that the item states; None where it does not."""
+    """Return the pixel size in metres that the item states; None if it states none."""
     return _number(list(_facts(asset, properties, band)), "spatial_resolution") or _number([asset], "gsd")
 
 
 def stated_grid(item_id: str, asset: _Facts, properties: _Facts, *, inherit: bool) -> PixelGrid | None:
-    """Return the pixel grid that the item states of an asset.
+    """Return the pixel grid that the item states for an asset.
 
     Args:
-        item_id: names the item in errors.
+        item_id: the item's id, for errors.
         asset: the asset.
         properties: the item's properties.
         inherit: whether transform and shape of the properties hold for the asset too, as they do at 10 m.
 
     Returns:
-        The grid, or None where transform, shape or CRS are not stated.
+        The grid; None if transform, shape or CRS are not stated.
 
     Raises:
         ItemError: the grid is not north-up with square pixels, or the CRS is not an EPSG code.
@@ -119,7 +119,7 @@ def stated_grid(item_id: str, asset: _Facts, properties: _Facts, *, inherit: boo
 
 
 def _facts(asset: _Facts, properties: _Facts, band: str) -> Iterator[_Facts]:
-    """Yield the places where a fact of a band may stand, the closest first."""
+    """Yield the places that may have a property of a band, the closest first."""
     for name in ("raster:bands", "bands"):
         described = [facts for facts in asset.get(name) or [] if isinstance(facts, Mapping)]
         named = [facts for facts in described if facts.get("name") == band]
@@ -129,7 +129,7 @@ def _facts(asset: _Facts, properties: _Facts, band: str) -> Iterator[_Facts]:
 
 
 def _first(places: Any, name: str, prefixes: tuple[str, ...] = ("", "raster:")) -> Any:
-    # A parquet file has every column for every item: what an item does not say is None there.
+    # A Parquet file has every column for every item: a property that an item lacks is None there.
     return next(
         (value for facts in places for prefix in prefixes if (value := facts.get(prefix + name)) is not None), None
     )

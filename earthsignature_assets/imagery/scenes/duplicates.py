@@ -1,8 +1,8 @@
-"""Group a day's items into scenes: tell the parts of a split datatake from duplicates.
+"""Group a day's items into scenes: distinguish the parts of a split datatake from duplicates.
 
 Reprocessing leaves duplicates: the highest baseline wins, then the latest processing. Two ground stations can deliver
-two partial products of one datatake: those belong together. Some providers give both parts the footprint of the whole
-tile, so footprints alone decide only where an item states neither its datastrip nor another time.
+two partial products of one datatake, which form one scene. Some providers give both parts the footprint of the whole
+tile, so footprints alone decide only if an item states neither its datastrip nor another time.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ from earthsignature_assets.keys import SceneKey
 _DUPLICATE_OVERLAP = 0.5
 """Two items that share more of the smaller footprint than this are duplicates; parts share a few scan lines only."""
 _MOST_VALID_PERCENT = 110.0
-"""Parts of one tile hold at most this share of its pixels together: all of them, and a few scan lines twice."""
+"""Largest sum of the parts' shares of a tile's pixels: all of them, and a few scan lines twice."""
 
 
 def group_scenes(items: Iterable[SceneItem]) -> list[Scene]:
@@ -47,7 +47,7 @@ def _same_ground(one: SceneItem, other: SceneItem) -> bool:
 
 
 def _are_parts(one: SceneItem, other: SceneItem) -> bool:
-    """Whether two items of one datatake come from different downlinks and hold pixels that fit together."""
+    """Tell whether two items of one datatake come from different downlinks and have complementary pixels."""
     stated = one.datastrip and other.datastrip
     differ = one.datastrip != other.datastrip if stated else one.sensed_at != other.sensed_at
     if one.no_data_percent is None or other.no_data_percent is None:

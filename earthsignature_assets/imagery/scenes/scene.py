@@ -55,12 +55,12 @@ class SceneItem:
         key: the scene that the item shows.
         baseline: processing baseline as a pair of integers, so that (2, 5) is older than (4, 0).
         datatake: the datatake's identity: platform and start of sensing.
-        datastrip: start of the downlink that the item was made from, such as `20260501T101426`; empty where it is not
-            stated. Another processing of the same downlink keeps it.
+        datastrip: start of the item's downlink, such as `20260501T101426`; empty if it is not stated. It is the same
+            for another processing of the same downlink.
         sensed_at: time of acquisition over the tile, UTC.
         generated_at: time of processing, UTC.
-        cloud_cover_percent: the provider's own figure; None where it gives none.
-        no_data_percent: share of the tile without data, by the provider's figure; None where it gives none.
+        cloud_cover_percent: the provider's own figure; None if it gives none.
+        no_data_percent: the provider's own share of the tile without data; None if it gives none.
         footprint: the valid-data footprint, EPSG:4326.
         grid: the 10 m grid of the item's bands.
         bands: file of each band, by Sentinel-2 band name.
@@ -305,7 +305,7 @@ def _offset_dn(
 
 
 def _footprint(item_id: str, geometry: Any, grid: PixelGrid) -> BaseGeometry:
-    """Read the footprint; that of the whole grid where the item gives none."""
+    """Read the footprint; if the item has none, use that of the whole grid."""
     if not geometry:
         return cut_at_antimeridian(grid.footprint())
     try:
