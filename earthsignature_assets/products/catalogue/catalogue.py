@@ -143,7 +143,7 @@ class Catalogue(ABC):
         )
 
     def models(self) -> list[ModelCount]:
-        """Every model version that has products, in order of name and number."""
+        """List the model versions with products, ordered by name and number."""
         held = self._rows("SELECT model, count(*) FROM product WHERE best GROUP BY model")
         text = f"SELECT product.model, count(*) FROM {self._served()} WHERE best AND {_unbeaten(_BETTER_OF_SCENE)} "
         current = dict(self._rows(f"{text} GROUP BY product.model"))
