@@ -216,7 +216,7 @@ def test_readers_always_find_the_product_while_it_is_superseded_again_and_again(
     assert set(found) <= sizes
 
 
-# What a healthy server does not do, a server of our own does: it refuses, is busy, or does not answer.
+# Our own server refuses, is busy, or does not respond, unlike a healthy one.
 @contextmanager
 def failing_server(status: int, times: int, pause_s: float = 0.0) -> Iterator[tuple[str, list[str]]]:
     """An HTTP server that answers so many requests with a status, and then 200 with `found`; and what it was asked."""
@@ -294,10 +294,10 @@ def test_a_server_that_refuses_is_named_with_the_remedy(hasty: Callable[[str], S
     assert len(asked) == 1
 
 
-def test_a_server_that_does_not_answer_is_given_up(hasty: Callable[[str], S3Storage]) -> None:
+def test_a_silent_server_times_out(hasty: Callable[[str], S3Storage]) -> None:
     with (
         failing_server(200, times=0, pause_s=30) as (endpoint, _),
-        pytest.raises(StoreUnavailableError, match="answer"),
+        pytest.raises(StoreUnavailableError, match="does not respond"),
     ):
         hasty(endpoint).read("products/x")
 

@@ -42,7 +42,7 @@ def test_addresses_are_resolved_against_the_self_link(href: str, base: str, abso
 
 
 def test_a_relative_address_without_a_self_link_is_named() -> None:
-    with pytest.raises(ItemError, match=r"relative address './B02.tif' and has no self link"):
+    with pytest.raises(ItemError, match=r"relative href './B02.tif' and no self link"):
         absolute_href("a", {"links": []}, "./B02.tif")
 
 
