@@ -91,10 +91,10 @@ def generate(target: Path) -> None:
         raise SystemExit(answer.stderr.decode())
     response = CodeGeneratorResponse.FromString(answer.stdout)
     shutil.rmtree(target, ignore_errors=True)
-    for file in response.file:
-        path = target / file.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(file.content, encoding="utf-8")
+    for generated in response.file:
+        written = target / generated.name
+        written.parent.mkdir(parents=True, exist_ok=True)
+        written.write_text(generated.content, encoding="utf-8")
     for file in descriptors.file:
         file.ClearField("source_code_info")  # reflection clients do not read comments
     (target / DESCRIPTORS).write_bytes(descriptors.SerializeToString(deterministic=True))

@@ -12,7 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import geopandas as gpd
-from shapely import MultiPolygon, box, from_wkt
+from shapely import box, from_wkt, union_all
 
 MAINLAND = from_wkt(
     "POLYGON ((-32.5 36.2, -11 36.2, -5.5 35.9, -2 36.2, 4 37.9, 9.4 38.2, 11.2 37.3, 12 35.3, 14.9 35.3, 22 34.6, "
@@ -26,7 +26,7 @@ LIST = Path(__file__).parents[1] / "earthsignature_assets" / "imagery" / "europe
 def main(path: str) -> None:
     """Select, group by grid zone, write."""
     tiles = gpd.read_parquet(path)
-    europe = tiles[tiles["Land"] & tiles.intersects(MultiPolygon([MAINLAND, CANARIES, MADEIRA]))]
+    europe = tiles[tiles["Land"] & tiles.intersects(union_all([MAINLAND, CANARIES, MADEIRA]))]
     squares = defaultdict(list)
     for name in sorted(europe["Name"]):
         squares[name[:3]].append(name[3:])

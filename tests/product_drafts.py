@@ -31,7 +31,8 @@ def blobs(height: int, width: int, classes: tuple[int, ...], smoothness: float, 
         cv2.GaussianBlur(random.standard_normal((height, width)).astype(np.float32), (0, 0), smoothness)
         for _ in classes
     ]
-    return np.array(classes, np.uint16)[np.argmax(fields, axis=0)]
+    codes: npt.NDArray[np.uint16] = np.array(classes, np.uint16)[np.argmax(fields, axis=0)]
+    return codes
 
 
 def swath(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint16]:

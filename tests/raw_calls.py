@@ -16,6 +16,11 @@ def unary_stream(
     return channel.unary_stream(method)
 
 
+def unary_unary(channel: grpc.Channel, method: str) -> "grpc.UnaryUnaryMultiCallable[bytes, bytes]":
+    """Look up a method that answers once."""
+    return channel.unary_unary(method)
+
+
 def stream_stream(channel: grpc.aio.Channel, method: str) -> "grpc.aio.StreamStreamMultiCallable[bytes, bytes]":
     """Look up a method that takes and answers with a stream."""
     return channel.stream_stream(method)

@@ -72,8 +72,9 @@ class SmallScene:
 
     def area(self, left: int, top: int, right: int, bottom: int) -> Polygon:
         """Pixels of columns left…right and rows top…bottom as a polygon."""
-        x, y = GRID.transform @ (np.array([left, right]), np.array([top, bottom]))
-        return box(x[0], y[1], x[1], y[0])
+        west, north = GRID.transform @ (left, top)
+        east, south = GRID.transform @ (right, bottom)
+        return box(west, south, east, north)
 
     def write_polygons(
         self, name: str, shapes: list[tuple[Any, Any]], crs: Any = GRID.epsg, column: str = "class"

@@ -41,7 +41,9 @@ def test_assets_partitions_and_order_are_as_published() -> None:
 def _partitions(definition: dg.PartitionsDefinition | None) -> str | None:
     if isinstance(definition, dg.DynamicPartitionsDefinition):
         return definition.name
-    return {dg.DailyPartitionsDefinition: DAY, dg.MultiPartitionsDefinition: SCENE_MODEL}.get(type(definition))
+    if isinstance(definition, dg.DailyPartitionsDefinition):
+        return DAY
+    return SCENE_MODEL if isinstance(definition, dg.MultiPartitionsDefinition) else None
 
 
 def test_every_asset_has_a_description() -> None:

@@ -44,7 +44,7 @@ def test_a_batch_records_each_partition_with_its_own_metadata() -> None:
     result, events = run_batch(lambda scene, model: {"tile": scene.tile, "model": str(model)})
     assert result.success
     assert {key: event.metadata["tile"].value for key, event in events.items()} == {key: key[-5:] for key in KEYS}
-    assert events[KEYS[0]].tags["dagster/partition/scene"] == SCENES[0]
+    assert (events[KEYS[0]].tags or {})["dagster/partition/scene"] == SCENES[0]
 
 
 def test_what_fails_in_a_batch_is_named_and_costs_the_others_nothing() -> None:
@@ -57,7 +57,7 @@ def test_what_fails_in_a_batch_is_named_and_costs_the_others_nothing() -> None:
     assert not result.success
     assert set(events) == {KEYS[0], KEYS[2]}
     assert events[KEYS[2]].metadata["tile"].value == "32TQP"
-    assert events[KEYS[2]].tags["dagster/partition/scene"] == SCENES[2]
+    assert (events[KEYS[2]].tags or {})["dagster/partition/scene"] == SCENES[2]
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     told = str(failure.step_failure_data.user_failure_data)
     assert "1 of 3 partitions failed" in told

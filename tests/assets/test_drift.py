@@ -46,7 +46,7 @@ def test_a_scene_like_the_training_data_passes() -> None:
     finding = check_input(scene(), KNOWN)
     assert finding.passed
     assert finding.warns
-    assert finding.figures["B04_outside_percent"] < 3
+    assert float(finding.figures["B04_outside_percent"]) < 3
 
 
 @pytest.mark.parametrize(

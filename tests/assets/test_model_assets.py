@@ -51,7 +51,7 @@ def materialise(
     )
     if not result.success:
         (failed,) = [event for event in result.all_events if event.is_step_failure]
-        raise AssertionError(failed.step_failure_data.user_failure_data.description)
+        raise AssertionError(str(failed.step_failure_data.user_failure_data))
     return result.asset_materializations_for_node(asset.key.to_user_string())[0].metadata
 
 

@@ -1,6 +1,7 @@
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import dagster as dg
 import pytest
@@ -45,7 +46,7 @@ class Sensor:
     def tick(self) -> list[str]:
         resources = {"discovery_window": DiscoveryWindow(look_back_days=7, window_days=90)}
         context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor, resources=resources)
-        answers = list(renewed_scenes(context))
+        answers = list(cast("Iterable[object]", renewed_scenes(context)))
         self.cursor = context.cursor
         return [str(one.run_key) for one in answers if isinstance(one, dg.RunRequest)]
 

@@ -1,7 +1,8 @@
 import datetime as dt
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -45,7 +46,8 @@ def tick(instance: dg.DagsterInstance, at: dt.datetime) -> list[dg.RunRequest]:
         scheduled_execution_time=at,
         resources={"discovery_window": DiscoveryWindow(look_back_days=2)},
     ) as context:
-        return [request for request in daily_discovery(context) if isinstance(request, dg.RunRequest)]
+        answers = cast("Iterable[object]", daily_discovery(context))
+        return [request for request in answers if isinstance(request, dg.RunRequest)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
 import datetime as dt
+from collections.abc import Iterable
+from typing import Any, cast
 
 import dagster as dg
 
@@ -14,9 +16,13 @@ def context_of(instance: dg.DagsterInstance) -> dg.SensorEvaluationContext:
     return dg.build_sensor_context(instance=instance, resources={"discovery_window": DiscoveryWindow(look_back_days=7)})
 
 
+def answers_of(instance: dg.DagsterInstance) -> list[Any]:
+    return list(cast("Iterable[Any]", accepted_scenes(context_of(instance))))
+
+
 def tick(instance: dg.DagsterInstance) -> list[tuple[str, str]]:
-    answers = list(accepted_scenes(context_of(instance)))
-    return [(str(one.job_name), str(one.partition_key)) for one in answers if isinstance(one, dg.RunRequest)]
+    requests = [one for one in answers_of(instance) if isinstance(one, dg.RunRequest)]
+    return [(str(one.job_name), str(one.partition_key)) for one in requests]
 
 
 def materialise(instance: dg.DagsterInstance, asset: str, partition: str) -> None:
@@ -73,7 +79,7 @@ def test_what_is_under_way_is_not_asked_for_and_a_long_queue_gets_no_longer() ->
         assert tick(instance) == [("scene_patches", SCENES[1])]
         for number in range(200):
             queue(instance, f"2026-04-01_R{1 + number % 143:03d}_T{32 + number // 143}TQM")
-        (answer,) = accepted_scenes(context_of(instance))
+        (answer,) = answers_of(instance)
         assert isinstance(answer, dg.SkipReason)
         assert "1 waiting" in str(answer.skip_message)
 
@@ -84,7 +90,7 @@ def test_within_the_look_back_window_what_failed_is_asked_for_again_each_day() -
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", [SCENES[0], young])
         instance.add_dynamic_partitions("model_version", MODELS[:1])
-        run_keys = [one.run_key for one in accepted_scenes(context_of(instance)) if isinstance(one, dg.RunRequest)]
+        run_keys = [one.run_key for one in answers_of(instance) if isinstance(one, dg.RunRequest)]
         assert run_keys == [f"patches {young} {today}", f"patches {SCENES[0]}"]
 
 
@@ -92,7 +98,7 @@ def test_a_tick_asks_for_a_bounded_batch_and_nothing_twice() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", [f"2026-05-01_R{n:03d}_T32TQM" for n in range(1, 144)])
         instance.add_dynamic_partitions("model_version", MODELS[:1])
-        requests = list(accepted_scenes(context_of(instance)))
+        requests = answers_of(instance)
         assert len(requests) == 100
         assert len({request.run_key for request in requests}) == 100
 
@@ -106,18 +112,18 @@ def test_a_key_added_by_hand_that_does_not_parse_costs_nobody_else() -> None:
 
 def test_nothing_to_do_is_said() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        (answer,) = accepted_scenes(context_of(instance))
+        (answer,) = answers_of(instance)
         assert "0 scenes" in answer.skip_message
 
 
 def test_a_scene_that_turned_cloudy_before_it_had_a_product_is_asked_for_no_longer() -> None:
-    day = {"partition": SCENES[0][:10]}
+    day = SCENES[0][:10]
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", SCENES[:1])
         instance.add_dynamic_partitions("model_version", MODELS[:1])
         assert tick(instance) == [("scene_patches", SCENES[0])]
         withdrawn = {"withdrawn": dg.MetadataValue.json([SCENES[0]])}
-        instance.report_runless_asset_event(dg.AssetMaterialization("clear_scenes", **day, metadata=withdrawn))
+        instance.report_runless_asset_event(dg.AssetMaterialization("clear_scenes", partition=day, metadata=withdrawn))
         assert tick(instance) == []
-        materialise(instance, "clear_scenes", **day)  # clear again
+        materialise(instance, "clear_scenes", day)  # clear again
         assert tick(instance) == [("scene_patches", SCENES[0])]

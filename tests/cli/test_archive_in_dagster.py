@@ -34,7 +34,7 @@ def test_products_of_the_catalogue_are_materialised_without_a_run(deployment: An
         assert event.partition_key == f"{product.model}|{product.scene}"
         assert event.asset_materialization is not None
         assert event.asset_materialization.metadata["product"].value == product.product_id
-        assert event.asset_materialization.tags["dagster/partition/scene"] == str(product.scene)
+        assert (event.asset_materialization.tags or {})["dagster/partition/scene"] == str(product.scene)
         context = dg.build_sensor_context(instance=instance, resources={"discovery_window": DiscoveryWindow()})
         (skipped,) = accepted_scenes(context)  # type: ignore[misc]
         assert isinstance(skipped, dg.SkipReason)

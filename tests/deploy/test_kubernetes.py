@@ -143,7 +143,7 @@ def test_the_job_of_a_run_fits_its_schema_and_has_what_a_run_needs(monkeypatch: 
     assert processed.success, processed.errors
     monkeypatch.setattr("kubernetes.config.load_incluster_config", lambda: None)  # there is no cluster here
     monkeypatch.setattr(DagsterKubernetesClient, "production_client", lambda **_: None)
-    launcher = K8sRunLauncher(**processed.value)
+    launcher = K8sRunLauncher(**(processed.value or {}))
     context = launcher.get_container_context_for_run(dg.DagsterRun(job_name="land_cover"))
     made = construct_dagster_k8s_job(
         context.get_k8s_job_config("registry.example/earthsignature:0.1.0", launcher),

@@ -77,8 +77,8 @@ def test_chance_alone_is_seldom_promoted() -> None:
     promoted = 0
     for seed in range(100):
         noise = generator.normal(0, 0.1, (2, 40))
-        pair = (judged(np.clip(0.6 + part, 0, 1)) for part in noise)
-        promoted += decide_promotion(paired_test(*pair, seed=seed, replicates=300)).promote
+        one, other = (judged(np.clip(0.6 + part, 0, 1)) for part in noise)
+        promoted += decide_promotion(paired_test(one, other, seed=seed, replicates=300)).promote
     assert promoted <= 6
 
 

@@ -33,7 +33,7 @@ def _tiff(values: np.ndarray, grid: PixelGrid) -> bytes:
     with MemoryFile() as file:
         with file.open(crs=f"EPSG:{grid.epsg}", transform=grid.transform, **profile) as raster:
             raster.write(values, 1)
-        return file.read()
+        return bytes(file.read())
 
 
 @contextmanager

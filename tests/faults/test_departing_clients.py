@@ -156,7 +156,7 @@ async def _admitted(address: str) -> bool:
 
 
 @pytest.mark.parametrize(("method", "request_"), STREAMS)
-async def test_a_client_that_vanishes_without_a_word(store: Path, method: str, request_: bytes) -> None:
+async def test_a_client_that_vanishes_without_a_word(store: ProductStore, method: str, request_: bytes) -> None:
     limits = Limits(calls=1, silent_s=1.0, answer_s=1.0, cache_bytes=0)
     async with running_server(store, "127.0.0.1:0", limits) as port:
         direct, wire = f"127.0.0.1:{port}", Wire(port)
@@ -184,7 +184,7 @@ async def test_a_client_that_vanishes_without_a_word(store: Path, method: str, r
             tracemalloc.stop()
 
 
-async def test_a_client_that_is_quiet_and_answers_is_left_alone(store: Path) -> None:
+async def test_a_client_that_is_quiet_and_answers_is_left_alone(store: ProductStore) -> None:
     limits = Limits(silent_s=0.5, answer_s=0.5)
     async with (
         running_server(store, "127.0.0.1:0", limits) as port,
@@ -197,7 +197,7 @@ async def test_a_client_that_is_quiet_and_answers_is_left_alone(store: Path) -> 
         watch.cancel()
 
 
-async def test_a_service_that_vanishes_is_noticed_by_who_waits_for_news(store: Path) -> None:
+async def test_a_service_that_vanishes_is_noticed_by_who_waits_for_news(store: ProductStore) -> None:
     quickly = {"grpc.keepalive_time_ms": 1000, "grpc.keepalive_timeout_ms": 1000, "grpc.http2.ping_timeout_ms": 1000}
     options = [(name, quickly.get(name, value)) for name, value in CHANNEL_OPTIONS]
     limits = Limits(silent_s=1.0, answer_s=1.0)
@@ -236,7 +236,7 @@ def _resident_mb(process_id: int) -> float:
 
 
 @pytest.mark.parametrize(("method", "request_"), STREAMS)
-def test_deadlines_that_pass_within_a_stream(store: Path, tmp_path: Path, method: str, request_: bytes) -> None:
+def test_deadlines_that_pass_within_a_stream(store: ProductStore, tmp_path: Path, method: str, request_: bytes) -> None:
     calls, timeout_s, log = 4, 2.0, tmp_path / "server.log"
     ended, resident_mb = f"{method[1:]} ", list[float]()
     with _server_process(store.root, log, "--calls", str(calls), "--cache-mib", "0") as (address, process_id):

@@ -263,7 +263,7 @@ def test_a_folder_swept_before_it_is_recorded_is_placed_again(
 ) -> None:
     store = ProductStore(tmp_path / "store")
     place = ProductStore._placed
-    swept = []
+    swept: list[str] = []
 
     def place_then_sweep(self: ProductStore, draft: Draft, staging: Path, catalogue: Catalogue) -> object:
         placed = place(self, draft, staging, catalogue)

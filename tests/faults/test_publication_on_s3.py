@@ -119,7 +119,7 @@ def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def in_children(kind: str, location: str, catalogue: str, *drafts: Draft) -> int | list[int]:
-    command = [sys.executable, "-c", CHILDREN, kind, location, catalogue, *(draft.folder for draft in drafts)]
+    command = [sys.executable, "-c", CHILDREN, kind, location, catalogue, *(str(draft.folder) for draft in drafts)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr
     outcomes: int | list[int] = json.loads(run.stdout.splitlines()[-1])

@@ -76,11 +76,12 @@ def api(answer: Callable[[Api, Asked], Answer], landing: dict[str, Any] | None =
             self.reply("POST", self.path, json.loads(body))
 
         def reply(self, method: str, path: str, question: dict[str, Any]) -> None:
+            headers: dict[str, str] = {}
             served.asked.append(Asked(method, path, question, dict(self.headers), len(served.searches)))
             if path == "/":
                 links = [{"rel": "search", "href": f"{served.root}/search", "method": "POST"}]
                 sound = {"type": "Catalog", "id": "a", "conformsTo": ITEM_SEARCH, "links": links}
-                status, headers, content = 200, {}, landing or sound
+                status, content = 200, landing or sound
             else:
                 status, headers, content = answer(served, served.asked[-1])
             data = json.dumps(content).encode()

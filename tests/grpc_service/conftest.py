@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Self
+from typing import Any, Self
 
 import grpc_tools
 import numpy as np
@@ -18,6 +18,7 @@ import pytest
 import rasterio
 import shapely
 from rasterio import Affine
+from shapely.geometry.base import BaseGeometry
 
 from earthsignature_assets.keys import ModelVersion, SceneKey, relative_orbit_of
 from earthsignature_assets.products.product import Asset, Product
@@ -59,7 +60,7 @@ class Facts:
         return _polygons(self.products[product_id])
 
 
-def _product(product_id: str, footprint: shapely.Geometry, cloud: float, codes: set[int]) -> Product:
+def _product(product_id: str, footprint: BaseGeometry, cloud: float, codes: set[int]) -> Product:
     sensed_at = dt.datetime.strptime(product_id.split("_")[2], "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC)
     scene = SceneKey(sensed_at.date(), relative_orbit_of(product_id), product_id.split("_")[5][1:])
     return Product(
@@ -79,7 +80,7 @@ def _product(product_id: str, footprint: shapely.Geometry, cloud: float, codes: 
 def _polygons(product: Product) -> list[tuple[int, shapely.Polygon]]:
     """One polygon a class, side by side, the first with a hole, on the grid of six decimals."""
     west, south, *_ = product.footprint.bounds
-    shapes = []
+    shapes: list[tuple[int, Any]] = []
     for column, code in enumerate(sorted(product.class_codes)):
         outer = shapely.box(west + 0.01 * column, south, west + 0.01 * (column + 1), south + 0.02)
         hole = shapely.box(west + 0.002, south + 0.002, west + 0.004, south + 0.004)
@@ -89,7 +90,7 @@ def _polygons(product: Product) -> list[tuple[int, shapely.Polygon]]:
 
 
 def _geobuf(product: Product) -> bytes:
-    data = wire_class("geobufproto.Data")(dimensions=2, precision=6, keys=["class_code"])
+    data: Any = wire_class("geobufproto.Data")(dimensions=2, precision=6, keys=["class_code"])
     for number, (code, shape) in enumerate(_polygons(product)):
         feature = data.feature_collection.features.add(id=f"{product.product_id}/{number}", properties=[0, 0])
         feature.values.add(json_value=str(code))
@@ -100,7 +101,7 @@ def _geobuf(product: Product) -> bytes:
         for ring in rings:
             vertices = np.rint(shapely.get_coordinates(ring)[:-1] * 1e6).astype(np.int64)
             feature.geometry.coords.extend(np.diff(vertices, axis=0, prepend=[[0, 0]]).ravel().tolist())
-    return data.SerializeToString()
+    return bytes(data.SerializeToString())
 
 
 def _write_files(folder: Path, product: Product, seed: int) -> None:
@@ -189,8 +190,10 @@ def _server_process(store: Path, *options: str, log: Path | None = None) -> Iter
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
     ):
         try:
+            assert process.stdout is not None
             line = process.stdout.readline()
-            assert line, process.stderr.read() if log is None else log.read_text()
+            if not line:
+                pytest.fail(process.communicate()[1] if log is None else log.read_text())
             yield f"127.0.0.1:{line.strip().rpartition(':')[2]}", process
         finally:
             if process.poll() is None:

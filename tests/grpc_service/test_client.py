@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,7 +68,8 @@ def _ask_with_asyncio(target: str, method: str, *arguments: Any, **options: Any)
 @pytest.fixture(params=[_ask_with_threads, _ask_with_asyncio], ids=["threads", "asyncio"])
 def ask(request: pytest.FixtureRequest) -> Ask:
     """Call a method of one of the two clients and collect what it yields."""
-    return request.param
+    ask: Ask = request.param
+    return ask
 
 
 def test_rasters_come_with_their_facts(ask: Ask, server: str, facts: Facts) -> None:
@@ -88,7 +89,7 @@ def test_rasters_open_as_arrays_that_name_their_classes(client: EarthSignatureCl
     with rasterio.open(facts.root / facts.products[facts.newest].folder / "land_cover.tif") as raster:
         np.testing.assert_array_equal(classes.to_numpy(), raster.read(1))
         assert classes.rio.crs == raster.crs
-    assert (classes.name, classes.dims, classes.dtype) == ("land_cover", ("y", "x"), np.uint16)
+    assert (classes.name, classes.dims, classes.dtype) == ("land_cover", ("y", "x"), np.dtype(np.uint16))
     meanings = dict(zip(classes.attrs["flag_values"].tolist(), classes.attrs["flag_meanings"].split(), strict=True))
     assert len(meanings) == len(CLASSES)
     assert meanings[312] == "coniferous_forest"
@@ -203,6 +204,7 @@ def test_other_statuses_are_typed(ask: Ask, server: str) -> None:
 def test_a_reader_may_stop_early(client: EarthSignatureClient, facts: Facts) -> None:
     products = client.segmentations_v1()
     assert next(products).product_id == facts.newest
+    assert isinstance(products, Generator)
     products.close()
     assert len(list(client.segmentations_v1())) == 4
 

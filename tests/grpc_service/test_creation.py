@@ -29,6 +29,7 @@ from earthsignature_grpc.creation.creator import ProductCreator
 from earthsignature_grpc.creation.publication import create_v1, create_v2
 from earthsignature_grpc.wire.geobuf_reader import read_frame
 from tests.grpc_service.conftest import StartServer
+from tests.raw_calls import unary_unary
 
 PRODUCT_ID = "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516"
 MODEL = "partner-net-v3"
@@ -53,7 +54,7 @@ def _tiff(values: np.ndarray, grid: PixelGrid = GRID, **changes: Any) -> bytes:
         with file.open(**profile) as raster:
             for band in range(1, profile["count"] + 1):
                 raster.write(values.astype(profile["dtype"]), band)
-        return file.read()
+        return bytes(file.read())
 
 
 def _codes() -> np.ndarray:
@@ -107,7 +108,7 @@ def create(channel: grpc.Channel, writer: str) -> Callable[..., Any]:
     def call(request: Any, service: str, authorization: str | None = None) -> Any:
         content = request if isinstance(request, bytes) else request.SerializeToString()
         metadata = (("authorization", authorization or f"Bearer {writer}"),)
-        return channel.unary_unary(f"{service}/CreateProduct")(content, timeout=60, metadata=metadata)
+        return unary_unary(channel, f"{service}/CreateProduct")(content, timeout=60, metadata=metadata)
 
     return call
 
@@ -170,6 +171,7 @@ def test_a_product_of_version_1_is_served_in_both_versions(
     assert frame["mean_confidence"].tolist() == [80, 80]
     with ProductStore(store).open_catalogue() as catalogue:
         product = catalogue.find(PRODUCT_ID, ModelVersion.parse(MODEL))
+        assert product is not None
         assert not any(damage for _, damage in verify(ProductStore(store).storage, catalogue))
     item = json.loads((store / product.folder / Asset.ITEM).read_bytes())
     sources = [link["href"] for link in item["links"] if link["rel"] == "derived_from"]
@@ -252,7 +254,7 @@ def _bomb() -> bytes:
     with MemoryFile() as file:
         with file.open(**profile):
             pass
-        return file.read()
+        return bytes(file.read())
 
 
 @pytest.mark.parametrize(
@@ -314,7 +316,10 @@ def test_a_refused_product_is_named_to_its_client_and_logged(
 
 
 def _violation(error: grpc.RpcError) -> BadRequest.FieldViolation:
-    (packed,) = rpc_status.from_call(error).details
+    assert isinstance(error, grpc.Call)
+    status = rpc_status.from_call(error)
+    assert status is not None
+    (packed,) = status.details
     detail = BadRequest()
     assert packed.Unpack(detail)
     return detail.field_violations[0]
@@ -410,7 +415,7 @@ def test_roles_and_revocations_take_effect_at_once(create: Callable[..., Any], t
 def test_without_a_credential_the_request_is_not_even_taken(channel: grpc.Channel) -> None:
     # 60 MB are above gRPC's buffers: the refusal comes while most of them are still with the client.
     with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(f"{V1}/CreateProduct")(bytes(60 << 20), timeout=20)
+        unary_unary(channel, f"{V1}/CreateProduct")(bytes(60 << 20), timeout=20)
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -442,7 +447,11 @@ async def test_only_a_few_may_wait(stubs: SimpleNamespace, tmp_path: Path) -> No
 def test_the_python_clients_create_from_rasters_and_from_polygons(
     start_server: StartServer, tokens: TokenFile, writer: str, tmp_path: Path
 ) -> None:
-    facts = {"model": MODEL, "sensed_at": dt.datetime(2026, 5, 1, 10, 17, tzinfo=dt.UTC), "source": "https://a.example"}
+    facts: dict[str, Any] = {
+        "model": MODEL,
+        "sensed_at": dt.datetime(2026, 5, 1, 10, 17, tzinfo=dt.UTC),
+        "source": "https://a.example",
+    }
     (tmp_path / "cloud.tif").write_bytes(_tiff(_cloud(), COARSE))
     west, south, east, north = GRID.bounds
     boxes = [shapely.box(west, south, east, north), shapely.box(east, south, east + 400, north)]

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import numpy as np
@@ -104,7 +105,7 @@ def _areas(listing: Listing) -> st.SearchStrategy[shapely.Geometry]:
     corners = st.tuples(st.floats(west - 1, east + 1), st.floats(south - 1, north + 1))
     corner = st.one_of(st.sampled_from(vertices), corners)
     boxes = st.tuples(corner, st.floats(1e-6, 3.0), st.floats(1e-6, 3.0)).map(
-        lambda given: shapely.box(*given[0], given[0][0] + given[1], given[0][1] + given[2])
+        lambda given: shapely.box(given[0][0], given[0][1], given[0][0] + given[1], given[0][1] + given[2])
     )
     hulls = st.lists(corner, min_size=3, max_size=6).map(lambda points: shapely.MultiPoint(points).convex_hull)
     valid = hulls.filter(lambda hull: hull.geom_type == "Polygon" and hull.is_valid and hull.area > 0)
@@ -121,11 +122,11 @@ def test_place_time_and_names_select_what_shapely_selects(listing: Listing) -> N
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.one_of(st.none(), _areas(listing)), day, day, st.lists(names, min_size=1, max_size=40, unique=True))
     def answers_alike(
-        area: shapely.Geometry | None, start: dt.date | None, end: dt.date | None, ids: Collection[str] | None
+        area: shapely.Geometry | None, start: dt.date | None, end: dt.date | None, ids: list[str]
     ) -> None:
         if start is not None and end is not None and start > end:
             start, end = end, start
-        filters = {"area": area, "start": start, "end": end}
+        filters: dict[str, Any] = {"area": area, "start": start, "end": end}
         expected = listing.expected(**filters)
         assert [name.product_id for name in listing.client.product_ids(**filters)] == expected
         whole = listing.client.segmentations_v1(**filters, product_ids=ids)

@@ -53,12 +53,12 @@ class BlockEngine:
         cells = total.reshape(n, height // self.stride, self.stride, width // self.stride, self.stride).sum(axis=(2, 4))
         reach = self.reach // self.stride
         padded = np.pad(cells, [(0, 0), (reach, reach), (reach, reach)])
-        box = sum(
+        box: np.ndarray | int = sum(
             padded[:, y : y + cells.shape[1], x : x + cells.shape[2]]
             for y in range(2 * reach + 1)
             for x in range(2 * reach + 1)
         )
-        index = (box % 4 + 1).astype(np.uint8).repeat(self.stride, axis=1).repeat(self.stride, axis=2)
+        index = np.asarray(box % 4 + 1).astype(np.uint8).repeat(self.stride, axis=1).repeat(self.stride, axis=2)
         return Segments(index, (25 + total % 76).astype(np.uint8))
 
 
@@ -208,7 +208,7 @@ def test_progress_ends_at_all_windows(make_patches: MakePatches, tmp_path: Path)
 
 def test_a_failing_engine_leaves_nothing_behind(make_patches: MakePatches, tmp_path: Path) -> None:
     class Failing(BlockEngine):
-        def segment(self, reflectance: np.ndarray) -> object:
+        def segment(self, reflectance: np.ndarray) -> Segments:
             if self.calls >= 2:
                 raise ModelError("out of order")
             return super().segment(reflectance)

@@ -65,11 +65,12 @@ def test_an_empty_list_of_endpoints_is_refused() -> None:
         TritonEngine(shipped_repository(), MODEL, [])
 
 
-class Server(service_pb2_grpc.GRPCInferenceServiceServicer):
+class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  # untyped
     """A server with Triton's protocol that fails on request and records inference calls."""
 
     def __init__(self, *refusals: tuple[grpc.StatusCode, str], always: bool = False, **datatypes: str) -> None:
-        self.refusals, self.always, self.peers = list(refusals), always, []
+        self.refusals, self.always = list(refusals), always
+        self.peers: list[str] = []
         self.requests: list[Any] = []
         self.datatypes = {"reflectance": "UINT16", "class_index": "UINT8", "confidence": "UINT8"} | datatypes
 
@@ -159,7 +160,8 @@ def test_all_endpoints_are_tried_three_times(start: Start) -> None:
 
 @pytest.mark.parametrize("tensor", ["reflectance", "class_index", "confidence"])
 def test_a_server_with_other_tensors_is_refused_and_closed(start: Start, tensor: str) -> None:
-    server = Server(**{tensor: "INT64"})
+    datatypes: dict[str, Any] = {tensor: "INT64"}
+    server = Server(**datatypes)
     with (
         mock.patch.object(TritonServer, "close", autospec=True, side_effect=TritonServer.close) as close,
         pytest.raises(ModelError, match=rf"{tensor}': 'INT64'.* expected .*generated with the model"),

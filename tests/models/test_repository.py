@@ -2,6 +2,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def repository(tmp_path: Path) -> ModelRepository:
     return ModelRepository(tmp_path / "models")
 
 
-def description(**changes: object) -> ModelDescription:
+def description(**changes: Any) -> ModelDescription:
     plain = ModelDescription(
         model=V1,
         bands=S2_BANDS,

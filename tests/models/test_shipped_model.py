@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ VERSIONS = [model for model in shipped_repository().versions() if model.name == 
 
 @pytest.fixture(scope="module", params=VERSIONS, ids=str)
 def version(request: pytest.FixtureRequest) -> ModelVersion:
-    return request.param
+    version: ModelVersion = request.param
+    return version
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +45,9 @@ def graph(version: ModelVersion) -> Graph:
 
 
 @pytest.fixture(scope="module")
-def evaluation(folder: Path) -> dict:
-    return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+def evaluation(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    return content
 
 
 def reflectance(*shape: int, seed: int = 0) -> np.ndarray:
@@ -133,7 +136,7 @@ def test_the_files_are_small_and_name_no_machine(folder: Path) -> None:
 
 
 def test_card_and_triton_configuration_are_those_of_the_description(
-    folder: Path, description: ModelDescription, evaluation: dict
+    folder: Path, description: ModelDescription, evaluation: dict[str, Any]
 ) -> None:
     assert (folder / "card.md").read_text(encoding="utf-8") == card(description, evaluation)
     configuration = (folder.parent / "config.pbtxt").read_text(encoding="utf-8")
@@ -153,7 +156,7 @@ def test_the_card_holds_notices_and_classes(folder: Path, description: ModelDesc
 
 
 def test_the_held_out_polygons_are_as_accurate_as_on_the_card(
-    graph: Graph, description: ModelDescription, evaluation: dict, hateg_folder: Path
+    graph: Graph, description: ModelDescription, evaluation: dict[str, Any], hateg_folder: Path
 ) -> None:
     scene = read_hateg(hateg_folder)
     _, held_out = split_polygons(scene.labels)

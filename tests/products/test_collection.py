@@ -34,7 +34,7 @@ def test_it_declares_the_extensions_that_it_has_fields_of() -> None:
 def test_its_extent_covers_the_included_products(finished_drafts: Callable[..., Draft]) -> None:
     draft, extent = finished_drafts(), Extent()
     for days, shift in ((0, 0.0), (3, 2.0), (-2, -1.0)):
-        moved = shapely.transform(draft.footprint, lambda xy, by=shift: xy + by)
+        moved = shapely.affinity.translate(draft.footprint, shift, shift)
         moment = draft.sensed_at + dt.timedelta(days=days)
         facts = (draft.product_id, draft.scene, draft.model, draft.product_type, moment, moment, moved)
         extent.include(Product(*facts, 0.0, frozenset(), ""))

@@ -2,6 +2,7 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import shapely
@@ -56,7 +57,7 @@ def test_name_and_time_are_canonical(draft: Draft) -> None:
         ("footprint", shapely.box(700000, 4700000, 800000, 4800000), "outside longitude"),
     ],
 )
-def test_contradictions_are_refused(draft: Draft, fact: str, value: object, message: str) -> None:
+def test_contradictions_are_refused(draft: Draft, fact: str, value: Any, message: str) -> None:
     with pytest.raises(ProductError, match=message):
         replace(draft, **{fact: value})
 

@@ -2,6 +2,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -25,7 +26,7 @@ def draft(tmp_path: Path, finished_drafts: Callable[..., Draft]) -> Draft:
     return Draft.load(tmp_path / "draft")
 
 
-def rewrite(path: Path, values: np.ndarray | None = None, **changed: object) -> None:
+def rewrite(path: Path, values: np.ndarray | None = None, **changed: Any) -> None:
     with rasterio.open(path) as raster:
         profile = raster.profile | {"driver": "GTiff"} | changed
         values = raster.read(1) if values is None else values
@@ -98,7 +99,7 @@ def test_invalid_values_are_named(draft: Draft, asset: Asset, value: int, messag
         validate_files(draft, draft.folder)
 
 
-def respoil(draft: Draft, **changed: object) -> None:
+def respoil(draft: Draft, **changed: Any) -> None:
     """Write other polygons with the matching message."""
     layer = replace(read_geoparquet(draft.path(Asset.POLYGONS)), **changed)
     write_geoparquet(layer, draft.path(Asset.POLYGONS))

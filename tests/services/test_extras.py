@@ -70,12 +70,21 @@ def test_the_core_fetches_from_a_service_that_the_service_extra_runs(
     assert not core.distributions() & HEAVY
     assert "dagster" not in service.distributions()
     home = deployment.settings.home
-    serve = [service.command, "serve", "--home", str(home), "--listen", "127.0.0.1:0"]
+    serve = [str(service.command), "serve", "--home", str(home), "--listen", "127.0.0.1:0"]
     with subprocess.Popen(serve, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().split()[-1]
-            get = [core.command, "get", "--target", address, "--as", "geoparquet", "--to", str(tmp_path / "products")]
+            get = [
+                str(core.command),
+                "get",
+                "--target",
+                address,
+                "--as",
+                "geoparquet",
+                "--to",
+                str(tmp_path / "products"),
+            ]
             subprocess.run(get, cwd=tmp_path, check=True, timeout=60)
         finally:
             process.terminate()
@@ -84,7 +93,7 @@ def test_the_core_fetches_from_a_service_that_the_service_extra_runs(
 
 
 def test_the_platform_runs_the_demo(installed: Install, tmp_path: Path) -> None:
-    demo = [installed("platform").command, "demo", "--home", str(tmp_path / "home"), "--size", "256"]
+    demo = [str(installed("platform").command), "demo", "--home", str(tmp_path / "home"), "--size", "256"]
     done = subprocess.run(demo, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert list((tmp_path / "home" / "store" / "products").glob("*/*/*/item.json"))
@@ -105,7 +114,7 @@ def test_a_celery_worker_knows_the_jobs_of_dagster(installed: Install, tmp_path:
         "DAGSTER_CELERY_BROKER_URL": redis,
         "DAGSTER_CELERY_RESULTS_URL": redis,
     }
-    command = [installed("celery").python, "-c", code]
+    command = [str(installed("celery").python), "-c", code]
     done = subprocess.run(
         command, cwd=tmp_path, env=os.environ | variables, check=True, stdout=subprocess.PIPE, text=True
     )

@@ -24,7 +24,7 @@ def test_what_needs_pytorch_runs_where_pytorch_is(tmp_path: Path) -> None:
         pytest.fail("PyTorch is missing: run scripts/install_training")
     report = tmp_path / "report.xml"
     suites = [str(path.relative_to(ROOT)) for path in SUITES if path != Path(__file__).resolve()]
-    command = [PYTHON, "-m", "pytest", "-q", "-m", "not services", f"--junit-xml={report}", *suites]
+    command = [str(PYTHON), "-m", "pytest", "-q", "-m", "not services", f"--junit-xml={report}", *suites]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     (suite,) = ElementTree.parse(report).getroot().iter("testsuite")

@@ -5,6 +5,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +26,10 @@ from earthsignature_assets.simulator.noise import seed_of
 KEY = SceneKey(dt.date(2026, 5, 1), 22, "32TQM")
 
 
-def read(scene: SimulatedScene, band: str) -> npt.NDArray[np.generic]:
+def read(scene: SimulatedScene, band: str) -> npt.NDArray[np.uint16]:
     with rasterio.open(scene.folder / f"{band}.tif") as dataset:
-        return dataset.read(1)
+        pixels: npt.NDArray[np.uint16] = dataset.read(1)
+        return pixels
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +239,7 @@ def test_a_scene_of_11_km_shows_every_class(tile: str) -> None:
         ({"reprocessed": -1}, "reprocessed"),
     ],
 )
-def test_contradicting_recipes_are_refused(change: dict[str, object], named: str) -> None:
+def test_contradicting_recipes_are_refused(change: dict[str, Any], named: str) -> None:
     with pytest.raises(SimulationError, match=named):
         SceneRecipe(**{"key": KEY, "size": 128, **change})
 

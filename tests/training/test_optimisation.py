@@ -174,6 +174,7 @@ def test_covers_are_learnt_next_to_the_classes() -> None:
     network, _ = train(
         taught, replace(RECIPE, epochs=60, batch=4), replace(TINY, covers=2), QUIET, "covers", classes=CODES
     )
+    assert network.covers is not None
     for number, sample in enumerate(taught):
         with torch.no_grad():
             logits = network.covers(network.features(torch.from_numpy(sample.reflectance.astype(np.float32))[None]))

@@ -108,5 +108,5 @@ def test_the_asset_trains_the_next_version_into_the_repository(small_scene: Any,
     assert result.success
     (event,) = result.asset_materializations_for_node("trained_model")
     assert event.metadata["model"].value == "mine-v1"
-    assert event.metadata["learning_curves"].value.startswith("![picture](data:image/png")
+    assert str(event.metadata["learning_curves"].value).startswith("![picture](data:image/png")
     assert ModelRepository(tmp_path / "models").versions() == [ModelVersion("mine", 1)]

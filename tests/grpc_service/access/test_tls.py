@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -96,7 +97,8 @@ async def _common_name(port: int, authority: Path) -> str:
             socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
             context.wrap_socket(plain, server_hostname="localhost") as secure,
         ):
-            return dict(pair for (pair,) in secure.getpeercert()["subject"])["commonName"]
+            certificate: dict[str, Any] = secure.getpeercert() or {}
+            return str(dict(pair for (pair,) in certificate["subject"])["commonName"])
 
     return await asyncio.to_thread(ask)
 

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import time
 from pathlib import Path
+from typing import cast
 
 import grpc
 import pytest
@@ -45,11 +46,12 @@ async def _refused(channel: grpc.aio.Channel, method: str = IDS) -> grpc.aio.Aio
 
 
 def _retry_after_s(error: grpc.aio.AioRpcError) -> float:
-    status = rpc_status.from_call(_Call(error))
+    status = rpc_status.from_call(cast("grpc.Call", _Call(error)))
+    assert status is not None
     (packed,) = status.details
     detail = RetryInfo()
     assert packed.Unpack(detail)
-    return detail.retry_delay.ToTimedelta().total_seconds()
+    return float(detail.retry_delay.ToTimedelta().total_seconds())
 
 
 class _Call:
@@ -85,7 +87,7 @@ async def test_health_and_reflection_count_too(facts: Facts) -> None:
         await watch.read()
         error = await _refused(channel)
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert "your calls" in error.details()
+        assert "your calls" in (error.details() or "")
         assert _retry_after_s(error) > 0
         reflection = stream_stream(channel, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -135,7 +137,7 @@ async def test_a_request_that_does_not_come_is_not_waited_for(facts: Facts) -> N
         await empty.done_writing()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await empty.read()
-        assert "is missing" in caught.value.details()
+        assert "is missing" in (caught.value.details() or "")
 
 
 async def test_a_second_request_is_not_read_and_holds_nothing_up(facts: Facts) -> None:

@@ -24,10 +24,11 @@ def test_one_message_does_not_drive_the_others_out() -> None:
 
 def test_threads_may_share_it() -> None:
     cache = MessageCache(1000)
+
+    def keep_and_get(number: int) -> None:
+        cache.keep(number % 50, bytes(number % 100))
+        cache.get(number % 7)
+
     with ThreadPoolExecutor(8) as threads:
-        list(
-            threads.map(
-                lambda number: (cache.keep(number % 50, bytes(number % 100)), cache.get(number % 7)), range(5000)
-            )
-        )
+        list(threads.map(keep_and_get, range(5000)))
     assert cache._bytes == sum(map(len, cache._messages.values())) <= 1000

@@ -142,9 +142,9 @@ def test_names_are_the_bytes_that_google_protobuf_writes(
     for product, content in zip(products, render_product_ids(reader, products), strict=True):
         day = {"seconds": int(product.sensed_at.replace(hour=0, minute=0, second=0).timestamp())}
         footprint = product.footprint
-        parts = footprint.geoms if isinstance(footprint, shapely.MultiPolygon) else [footprint]
+        parts = shapely.get_parts(footprint).tolist()
         theirs = stubs.v1.ProductId(
-            wkt=shapely.to_wkt(shapely.MultiPolygon(list(parts)), rounding_precision=16, trim=False),
+            wkt=shapely.to_wkt(shapely.MultiPolygon(parts), rounding_precision=16, trim=False),
             product_id=product.product_id,
             publication_date=day,
             creation_date=day,

@@ -5,6 +5,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -18,7 +19,7 @@ from earthsignature_grpc.server.server import running_server
 from tests.grpc_service.conftest import Facts
 from tests.raw_calls import unary_stream
 
-UNSET = {"wkt": None, "start_date": None, "end_date": None, "class_codes": frozenset(), "model": None}
+UNSET: dict[str, Any] = {"wkt": None, "start_date": None, "end_date": None, "class_codes": frozenset(), "model": None}
 NOON = dt.datetime(2022, 4, 30, 12, tzinfo=dt.UTC)
 MIDNIGHT = NOON.replace(hour=0)
 
@@ -55,10 +56,11 @@ def test_names_lose_their_ending_and_models_are_read() -> None:
 def test_categories_are_codes_and_names() -> None:
     assert parse_class_names(["312", "SEA and  ocean"]) == {312, 523}
     assert parse_class_codes([312, 312, 523]) == {312, 523}
-    for parse, wrong in ((parse_class_names, ["31"]), (parse_class_codes, [31])):
-        with pytest.raises(QueryError) as caught:
-            parse(wrong)
-        assert caught.value.field == "categories"
+    with pytest.raises(QueryError) as by_name:
+        parse_class_names(["31"])
+    with pytest.raises(QueryError) as by_code:
+        parse_class_codes([31])
+    assert by_name.value.field == by_code.value.field == "categories"
 
 
 async def test_500_products_are_sent_and_all_are_named(facts: Facts, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_simplified_polygons_still_share_their_borders(ask: Callable[..., Any], 
         ((None, None, 2**31, None), "resolution_m"),
     ],
 )
-def test_what_cannot_be_cut_is_refused(fields: dict[str, Any], field: str) -> None:
+def test_what_cannot_be_cut_is_refused(fields: tuple[Any, Any, Any, Any], field: str) -> None:
     with pytest.raises(QueryError) as caught:
         raster_selection(*fields)
     assert caught.value.field == field

@@ -186,7 +186,8 @@ def _with_asyncio(target: str, method: str, *arguments: Any, **options: Any) -> 
 @pytest.fixture(params=[_with_threads, _with_asyncio], ids=["threads", "asyncio"])
 def ask(request: pytest.FixtureRequest) -> Ask:
     """Call a method of one of the two clients; what it streams is collected."""
-    return request.param
+    ask: Ask = request.param
+    return ask
 
 
 @pytest.fixture

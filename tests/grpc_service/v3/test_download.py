@@ -1,7 +1,7 @@
 """Files in pieces: whole, from the middle, after an interruption, after a new publication."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ def test_a_range_is_exactly_that(client: EarthSignatureClient, shelf: Shelf, pro
             client, product_id=product.product_id, asset="land_cover", digest=digest, offset=offset, length=length
         )
         assert (head.offset, head.digest, head.data) == (offset, digest, b"")
+        assert head.asset is not None
         assert head.asset.sha256 == hashlib.sha256(content).hexdigest()
         expected = content[offset : offset + length if length else None]
         assert b"".join(piece.data for piece in pieces) == expected
@@ -79,6 +80,7 @@ def test_an_interrupted_file_is_gone_on_with(
         responses = client._responses(download_asset(product.product_id, None, "land_cover", "", 0), 20)
         for _ in range(3):
             download.take(next(responses))
+        assert isinstance(responses, Generator)
         responses.close()
     assert not path.exists()
     (part,) = tmp_path.glob(".classes.tif.*.part")
@@ -95,7 +97,8 @@ def test_a_file_that_is_there_is_not_fetched_again(
 ) -> None:
     path = tmp_path / "classes.tif"
     path.write_bytes(shelf.content(product, Asset.LAND_COVER))
-    before, told = path.stat().st_mtime_ns, []
+    before = path.stat().st_mtime_ns
+    told: list[Progress] = []
     ask(address, "download", product.product_id, "land_cover", path, on_progress=told.append)
     assert (path.stat().st_mtime_ns, len(told)) == (before, 1)
     damaged = bytearray(path.read_bytes())
@@ -125,6 +128,7 @@ def test_what_was_begun_before_a_new_publication_begins_anew(
         responses = client._responses(download_asset(product.product_id, None, "land_cover", "", 0), 20)
         for _ in range(3):
             download.take(next(responses))
+        assert isinstance(responses, Generator)
         responses.close()
     newer = shelf.put(product.product_id, np.full((128, 128), 512, np.uint16))
     ask(address, "download", product.product_id, "land_cover", path)
@@ -141,7 +145,7 @@ def test_a_range_of_a_superseded_content_is_refused(
     with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
         list(unary_stream(channel, "/earthsignature.v3.LandCoverService/DownloadAsset")(bytes(request), timeout=20))
     assert caught.value.code() is grpc.StatusCode.ABORTED
-    assert "was republished" in caught.value.details()
+    assert "was republished" in (caught.value.details() or "")
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 import asyncio
 import datetime as dt
+import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from earthsignature_assets.products.rasters import class_areas
 from earthsignature_assets.products.rasters.class_areas import PixelBudget
 from earthsignature_grpc.client import EarthSignatureClient, areas_frame
 from earthsignature_grpc.client.requests import summarise_area
+from earthsignature_grpc.reading.product_reader import ProductReader
 from earthsignature_grpc.v3.summary import area_summaries
 from tests.grpc_service.v3.conftest import Ask, Serve, Shelf
 from tests.raw_calls import unary_stream
@@ -37,7 +39,8 @@ def _inside(area: shapely.Geometry, tile: str, left: int, top: int, shape: tuple
     metres = shapely.transform(shapely.segmentize(area, 0.001), lambda xy: np.column_stack(project(xy[:, 0], xy[:, 1])))
     columns = grid.left_m + 10 * (left + np.arange(shape[1]) + 0.5)
     rows = grid.top_m - 10 * (top + np.arange(shape[0]) + 0.5)
-    return shapely.contains_xy(metres, *np.meshgrid(columns, rows))
+    inside: np.ndarray = np.asarray(shapely.contains_xy(metres, *np.meshgrid(columns, rows)))
+    return inside
 
 
 def _areas(codes: np.ndarray, counted: np.ndarray) -> dict[int, float]:
@@ -129,7 +132,7 @@ def test_each_day_month_or_year_has_its_own(
         shelf.put(name_of(day=day), np.full((64, 64), code, np.uint16))
     area = boxed("32TQM", 0, 0, 64, 64)
 
-    def seen(interval: str, **filters: Any) -> list[list[int]]:
+    def seen(interval: str | None, **filters: Any) -> list[list[int]]:
         return [
             [entry.code for entry in summary.classes]
             for summary in ask(address, "summarise", area, interval=interval, **filters)
@@ -227,8 +230,8 @@ def test_a_client_that_leaves_ends_its_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(class_areas, "_BLOCK", 16)
-    counted, count = [], class_areas._count_block
-    monkeypatch.setattr(class_areas, "_count_block", lambda *arguments: (counted.append(1), count(*arguments)))
+    counted, count = itertools.count(), class_areas._count_block
+    monkeypatch.setattr(class_areas, "_count_block", lambda *arguments: (next(counted), count(*arguments)))
     shelf.put(name_of(), np.full((1000, 1000), 312, np.uint16))
     area = boxed("32TQM", 0, 0, 1000, 1000)
     with serve(shelf.store.root) as address, EarthSignatureClient(address, timeout_s=0.5) as client:
@@ -236,14 +239,14 @@ def test_a_client_that_leaves_ends_its_count(
         responses = unary_stream(client._channel, call.method)(call.request, timeout=0.5)
         with pytest.raises(Exception, match="DEADLINE_EXCEEDED"):
             next(responses)
-    assert 0 < len(counted) < (1000 // 16) ** 2 / 2
+    assert 0 < next(counted) < (1000 // 16) ** 2 / 2
 
 
 async def test_an_eleventh_call_at_once_is_refused_with_a_delay() -> None:
     with ThreadPoolExecutor(1) as threads:
         release = threading.Event()
         threads.submit(release.wait)
-        answer = area_summaries(None, threads)
+        answer = area_summaries(cast("ProductReader", None), threads)
         waiting = [asyncio.ensure_future(answer(b"")) for _ in range(10)]
         await asyncio.sleep(0.05)
         (refusal,) = await asyncio.gather(answer(b""), return_exceptions=True)

@@ -32,6 +32,7 @@ def test_another_process_tells_of_what_this_one_publishes(
         assert first.product is None
         threading.Timer(0.5, shelf.put, [name_of(day=2)]).start()
         told = next(news)
+        assert told.product is not None
         assert told.product.product_id == name_of(day=2)
         assert told.cursor != first.cursor
 
@@ -55,8 +56,8 @@ def test_a_product_published_anew_is_news_and_the_same_again_is_not(
     shelf.put(name_of(day=1))
     assert next(news).product is None
     shelf.put(name_of(day=1), np.full((64, 64), 512, np.uint16))
-    told = next(entry for entry in news if entry.product)
-    assert told.product.class_codes == (512,)
+    told = next(entry.product for entry in news if entry.product)
+    assert told.class_codes == (512,)
 
 
 def test_signs_of_life_carry_the_cursor_past_what_is_filtered_out(
@@ -69,7 +70,7 @@ def test_signs_of_life_carry_the_cursor_past_what_is_filtered_out(
     cursors = {entry.cursor for entry in itertools.islice(news, 2)}
     assert first.cursor not in cursors or len(cursors) == 2
     shelf.put(name_of(day=3), np.full((64, 64), 512, np.uint16))
-    assert next(entry for entry in news if entry.product).product.product_id == name_of(day=3)
+    assert next(entry.product for entry in news if entry.product).product_id == name_of(day=3)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_a_watch_outlives_a_restart_of_the_service(
         assert first.wait(25) == 0
         shelf.put(name_of(day=2))
         with start_server(shelf.store.root, "--listen", address):
-            assert next(entry for entry in news if entry.product).product.product_id == name_of(day=2)
+            assert next(entry.product for entry in news if entry.product).product_id == name_of(day=2)
 
 
 def test_a_watch_on_asyncio(shelf: Shelf, address: str, name_of: Callable[..., str]) -> None:

@@ -1,6 +1,7 @@
 """The client's Geobuf reader, against what the products' encoder writes and what others may write."""
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +28,8 @@ def test_the_products_polygons_come_back() -> None:
         areas_m2=np.array([100.0, 0.5, 1e12, 3.0]),
         mean_confidence=np.array([0.0, 25.5, 100.0, 75.1], np.float32),
         coordinates=coordinates,
-        ring_offsets=ring_offsets,
-        polygon_offsets=polygon_offsets,
+        ring_offsets=ring_offsets.astype(np.int64),
+        polygon_offsets=polygon_offsets.astype(np.int64),
     )
     frame = read_frame(encode_feature_collection(layer))
     assert frame.geometry.tolist() == shapes
@@ -41,7 +42,7 @@ def test_the_products_polygons_come_back() -> None:
 
 
 def test_an_empty_collection_is_an_empty_frame() -> None:
-    data = wire_class("geobufproto.Data")(dimensions=2, precision=6)
+    data: Any = wire_class("geobufproto.Data")(dimensions=2, precision=6)
     data.feature_collection.SetInParent()
     assert len(read_frame(data.SerializeToString())) == 0
 
@@ -57,7 +58,7 @@ def test_a_product_feature_comes_back_with_its_facts(facts: Facts) -> None:
 
 def test_defaults_heights_numbers_and_other_values_are_read() -> None:
     """Absent dimensions and precision are 2 and 6; a third dimension is dropped; ids may be numbers."""
-    flat = wire_class("geobufproto.Data")(keys=["below", "above", "flag"])
+    flat: Any = wire_class("geobufproto.Data")(keys=["below", "above", "flag"])
     feature = flat.feature
     feature.int_id = -7
     feature.geometry.type = 4
@@ -106,7 +107,7 @@ def test_reading_is_linear_in_the_polygons() -> None:
 
 def _calls_to_read(polygons: int) -> int:
     """Count the Python and C calls that reading an answer of so many polygons makes."""
-    data = wire_class("geobufproto.Data")(dimensions=2, precision=6)
+    data: Any = wire_class("geobufproto.Data")(dimensions=2, precision=6)
     steps = np.array([[1, 0], [0, 1], [-1, 0]]).ravel().tolist()
     for number in range(polygons):
         feature = data.feature_collection.features.add(id=str(number))

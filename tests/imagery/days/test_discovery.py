@@ -111,13 +111,13 @@ def server(
     The landing page comes after responses with the given statuses. Every 429 has a `Retry-After`.
     """
     requests: list[Request] = []
-    landing = list(landing)
+    statuses = list(landing)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            root = f"http://127.0.0.1:{self.server.server_port}"
+            root = f"http://{self.headers['Host']}"
             self.answer(
-                landing.pop(0) if landing else 200,
+                statuses.pop(0) if statuses else 200,
                 {
                     "type": "Catalog",
                     "id": "misbehaving",

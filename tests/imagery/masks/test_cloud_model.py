@@ -6,6 +6,7 @@ import pytest
 
 from earthsignature_assets.errors import ConfigurationError
 from earthsignature_assets.imagery.masks import cloud_model
+from earthsignature_assets.imagery.masks.scene_classification import LAND_VALUE
 
 SHADOW, CLOUD = 3, 9
 
@@ -25,7 +26,7 @@ def test_the_model_agrees_with_people_on_its_authors_patch(
     classes = cloud_model.classify(image, np.zeros((side, side), bool))
     found = np.kron(classes, np.ones((factor, factor), np.uint8))
     labels = patch["msk"].squeeze()
-    truth = np.where(labels == 4, CLOUD, np.where(labels == 0, SHADOW, cloud_model.LAND_VALUE))
+    truth = np.where(labels == 4, CLOUD, np.where(labels == 0, SHADOW, LAND_VALUE))
     assert (found == truth).mean() > 0.89
     assert intersection_over_union(found == CLOUD, truth == CLOUD) > cloud
     assert intersection_over_union(found == SHADOW, truth == SHADOW) > shadow

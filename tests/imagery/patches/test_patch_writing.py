@@ -28,7 +28,8 @@ from earthsignature_assets.simulator import SceneRecipe, SimulatedScene, simulat
 
 def read(href: str) -> np.ndarray:
     with rasterio.open(href) as dataset:
-        return dataset.read(1)
+        pixels: np.ndarray = dataset.read(1)
+        return pixels
 
 
 @pytest.fixture
@@ -149,6 +150,7 @@ def test_both_offset_conventions_give_the_same_patches(scene: Scene, tmp_path: P
 def test_the_parts_of_a_split_scene_complete_each_other(scene: Scene, tmp_path: Path) -> None:
     item = scene.parts[0]
     halves = []
+    assert item.classification is not None
     for name, kept in (("west", slice(0, 300)), ("east", slice(300, None))):
         bands = {}
         for band, file in {**item.bands, "SCL": item.classification}.items():
@@ -247,7 +249,9 @@ def test_a_scene_without_classification_is_refused(scene: Scene, tmp_path: Path)
 
 def test_a_classification_of_zeros_is_named(scene: Scene, tmp_path: Path) -> None:
     empty = tmp_path / "SCL.tif"
-    with rasterio.open(scene.parts[0].classification.href) as dataset:
+    classification = scene.parts[0].classification
+    assert classification is not None
+    with rasterio.open(classification.href) as dataset:
         profile, values = dataset.profile | {"driver": "GTiff"}, dataset.read(1)
     with rasterio.open(empty, "w", **profile) as dataset:
         dataset.write(np.zeros_like(values), 1)

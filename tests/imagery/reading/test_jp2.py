@@ -46,7 +46,7 @@ def published(simulated: SimulatedScene, provider: Provider, hrefs: Mapping[str,
     properties = stated["properties"]
     code = f"EPSG:{properties['proj:epsg']}"
     assets = {}
-    for band, key in (PROVIDERS["earth-search"].band_assets | {"SCL": "scl"}).items():
+    for band, key in {**PROVIDERS["earth-search"].band_assets, "SCL": "scl"}.items():
         asset_key = provider.classification_asset if band == "SCL" else provider.band_assets[band]
         if asset_key:
             told = {name: stated["assets"][key][name] for name in ("proj:shape", "proj:transform")}

@@ -1,3 +1,4 @@
+from collections.abc import Generator
 from typing import cast
 
 import numpy as np
@@ -38,5 +39,6 @@ def test_the_cache_grows_and_shrinks_with_the_open_scenes(scene: Scene) -> None:
             with gdal_environment():
                 pass
             assert told_to_gdal() == BLOCK_CACHE.size_bytes
+        assert isinstance(blocks, Generator)
         blocks.close()  # as if processing a block had failed
     assert BLOCK_CACHE.size_bytes == told_to_gdal() == least

@@ -139,6 +139,7 @@ def test_a_cdse_item_reads_as_a_scene(real_data: Path) -> None:
     assert item.bands["B02"].href.startswith("s3://eodata/")
     assert item.bands["B02"].href.endswith("_B02_10m.jp2")
     assert item.bands["B05"].href.endswith("_B05_20m.jp2")
+    assert item.classification is not None
     assert item.classification.href.endswith("_SCL_20m.jp2")
     assert item.grid == tile_grid("55WFR")
     assert item.access.connections == 4

@@ -36,7 +36,8 @@ def vectorised(codes: np.ndarray, confidence: int = 80, min_area_m2: float = 250
 
 
 def in_metres(polygons: LandCoverPolygons) -> np.ndarray:
-    return polygons.layer.frame.geometry.to_crs(32632).to_numpy()
+    shapes: np.ndarray = polygons.layer.frame.geometry.to_crs(32632).to_numpy()
+    return shapes
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from earthsignature_assets.products.polygons.polygon_layer import PolygonLayer, 
 
 def boxes(count: int) -> np.ndarray:
     """Make boxes in a row, every third with a hole."""
-    outer = shapely.box(np.arange(count), 0, np.arange(count) + 0.9, 1)
-    holes = shapely.box(np.arange(count) + 0.2, 0.2, np.arange(count) + 0.6, 0.6)
-    return np.where(np.arange(count) % 3 == 0, shapely.difference(outer, holes), outer)
+    outer = [shapely.box(left, 0, left + 0.9, 1) for left in range(count)]
+    holes = [shapely.box(left + 0.2, 0.2, left + 0.6, 0.6) for left in range(count)]
+    pairs = zip(outer, holes, strict=True)
+    return np.array([shape if left % 3 else shape.difference(hole) for left, (shape, hole) in enumerate(pairs)])
 
 
 def layer_of(polygons: np.ndarray) -> PolygonLayer:

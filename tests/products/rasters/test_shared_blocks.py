@@ -59,7 +59,7 @@ def test_every_reader_sees_the_same_pixels(shared: Path) -> None:
             assert np.array_equal(ours.read(1), theirs.read(1))
     with Image.open(shared) as picture:
         assert np.array_equal(np.asarray(picture), corner())
-    assert np.array_equal(cv2.imread(str(shared), cv2.IMREAD_UNCHANGED), corner())
+    assert np.array_equal(np.asarray(cv2.imread(str(shared), cv2.IMREAD_UNCHANGED)), corner())
     assert np.array_equal(tifffile.imread(shared), corner())
 
 

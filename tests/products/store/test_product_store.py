@@ -13,7 +13,7 @@ from earthsignature_assets.errors import AlreadyExistsError, ProductError, Store
 from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.products.catalogue.catalogue import Catalogue, ProductQuery
 from earthsignature_assets.products.draft import Draft
-from earthsignature_assets.products.item import item_bytes
+from earthsignature_assets.products.item import build_item, item_bytes
 from earthsignature_assets.products.product import Asset, Product
 from earthsignature_assets.products.store import product_store
 from earthsignature_assets.products.store.product_store import SUPERSEDED, ProductStore
@@ -309,10 +309,8 @@ def test_an_item_that_is_not_valid_stac_is_never_published(
     spoil: Callable[[dict[str, Any]], object],
     message: str,
 ) -> None:
-    build = product_store.build_item
-
     def spoilt(*arguments: Any) -> dict[str, Any]:
-        item = build(*arguments)
+        item = build_item(*arguments)
         spoil(item)
         return item
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -30,7 +32,7 @@ def test_polygons_are_counted_over_the_classes_that_their_labels_support() -> No
 
 
 def test_a_patch_counts_once_and_one_without_an_answer_not_at_all() -> None:
-    answers = {
+    answers: dict[str, dict[str, Any]] = {
         "a": {"code": 313, "predicted": 313, "right": 0.9},
         "b": {"code": 211, "predicted": 231, "right": 0.2},
         "c": {"code": 0, "predicted": 313, "right": None},

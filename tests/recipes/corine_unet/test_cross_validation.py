@@ -24,8 +24,8 @@ def made_data() -> TrainingData:
     for number in range(8):
         code = (313, 512)[number % 2]
         image = np.full((10, 32, 32), BRIGHTNESS[code], np.uint16)
-        label, codes = ("Forest", "SeaLake")[number % 2], np.full((32, 32), code, np.uint16)
-        patches.append(Sample(f"patch {number}", "EuroSAT", "L2A", label, image, codes, 3.0 * number, 45.0))
+        label, truth = ("Forest", "SeaLake")[number % 2], np.full((32, 32), code, np.uint16)
+        patches.append(Sample(f"patch {number}", "EuroSAT", "L2A", label, image, truth, 3.0 * number, 45.0))
     numbers = np.zeros((40, 160), np.uint16)
     scene = np.full((10, 40, 160), 1000, np.uint16)
     for number in range(1, 9):

@@ -83,7 +83,7 @@ def test_the_real_scene_has_its_polygons(hateg_folder: Path) -> None:
     assert scene.reflectance.shape == (10, 907, 797)
     assert (scene.reflectance > 0).all()
     assert len(scene.labels) == 59
-    sizes = Counter()
+    sizes: Counter[str] = Counter()
     for number, label in enumerate(scene.labels, 1):
         sizes[label] += int((scene.polygons == number).sum())
     assert sizes == {"construction": 3958, "pasture": 3411, "agriculture": 6531, "forest": 5374, "water": 1669}

@@ -19,7 +19,8 @@ from tests.training.test_optimisation import CODES, QUIET, RECIPE, TINY, samples
 
 def _network(seed: int) -> UNet:
     torch.manual_seed(seed)
-    return UNet(TINY, [7.0] * 10, [1.0] * 10).eval()
+    network: UNet = UNet(TINY, [7.0] * 10, [1.0] * 10).eval()
+    return network
 
 
 def _noisy(level: str, seed: int = 0) -> Sample:

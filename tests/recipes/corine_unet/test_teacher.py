@@ -59,11 +59,12 @@ def test_the_teacher_allows_classes_where_it_is_fairly_sure(label: str, expected
     weak = supplement(blank, covers).weak
     assert weak is not None
     assert weak[0].tolist() == [class_set(*codes, among=CLASS_CODES) for codes in expected]
-    assert supplement(patch, covers).weak[0].tolist() == [
-        0 if code else w for code, w in zip(patch.codes[0], weak[0], strict=True)
-    ]
-    unsure = supplement(blank, _covers(("water", 0.4), ("built", 0.4), ("snow_and_ice", 0.9)))
-    assert unsure.weak[0].tolist() == [0, 0, 0]
+    added = supplement(patch, covers).weak
+    assert added is not None
+    assert added[0].tolist() == [0 if code else w for code, w in zip(patch.codes[0], weak[0], strict=True)]
+    unsure = supplement(blank, _covers(("water", 0.4), ("built", 0.4), ("snow_and_ice", 0.9))).weak
+    assert unsure is not None
+    assert unsure[0].tolist() == [0, 0, 0]
 
 
 def test_an_absent_teacher_is_named(tmp_path: Path) -> None:

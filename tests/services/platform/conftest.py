@@ -20,6 +20,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.scheduler.instigation import ScheduleInstigatorData
 
 from earthsignature_assets.cli.chain import dagster_home
 from earthsignature_assets.keys import SceneKey
@@ -281,7 +282,9 @@ def _daily_run(platform: Platform) -> None:
         # The schedule was on since yesterday, and the daemon was not there at six.
         (state,) = [state for state in instance.all_instigator_state() if state.instigator_name == "daily_discovery"]
         since = (dt.datetime.now(dt.UTC) - dt.timedelta(days=1)).timestamp()
-        data = state.instigator_data._replace(start_timestamp=since)
+        data = state.instigator_data
+        assert isinstance(data, ScheduleInstigatorData)
+        data = data._replace(start_timestamp=since)
         instance.update_instigator_state(state.with_data(data))
     platform.start_daemon()
     platform.wait(lambda: len(platform.runs(pipelineName="discovery", statuses=["SUCCESS"])) == len(DAYS), 300)

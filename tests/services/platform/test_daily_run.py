@@ -43,7 +43,9 @@ def test_the_morning_that_was_missed_is_made_up_for_and_every_accepted_scene_is_
     scenes = accepted(platform)
     assert len(scenes) == 4
     scheduled = [run for run in platform.runs() if _tagged(run, "dagster/schedule_name") == "daily_discovery"]
-    assert sorted(_tagged(run, "dagster/partition") for run in scheduled) == sorted({str(key.day) for key in scenes})
+    assert sorted(str(_tagged(run, "dagster/partition")) for run in scheduled) == sorted(
+        {str(key.day) for key in scenes}
+    )
     assert published(platform, FIRST) == [(scene, FIRST) for scene in scenes]
     counted = platform.materialisations()
     for asset in INFERENCE:

@@ -1,4 +1,5 @@
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from recipes.corine_unet.experiments import atmosphere_parts
 
 
 def test_sixteen_trials_separate_the_parts_of_the_atmosphere() -> None:
-    found = [asdict(trial) for trial in atmosphere_parts.trials()]
+    found: list[Any] = [asdict(trial) for trial in atmosphere_parts.trials()]
     levels = 2.0 * np.array([[*trial["narrow"], trial["fold"]] for trial in found]) - 1
     np.testing.assert_array_equal(levels.T @ levels, 16 * np.eye(6))
     noise = np.random.default_rng(0).normal(0, 0.001, 16)
