@@ -24,6 +24,7 @@ from earthsignature_assets.resources.discovery_window import DiscoveryWindow
 from earthsignature_assets.resources.imagery_source import ImagerySource
 from earthsignature_assets.resources.inference_engine import InferenceEngine
 from earthsignature_assets.resources.workspace import Workspace
+from earthsignature_assets.system.closed_environment import close_environment
 from earthsignature_assets.system.settings import Settings
 
 
@@ -56,4 +57,5 @@ def definitions(settings: Settings) -> dg.Definitions:
     )
 
 
+close_environment()
 defs = definitions(Settings.load())

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from earthsignature_assets.system.closed_environment import close_environment
 from earthsignature_assets.system.command_line import settings_options
 from earthsignature_assets.system.extras import require_service
 from earthsignature_assets.system.settings import Settings
@@ -17,6 +18,7 @@ from earthsignature_grpc.server.options import SERVER_SETTINGS, limits_of, secur
 @settings_options("catalogue", *SERVER_SETTINGS, home_file=False)
 def main(settings: Settings, store: str) -> None:
     """Serve a product store over gRPC until interrupted."""
+    close_environment()
     require_service()
     from earthsignature_assets.products.store.product_store import ProductStore
     from earthsignature_grpc.server.server import serve

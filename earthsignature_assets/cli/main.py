@@ -17,6 +17,7 @@ from earthsignature_assets.cli.models import models
 from earthsignature_assets.cli.options import DAY, deployment_options, store_of
 from earthsignature_assets.cli.tokens import tokens, tokens_path
 from earthsignature_assets.keys import DEFAULT_MODEL, ModelVersion, parse_tile
+from earthsignature_assets.system.closed_environment import close_environment
 from earthsignature_assets.system.command_line import reported, settings_options
 from earthsignature_assets.system.extras import require_platform, require_service
 from earthsignature_assets.system.settings import DEFAULT_SOURCE, SETTINGS, Settings
@@ -35,6 +36,7 @@ def main() -> None:
     Settings come from options, from environment variables that begin with EARTHSIGNATURE_, or from the file
     earthsignature.toml in the home; `earthsignature settings` lists them.
     """
+    close_environment()
 
 
 @main.command()

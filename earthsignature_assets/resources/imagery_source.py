@@ -23,6 +23,8 @@ class ImagerySource(dg.ConfigurableResource):  # type: ignore[type-arg]
     provider_name: str = Settings.provider
     provider_file: str = Settings.provider_file
     stac_api: str = Settings.stac_api
+    proxy: str = Settings.proxy
+    ca_bundle: str = Settings.ca_bundle
     area_of_interest: str = Settings.area
     max_cloud_percent: float = Settings.max_cloud_percent
     min_clear_percent: float = Settings.min_clear_percent
@@ -35,6 +37,8 @@ class ImagerySource(dg.ConfigurableResource):  # type: ignore[type-arg]
             provider_name=settings.provider,
             provider_file=settings.provider_file,
             stac_api=settings.stac_api,
+            proxy=settings.proxy,
+            ca_bundle=settings.ca_bundle,
             area_of_interest=settings.area,
             max_cloud_percent=settings.max_cloud_percent,
             min_clear_percent=settings.min_clear_percent,
@@ -45,7 +49,7 @@ class ImagerySource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def provider(self) -> Provider:
         """The provider, at its own address or at the configured one."""
         path = Path(self.provider_file).expanduser() if self.provider_file else None
-        return provider_named(self.provider_name, path).at(self.stac_api)
+        return provider_named(self.provider_name, path).at(self.stac_api).through(self.proxy, self.ca_bundle)
 
     @property
     def area(self) -> AreaOfInterest:

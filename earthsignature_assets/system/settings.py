@@ -47,6 +47,15 @@ class Settings:
     stac_api: str = _setting(
         "", "Another address of the provider's STAC API, for mirrors.", shown="the provider's own", secret=True
     )
+    proxy: str = _setting(
+        "",
+        "HTTP proxy for requests to the provider; variables such as `https_proxy` are not read.",
+        shown="none",
+        secret=True,
+    )
+    ca_bundle: str = _setting(
+        "", "Certificate authorities that the provider's servers are verified by, PEM.", shown="the built-in ones"
+    )
     area: str = _setting(
         "europe",
         "Area of discovery: `europe` (1,428 land tiles), MGRS tiles separated by commas, a WKT polygon in EPSG:4326, "

@@ -8,6 +8,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from earthsignature_assets.errors import (
     ProviderUnavailableError,
 )
 from earthsignature_assets.imagery.days.discovery import discover_day, discover_tile
+from earthsignature_assets.imagery.providers import remote_policy
 from earthsignature_assets.imagery.providers.provider import PROVIDERS, SearchHeader
 from earthsignature_assets.imagery.scenes.area import AreaOfInterest
 
@@ -301,3 +303,20 @@ def test_items_that_an_api_never_lists_are_missed_by_name() -> None:
 
     with api(short) as served, pytest.raises(ProviderUnavailableError, match="lists 1 of 2 items"):
         found(served)
+
+
+def test_proxies_and_passwords_of_other_programs_go_with_no_search(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password secret")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with api(lambda *_: features([item("a")])) as served:
+        assert found(served) == ["a"]
+    assert {request.headers.get("Authorization") for request in served.asked} == {None}
+    proxied = PROVIDER.at(served.root).through("http://127.0.0.1:9", "")
+    monkeypatch.setattr(remote_policy, "POLICY", remote_policy.RemotePolicy(tries=1))
+    with pytest.raises(ProviderUnavailableError, match="ProxyError"):
+        discover_day(proxied, DAY, AREA)

@@ -69,8 +69,18 @@ class Access:
         connections: most connections that one process keeps open to the provider.
         s3: the endpoint of `s3://` URLs; None if there are none.
         tokens: the service that signs `https://` URLs; None if they are public.
+        proxy: HTTP proxy for every request; none by default, whatever the environment says.
+        ca_bundle: PEM file of the certificate authorities that servers are verified by; empty for the built-in ones.
     """
 
     connections: int = 8
     s3: S3 | None = None
     tokens: TokenService | None = None
+    proxy: str = ""
+    ca_bundle: str = ""
+
+    @property
+    def credential_variables(self) -> list[str]:
+        """Environment variables of the credentials that reading a band needs."""
+        names = [self.s3.key_variable, self.s3.secret_variable] if self.s3 else []
+        return names + ([self.tokens.key_variable] if self.tokens and self.tokens.key_variable else [])

@@ -134,7 +134,8 @@ class _Api:
                 f"STAC API {self._url!r}: an address begins with https:// or http://, such as https://{self._url}"
             )
         self._collection, self._header = provider.collection, header
-        self._io = StacApiIO(timeout=remote_policy.POLICY.timeout_s, max_retries=remote_policy.POLICY.retry())
+        self._io = StacApiIO(timeout=remote_policy.POLICY.timeout_s)
+        self._io.session = remote_policy.POLICY.session(provider.access)
         if header is not None:
             self._io.session.auth = _SearchAuth(self._url, header.name, _secret(provider.name, header))
         self._io.session.hooks["response"].append(self._check_redirect)

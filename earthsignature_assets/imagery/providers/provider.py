@@ -67,6 +67,10 @@ class Provider:
         """Return the same collection served by another API, for mirrors and tests; None changes nothing."""
         return self if not api_url else replace(self, api_url=api_url)
 
+    def through(self, proxy: str, ca_bundle: str) -> Self:
+        """Return the provider with every request sent through a proxy, and servers verified by a bundle."""
+        return replace(self, access=replace(self.access, proxy=proxy, ca_bundle=ca_bundle))
+
 
 _COLLECTION_1 = Provider(
     name="earth-search",

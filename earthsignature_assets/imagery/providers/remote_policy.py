@@ -15,13 +15,29 @@ GDAL opens the bands and ignores `Retry-After`: its pauses are the doubled ones.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from earthsignature_assets.imagery.providers.access import Access
+
 BUSY = (429, 500, 502, 503, 504)
 """HTTP statuses that are worth a retry."""
+
+
+class _Adapter(HTTPAdapter):
+    """Connections that retry, and verify servers by a bundle of our own setting."""
+
+    def __init__(self, retry: Retry, ca_bundle: str) -> None:
+        self._ca_bundle = ca_bundle
+        super().__init__(max_retries=retry)
+
+    def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
+        super().cert_verify(  # type: ignore[no-untyped-call]
+            conn, url, self._ca_bundle or verify, cert
+        )
 
 
 @dataclass(frozen=True)
@@ -64,16 +80,28 @@ class RemotePolicy:
             retry_after_max=self.longest_pause_s,
         )
 
-    def session(self) -> requests.Session:
-        """Open an HTTP session that follows the policy; pass the timeouts with each call."""
+    def session(self, access: Access) -> requests.Session:
+        """Open an HTTP session that follows the policy and nothing else; pass the timeouts with each call.
+
+        Proxies, credentials and certificates that the environment or `.netrc` name are not used.
+        """
         session = requests.Session()
+        session.trust_env = False
+        if access.proxy:
+            session.proxies = {"http": access.proxy, "https": access.proxy}
         for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=self.retry()))
+            session.mount(scheme, _Adapter(self.retry(), access.ca_bundle))
         return session
 
-    def gdal_options(self) -> dict[str, str]:
-        """Return the policy as GDAL options."""
+    def gdal_options(self, access: Access) -> dict[str, str]:
+        """Return the policy as GDAL options, with those that keep other programs' variables and files out."""
         return {
+            "GDAL_HTTP_PROXY": access.proxy,  # empty: curl then ignores http_proxy and its like
+            "GDAL_HTTPS_PROXY": access.proxy,
+            "GDAL_HTTP_NETRC": "NO",
+            "AWS_NO_SIGN_REQUEST": "NO",
+            "CPL_VSIL_CURL_USE_HEAD": "NO",  # some servers refuse HEAD; the first range tells the size too
+            **({"CURL_CA_BUNDLE": access.ca_bundle} if access.ca_bundle else {}),
             "GDAL_HTTP_CONNECTTIMEOUT": f"{self.connect_timeout_s:g}",
             "GDAL_HTTP_TIMEOUT": f"{self.answer_timeout_s:g}",
             "GDAL_HTTP_MAX_RETRY": str(self.tries - 1),
@@ -88,7 +116,11 @@ _PASSING = re.compile(
     r"(error|response) code ?: (429|5\d\d)|CURL error|timed out|Connection refused|Could not resolve|reset by peer"
     r"|SlowDown|ServiceUnavailable|InternalError"
 )
-_FORBIDDEN = re.compile(r"(error|response) code ?: 40[13]|AccessDenied|AuthenticationFailed|ExpiredToken")
+_FORBIDDEN = re.compile(
+    r"(error|response) code ?: 40[13]|Access ?Denied|AuthenticationFailed|Expired ?Token|Invalid ?Token|access key"
+    r"|token .*expired|request signature|SignatureDoesNotMatch",
+    re.IGNORECASE,
+)
 _ANSWERED = re.compile(r"(error|response) code ?: \d{3}|NoSuchKey|NoSuchBucket|does not exist")
 
 

@@ -14,7 +14,7 @@ import requests
 
 from earthsignature_assets.errors import CredentialError, ProviderAnswerError, ProviderUnavailableError
 from earthsignature_assets.imagery.providers import remote_policy
-from earthsignature_assets.imagery.providers.access import TokenService
+from earthsignature_assets.imagery.providers.access import Access, TokenService
 
 _MARGIN = dt.timedelta(minutes=5)
 
@@ -32,7 +32,7 @@ class Signer:
         self._tokens: dict[str, _Token] = {}
         self._lock = threading.Lock()
 
-    def sign(self, href: str, service: TokenService) -> str:
+    def sign(self, href: str, service: TokenService, access: Access) -> str:
         """Return the URL with a token that is valid for at least five minutes.
 
         Raises:
@@ -44,7 +44,7 @@ class Signer:
         with self._lock:  # other readers wait for the same token
             token = self._tokens.get(address)
             if token is None or token.expires_at - _MARGIN <= dt.datetime.now(dt.UTC):
-                token = self._tokens[address] = _fetch(address, service)
+                token = self._tokens[address] = _fetch(address, service, access)
         return f"{href}{'&' if urlsplit(href).query else '?'}{token.query}"
 
     def forget(self, href: str, service: TokenService) -> None:
@@ -63,11 +63,11 @@ def _token_address(href: str, service: TokenService) -> str:
     return f"{service.url.rstrip('/')}/{account}/{container}"
 
 
-def _fetch(address: str, service: TokenService) -> _Token:
+def _fetch(address: str, service: TokenService, access: Access) -> _Token:
     key = os.environ.get(service.key_variable, "") if service.key_variable else ""
     headers = {"Ocp-Apim-Subscription-Key": key} if key else {}
     try:
-        with remote_policy.POLICY.session() as session:
+        with remote_policy.POLICY.session(access) as session:
             answer = session.get(address, headers=headers, timeout=remote_policy.POLICY.timeout_s)
     except requests.RequestException as error:
         raise ProviderUnavailableError(f"token service {address} does not respond: {error}; try again later") from error

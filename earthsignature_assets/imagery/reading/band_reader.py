@@ -15,12 +15,19 @@ from typing import Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.session import DummySession, Session
 from rasterio.windows import Window
 
-from earthsignature_assets.errors import BandError, ConfigurationError, EarthSignatureError, ProviderUnavailableError
+from earthsignature_assets.errors import (
+    BandError,
+    ConfigurationError,
+    CredentialError,
+    EarthSignatureError,
+    ProviderUnavailableError,
+)
 from earthsignature_assets.grid import PixelGrid, PixelWindow
 from earthsignature_assets.imagery.providers import remote_policy
 from earthsignature_assets.imagery.providers.access import Access
@@ -39,6 +46,7 @@ _GDAL_OPTIONS = {
 _SECRET = re.compile(r"(sig|Signature|X-Amz-Signature)=[^&\s'\"]+")
 REMEDY = "once the provider has fixed it, materialise `discovered_items` of its day again"
 """Remedy for a file that is damaged or does not match its item."""
+_LOCAL_REMEDY = "once the file is there and whole, materialise `discovered_items` of its day again"
 
 ResultT = TypeVar("ResultT")
 NumberT = TypeVar("NumberT", np.uint8, np.uint16)
@@ -61,8 +69,9 @@ def gdal_environment(access: Access | None = None) -> Iterator[None]:
     Raises:
         CredentialError: the provider's S3 endpoint needs a credential that is not in the environment.
     """
-    session = _Credentials(access.s3.gdal_options()) if access and access.s3 else DummySession()
-    with BLOCK_CACHE.held(), rasterio.Env(session, **_GDAL_OPTIONS, **remote_policy.POLICY.gdal_options()):
+    access = access or Access()
+    session = _Credentials(access.s3.gdal_options()) if access.s3 else DummySession()
+    with BLOCK_CACHE.held(), rasterio.Env(session, **_GDAL_OPTIONS, **remote_policy.POLICY.gdal_options(access)):
         yield
 
 
@@ -83,6 +92,8 @@ class BandReader:
         self._dataset = self._tried("cannot be opened", self._opened, self._opened)
         affine, crs = self._dataset.transform, self._dataset.crs
         epsg = crs.to_epsg() if crs else None
+        if epsg is None and crs is not None:
+            _check_proj()
         if epsg is None or affine.b or affine.d or affine.a != -affine.e:
             self.close()
             raise BandError(f"item {item_id}: band {band} ({href}) has no north-up grid in a known CRS; {REMEDY}")
@@ -161,7 +172,7 @@ class BandReader:
                 )
             return f"/vsis3/{self.href.removeprefix('s3://')}"
         if scheme in ("http", "https") and self._access.tokens:
-            return SIGNER.sign(self.href, self._access.tokens)
+            return SIGNER.sign(self.href, self._access.tokens, self._access)
         return self.href
 
     def _opened(self) -> DatasetReader:
@@ -192,9 +203,27 @@ class BandReader:
     def _fault(self, what: str, causes: str) -> EarthSignatureError:
         shown = _SECRET.sub(r"\1=…", causes)
         message = f"item {self.item_id}: band {self.band} ({self.href}) {what}: {shown}"
+        variables = self._access.credential_variables
+        if self._is_remote and variables and remote_policy.is_forbidden(causes):
+            return CredentialError(f"{message}; check {' and '.join(variables)}, and what the account may read")
         if self._is_remote and remote_policy.can_pass(causes):
             return ProviderUnavailableError(message)
-        return BandError(f"{message}; {REMEDY}")
+        return BandError(f"{message}; {REMEDY if self._is_remote else _LOCAL_REMEDY}")
+
+
+def _check_proj() -> None:
+    """Refuse an installation of PROJ that knows no CRS at all: the file is not at fault then.
+
+    Raises:
+        ConfigurationError: PROJ cannot look up a common CRS.
+    """
+    try:
+        CRS.from_epsg(32632)
+    except RasterioError as error:
+        raise ConfigurationError(
+            f"PROJ cannot look up EPSG:32632 ({error}): PROJ_LIB or PROJ_DATA names another installation's data, or "
+            "those of rasterio are damaged; unset the variables, or install rasterio again"
+        ) from error
 
 
 def _causes(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Bands behind signed URLs and on S3, read from real servers on loopback."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -48,7 +49,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             first, last = int(wanted[1]), min(int(wanted[2] or len(content)), len(content) - 1)
             return self.answer(206, content[first:last + 1], f"bytes {first}-{last}/{len(content)}")
         self.answer(200, content)
-    do_HEAD = do_GET
     def answer(self, status, body, part=None):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -141,7 +141,7 @@ def test_a_token_that_is_about_to_expire_is_renewed(storage: Storage) -> None:
 
 def test_a_token_that_the_storage_refuses_is_renewed_once(storage: Storage) -> None:
     access, href = signed(storage), f"{storage.root}/container/B02.tif"
-    SIGNER.sign(href, access.tokens)  # type: ignore[arg-type]
+    SIGNER.sign(href, access.tokens, access)  # type: ignore[arg-type]
     storage.accept("t2")  # the first is revoked
     assert np.array_equal(read(href, access), storage.values)
     storage.accept("none")
@@ -184,3 +184,40 @@ def test_s3_is_addressed_by_path_with_the_credentials_of_the_environment(
 def test_an_s3_address_without_an_endpoint_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="give its provider an S3 endpoint"):
         read("s3://eodata/B02.tif", Access())
+
+
+def test_a_refused_s3_key_names_the_variables_that_hold_it(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "OTHER")
+    monkeypatch.setenv("TEST_SECRET", "secret")
+    with pytest.raises(CredentialError, match="check TEST_KEY and TEST_SECRET") as refusal:
+        read("s3://eodata/B02.tif", Access(s3=S3(storage.root, "TEST_KEY", "TEST_SECRET")))
+    assert "secret" not in str(refusal.value).replace("TEST_SECRET", "")
+
+
+def test_variables_of_other_programs_change_no_request(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "GDAL_HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    netrc = tmp_path / "home" / ".netrc"
+    netrc.parent.mkdir()
+    netrc.write_text("machine 127.0.0.1 login somebody password secret")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("HOME", str(netrc.parent))
+    monkeypatch.setenv("AWS_NO_SIGN_REQUEST", "YES")
+    monkeypatch.setenv("TEST_KEY", "KEY")
+    monkeypatch.setenv("TEST_SECRET", "secret")
+    signed_s3 = Access(s3=S3(storage.root, "TEST_KEY", "TEST_SECRET"))
+    assert np.array_equal(read("s3://eodata/B02.tif", signed_s3), storage.values)
+    assert np.array_equal(read(f"{storage.root}/container/B02.tif", signed(storage)), storage.values)
+    authorised = [headers.get("Authorization", "") for path, _, headers in storage.asked() if "container" in path]
+    assert set(authorised) == {""}
+
+
+def test_the_proxy_of_the_settings_is_used(storage: Storage) -> None:
+    access = dataclasses.replace(signed(storage), proxy="http://127.0.0.1:9")
+    SIGNER.forget(f"{storage.root}/container/B02.tif", TokenService(f"{storage.root}/token"))
+    with pytest.raises(ProviderUnavailableError, match="token service"):
+        read(f"{storage.root}/container/B02.tif", access)
+    with pytest.raises(ProviderUnavailableError, match="B02"):
+        read(f"{storage.root}/B02.tif", Access(proxy="http://127.0.0.1:9"))
