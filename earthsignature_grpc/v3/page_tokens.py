@@ -29,13 +29,13 @@ def fingerprint(*parts: bytes) -> bytes:
     return digest.digest()
 
 
-def page_token(asked: bytes, position: Position) -> str:
-    """Make the token of the page after a product, in the list with the fingerprint `asked`."""
+def page_token(list_fingerprint: bytes, position: Position) -> str:
+    """Make the token of the page after a product, in the list with this fingerprint."""
     microseconds = (position.sensed_at - _EPOCH) // _MICROSECOND
-    return _sealed(_PAGE, _PAGE_HEAD.pack(asked, microseconds) + position.product_id.encode())
+    return _sealed(_PAGE, _PAGE_HEAD.pack(list_fingerprint, microseconds) + position.product_id.encode())
 
 
-def parse_page_token(token: str, asked: bytes) -> Position:
+def parse_page_token(token: str, list_fingerprint: bytes) -> Position:
     """Read the position of a token; its page begins strictly after it.
 
     Raises:
@@ -48,7 +48,7 @@ def parse_page_token(token: str, asked: bytes) -> Position:
         position = Position(_EPOCH + microseconds * _MICROSECOND, content[_PAGE_HEAD.size :].decode())
     except (struct.error, UnicodeDecodeError, OverflowError) as error:
         raise QueryError("page_token", f"is damaged; {remedy}") from error
-    if of != asked:
+    if of != list_fingerprint:
         raise QueryError("page_token", f"belongs to a list with another filter or order; {remedy}")
     return position
 

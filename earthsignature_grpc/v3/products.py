@@ -33,12 +33,12 @@ def list_products(reader: ProductReader, content: bytes) -> bytes:
     order = " ".join(request.order_by.split()) or _NEWEST_FIRST
     if order not in (_NEWEST_FIRST, _OLDEST_FIRST):
         raise QueryError("order_by", f"{request.order_by!r} is unknown; give {_NEWEST_FIRST!r} or {_OLDEST_FIRST!r}")
-    asked = fingerprint(bytes(request.filter) if request.filter else b"", order.encode())
+    list_fingerprint = fingerprint(bytes(request.filter) if request.filter else b"", order.encode())
     # One product more than the page holds shows whether there is another page.
     query = replace(
         filter_query(request.filter),
         oldest_first=order == _OLDEST_FIRST,
-        after=parse_page_token(request.page_token, asked) if request.page_token else None,
+        after=parse_page_token(request.page_token, list_fingerprint) if request.page_token else None,
         limit=size + 1,
     )
     found = list(reader.search(query))
@@ -46,7 +46,7 @@ def list_products(reader: ProductReader, content: bytes) -> bytes:
     return encode(
         "earthsignature.v3.ListProductsResponse",
         products=[product_fields(product) for product in page],
-        next_page_token=page_token(asked, Position.of(page[-1])) if more else "",
+        next_page_token=page_token(list_fingerprint, Position.of(page[-1])) if more else "",
     )
 
 
@@ -110,7 +110,7 @@ def timestamp(moment: dt.datetime) -> dict[str, int]:
     return {"seconds": int(whole.timestamp()), "nanos": 1000 * moment.microsecond}
 
 
-def _page_size(asked: int) -> int:
-    if asked < 0:
-        raise QueryError("page_size", f"{asked} is negative; give 1…{MAX_PAGE_SIZE}, or 0 for {DEFAULT_PAGE_SIZE}")
-    return min(asked or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+def _page_size(requested: int) -> int:
+    if requested < 0:
+        raise QueryError("page_size", f"{requested} is negative; give 1…{MAX_PAGE_SIZE}, or 0 for {DEFAULT_PAGE_SIZE}")
+    return min(requested or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)

@@ -1,4 +1,4 @@
-"""The same new product through two servers of one store at once: one product, and one client that is told so."""
+"""The same new product through two servers of one store at once: one is published, and one client is refused."""
 
 import datetime as dt
 import subprocess
@@ -73,21 +73,21 @@ def _folders(store: ProductStore) -> list[str]:
 
 
 def _wait_for_both(store: ProductStore, outcomes: list[Future[None]]) -> None:
-    """Wait until both creations have placed their files, and want the lock to record them."""
+    """Wait until both creations have placed their files and wait for the lock to record them."""
     deadline = time.monotonic() + 60
     while len(_folders(store)) < 2:
         assert time.monotonic() < deadline, [outcome.exception() for outcome in outcomes if outcome.done()]
         time.sleep(0.02)
 
 
-def test_one_is_published_and_the_other_client_is_told(tmp_path: Path) -> None:
+def test_one_is_published_and_the_other_client_is_refused(tmp_path: Path) -> None:
     store, tokens = ProductStore(tmp_path / "store"), TokenFile(tmp_path / "tokens.json")
     token = tokens.add("ingest", Role.WRITER, dt.timedelta(days=1))
     with store.open_catalogue() as catalogue, ExitStack() as stack:
         addresses = [
             stack.enter_context(_server(store.root, tokens.path, tmp_path / f"{number}.log")) for number in (1, 2)
         ]
-        # What is compiled at the very first creation takes longer than anyone may wait for the lock.
+        # Compilation during the very first creation takes longer than the lock may be waited for.
         _create(addresses[0], token, FORESTS, "partner-net-v2")
         threads = stack.enter_context(ThreadPoolExecutor(2))
         with catalogue.transaction():  # nobody can record anything meanwhile

@@ -1,4 +1,4 @@
-"""Clients that leave in the middle of a stream, by their deadline or without a word: what their calls held is freed."""
+"""Clients that leave a stream, at their deadline or silently: their calls free everything they held."""
 
 import asyncio
 import datetime as dt
@@ -30,8 +30,8 @@ from tests.waiting import within
 PRODUCT_ID = "S2B_MSIL2A_20260501T101559_N0512_R065_T32TQM_20260501T141516"
 PRODUCTS = 5
 LARGE = 36 << 20
-"""More than all buffers between a server and a client that does not read, and than the blocks that the server lets its
-allocator keep: what stays resident after a call is what the call left behind."""
+"""Bytes of a file: larger than all buffers between a server and an idle client, and than the blocks that the server's
+allocator keeps, so that memory still resident after a call is what the call left behind."""
 IDS = "/snapearth.api.v1.DatabaseProductService/ListProductIds"
 WATCH = "/earthsignature.v3.LandCoverService/WatchProducts"
 STREAMS = [
@@ -49,7 +49,7 @@ CLIENT = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_p
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ProductStore:
-    """Products whose rasters and polygons are far larger than what fits between server and client."""
+    """Products whose rasters and polygons are far larger than the buffers between server and client."""
     store, model = ProductStore(tmp_path_factory.mktemp("large") / "store"), ModelVersion("corine-unet", 1)
     contents = {Asset.LAND_COVER: bytes(LARGE), Asset.CLOUD_MASK: b"clear", Asset.GEOBUF: bytes(LARGE)}
     item = {
@@ -92,7 +92,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ProductStore:
 
 
 class Wire:
-    """A stretch of network between a client and a server, which can go dead: bytes stop, and nobody hangs up."""
+    """A network link between a client and a server that can go dead: bytes stop, but no connection closes."""
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
@@ -102,7 +102,7 @@ class Wire:
 
     @asynccontextmanager
     async def laid(self) -> AsyncIterator[str]:
-        """The address of its near end."""
+        """The address of its client end."""
         server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
         try:
             yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -134,7 +134,7 @@ class Wire:
 
 
 def _open_files(process_id: int, below: Path) -> list[str]:
-    """The files of products that a process has open."""
+    """Return the product files that a process has open."""
     found = []
     for entry in Path(f"/proc/{process_id}/fd").iterdir():
         try:
@@ -145,7 +145,7 @@ def _open_files(process_id: int, below: Path) -> list[str]:
 
 
 async def _admitted(address: str) -> bool:
-    """Whether the server has room for a call."""
+    """Tell whether the server has room for a call."""
     async with grpc.aio.insecure_channel(address, CLIENT) as channel:
         call = unary_stream(channel, IDS)(b"", timeout=10)
         with suppress(grpc.aio.AioRpcError):
@@ -156,7 +156,7 @@ async def _admitted(address: str) -> bool:
 
 
 @pytest.mark.parametrize(("method", "request_"), STREAMS)
-async def test_a_client_that_vanishes_without_a_word(store: ProductStore, method: str, request_: bytes) -> None:
+async def test_a_client_that_vanishes(store: ProductStore, method: str, request_: bytes) -> None:
     limits = Limits(calls=1, silent_s=1.0, answer_s=1.0, cache_bytes=0)
     async with running_server(store, "127.0.0.1:0", limits) as port:
         direct, wire = f"127.0.0.1:{port}", Wire(port)
@@ -173,7 +173,7 @@ async def test_a_client_that_vanishes_without_a_word(store: ProductStore, method
                     assert time.monotonic() < deadline, "what the vanished client's call held is not freed"
                     await asyncio.sleep(0.1)
                 assert _open_files(os.getpid(), store.root) == []
-                # The client does not know yet, and holds at most what it has read.
+                # The client has not noticed yet, and holds at most the messages it has read.
                 assert not stream.done()
                 stream.cancel()
             del stream
@@ -184,7 +184,7 @@ async def test_a_client_that_vanishes_without_a_word(store: ProductStore, method
             tracemalloc.stop()
 
 
-async def test_a_client_that_is_quiet_and_answers_is_left_alone(store: ProductStore) -> None:
+async def test_a_quiet_client_that_answers_pings_is_not_ended(store: ProductStore) -> None:
     limits = Limits(silent_s=0.5, answer_s=0.5)
     async with (
         running_server(store, "127.0.0.1:0", limits) as port,
@@ -197,7 +197,7 @@ async def test_a_client_that_is_quiet_and_answers_is_left_alone(store: ProductSt
         watch.cancel()
 
 
-async def test_a_service_that_vanishes_is_noticed_by_who_waits_for_news(store: ProductStore) -> None:
+async def test_a_waiting_client_notices_a_vanished_service(store: ProductStore) -> None:
     quickly = {"grpc.keepalive_time_ms": 1000, "grpc.keepalive_timeout_ms": 1000, "grpc.http2.ping_timeout_ms": 1000}
     options = [(name, quickly.get(name, value)) for name, value in CHANNEL_OPTIONS]
     limits = Limits(silent_s=1.0, answer_s=1.0)
@@ -206,7 +206,7 @@ async def test_a_service_that_vanishes_is_noticed_by_who_waits_for_news(store: P
         async with wire.laid() as address, grpc.aio.insecure_channel(address, options) as asking:
             watch = unary_stream(asking, WATCH)(b"")
             await watch.read()
-            await asyncio.sleep(4.0)  # long enough for what is asked three times
+            await asyncio.sleep(4.0)  # long enough for three pings
             assert not watch.done()
             wire.cut()
             async with asyncio.timeout(15):
@@ -251,7 +251,7 @@ def test_deadlines_that_pass_within_a_stream(store: ProductStore, tmp_path: Path
 
         try:
             for number in (1, 2, 3):
-                # Nobody reads: the server waits with what it has made.
+                # Nobody reads: the server waits with the messages it has made.
                 streams = [unary_stream(channel, method)(request_, timeout=timeout_s) for channel in channels[:-1]]
                 time.sleep(timeout_s)
                 for stream in streams:
@@ -264,9 +264,9 @@ def test_deadlines_that_pass_within_a_stream(store: ProductStore, tmp_path: Path
                 assert within(10, lambda: not _open_files(process_id, store.root))
                 resident_mb.append(_resident_mb(process_id))
             assert "Traceback" not in log.read_text()
-            # On quick machines the network takes a whole stream that nobody reads: such a call is done, and no fault.
+            # On fast machines the network buffers a whole unread stream: such a call ends normally.
             assert f"{ended}CANCELLED" in log.read_text()
-            # What gRPC itself holds for a call goes back a moment after the call's end.
+            # gRPC frees its own memory of a call a moment after the call ends.
             most_mb = resident_mb[0] + LARGE / 2 / (1 << 20)
             assert within(10, lambda: _resident_mb(process_id) < most_mb), (resident_mb, _resident_mb(process_id))
         finally:

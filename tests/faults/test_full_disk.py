@@ -1,4 +1,4 @@
-"""A disk that is really full: a file system of 64 KB in a mount namespace of its own."""
+"""A disk that is really full: a file system of 64 KB in a separate mount namespace."""
 
 import json
 import shutil
@@ -41,27 +41,27 @@ writers = {
     f"export{form.suffix}": lambda path, form=form: export_polygons(polygons, path, form)
     for form in ExportFormat if form is not ExportFormat.PMTILES  # the same code, in a minute
 }
-told = {}
+messages = {}
 for name, write in writers.items():
     path = full / name
     path.write_bytes(b"earlier")
     try:
         write(path)
-        told[name] = "written"
+        messages[name] = "written"
     except StoreUnavailableError as error:
-        told[name] = str(error)
+        messages[name] = str(error)
     left = {entry.name: entry.read_bytes() == b"earlier" for entry in full.iterdir()}
     if left != {name: True}:
-        told[name] += f"; left {left}"
+        messages[name] += f"; left {left}"
     for entry in full.iterdir():
         entry.unlink()
-print(json.dumps(told))
+print(json.dumps(messages))
 """
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each writer says for whom the disk has no room."""
+def messages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The message of each writer that runs out of disk space."""
     unshare = shutil.which("unshare")
     folder = tmp_path_factory.mktemp("disk")
     full, roomy = folder / "full", folder / "roomy"
@@ -82,12 +82,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return answers
 
 
-def test_every_writer_names_the_file_and_the_remedy(told: dict[str, str]) -> None:
-    assert len(told) > 6
-    for name, message in told.items():
+def test_every_writer_names_the_file_and_the_remedy(messages: dict[str, str]) -> None:
+    assert len(messages) > 6
+    for name, message in messages.items():
         assert Path(message.split(" cannot be written: ")[0]).name == name, message
         assert "check that the disk has room" in message
 
 
-def test_nothing_partial_stays_and_nothing_earlier_goes(told: dict[str, str]) -> None:
-    assert not [message for message in told.values() if "; left {" in message]
+def test_nothing_partial_stays_and_nothing_earlier_goes(messages: dict[str, str]) -> None:
+    assert not [message for message in messages.values() if "; left {" in message]

@@ -1,4 +1,4 @@
-"""Publications that are stopped, that meet, or that have nowhere to go."""
+"""Publications that are killed, that collide, or that cannot be written."""
 
 import datetime as dt
 import errno
@@ -24,7 +24,7 @@ from earthsignature_assets.products.store.product_store import ProductStore
 from earthsignature_assets.products.store.verification import Damage, verify
 from tests.product_drafts import make_draft
 
-# One interpreter pays the imports; each case is a child of its own, forked before any thread exists.
+# One interpreter pays for the imports; each case is a separate child, forked before any thread exists.
 CHILDREN = """
 import json, os, resource, signal, sys
 from pathlib import Path
@@ -130,7 +130,7 @@ def damaged(store: ProductStore) -> list[Damage]:
 
 @dataclass(frozen=True)
 class Aftermath:
-    """What the children left: stores by case, exit statuses by case, and what they said."""
+    """The outcome of the children: stores and exit statuses by case, and their output."""
 
     base: Path
     closed: Path
@@ -143,7 +143,7 @@ def aftermath(drafts: list[Draft], tmp_path_factory: pytest.TempPathFactory) -> 
     base = tmp_path_factory.mktemp("stores")
     (base / "no room").mkdir()
     ProductStore(base / "no room").open_catalogue().close()
-    # Another user must be able to read the draft: pytest's own folders are closed.
+    # Another user must be able to read the draft, but pytest's folders are closed to others.
     opened = Path(tempfile.mkdtemp())
     opened.chmod(0o755)
     shutil.copytree(drafts[0].folder, opened / "draft")

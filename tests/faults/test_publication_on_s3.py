@@ -1,4 +1,4 @@
-"""Publications to S3 that are stopped, that meet, or whose server fails: real processes, a real S3 server."""
+"""Publications to S3 that are killed, that collide, or whose server fails: real processes, a real S3 server."""
 
 import datetime as dt
 import json
@@ -24,7 +24,7 @@ from earthsignature_assets.products.store.s3_storage import S3Storage
 from earthsignature_assets.products.store.verification import verify
 from tests.product_drafts import make_draft
 
-# Each case is a child of its own, forked before any thread exists.
+# Each case is a separate child, forked before any thread exists.
 CHILDREN = """
 import json, os, signal, sys
 import obstore
@@ -112,7 +112,7 @@ def drafts(tmp_path_factory: pytest.TempPathFactory) -> list[Draft]:
 
 @pytest.fixture(params=["sqlite", "postgis"])
 def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the catalogue of a store on S3 may be."""
+    """The places for the catalogue of a store on S3."""
     if request.param == "postgis":
         return str(request.getfixturevalue("new_postgis_schema")())
     return str(tmp_path / "catalogue.sqlite")
@@ -154,7 +154,7 @@ def test_a_killed_publication_shows_nothing_and_is_repeated(
 
 @pytest.mark.services
 @pytest.mark.parametrize("stage", STAGES)
-def test_what_a_killed_publication_left_is_swept(
+def test_the_rest_of_a_killed_publication_is_swept(
     drafts: list[Draft], new_bucket: MakeBucket, tmp_path: Path, stage: str
 ) -> None:
     store = ProductStore(new_bucket(), tmp_path / "catalogue.sqlite")
@@ -189,7 +189,7 @@ def test_publishers_of_different_content_leave_one_whole_product(
 
 
 @pytest.mark.services
-def test_readers_always_find_the_product_while_it_is_superseded_again_and_again(
+def test_readers_always_find_the_product_while_it_is_superseded(
     drafts: list[Draft], new_bucket: MakeBucket, catalogue: str
 ) -> None:
     store = ProductStore(new_bucket(), catalogue)
@@ -216,11 +216,11 @@ def test_readers_always_find_the_product_while_it_is_superseded_again_and_again(
     assert set(found) <= sizes
 
 
-# Our own server refuses, is busy, or does not respond, unlike a healthy one.
+# A server of the test refuses, is busy, or does not respond, unlike a healthy one.
 @contextmanager
 def failing_server(status: int, times: int, pause_s: float = 0.0) -> Iterator[tuple[str, list[str]]]:
-    """An HTTP server that answers so many requests with a status, and then 200 with `found`; and what it was asked."""
-    asked: list[str] = []
+    """Serve HTTP that answers a number of requests with a status, then 200 with `found`; yield address and requests."""
+    requested: list[str] = []
     released = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -228,10 +228,10 @@ def failing_server(status: int, times: int, pause_s: float = 0.0) -> Iterator[tu
 
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("content-length", 0)))
-            asked.append(f"{self.command} {self.path}")
+            requested.append(f"{self.command} {self.path}")
             released.wait(pause_s)
-            body = b"<Error><Code>AccessDenied</Code></Error>" if len(asked) <= times else b"found"
-            self.send_response(status if len(asked) <= times else 200)
+            body = b"<Error><Code>AccessDenied</Code></Error>" if len(requested) <= times else b"found"
+            self.send_response(status if len(requested) <= times else 200)
             self.send_header("content-length", str(len(body)))
             self.send_header("etag", '"1"')
             self.send_header("last-modified", "Fri, 01 May 2026 10:00:00 GMT")
@@ -246,7 +246,7 @@ def failing_server(status: int, times: int, pause_s: float = 0.0) -> Iterator[tu
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
+            yield f"http://127.0.0.1:{server.server_port}", requested
         finally:
             released.set()
             server.shutdown()
@@ -254,7 +254,7 @@ def failing_server(status: int, times: int, pause_s: float = 0.0) -> Iterator[tu
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], S3Storage]:
-    """A storage at an endpoint, with short pauses and timeouts."""
+    """Make a storage at an endpoint, with short pauses and timeouts."""
     monkeypatch.setitem(s3_storage._RETRIES, "max_retries", 2)
     backoff = {"init_backoff": dt.timedelta(milliseconds=1), "max_backoff": dt.timedelta(milliseconds=5), "base": 2}
     monkeypatch.setitem(s3_storage._RETRIES, "backoff", backoff)
@@ -271,15 +271,15 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], S3Storage]:
 
 
 def test_a_busy_server_is_asked_again(hasty: Callable[[str], S3Storage]) -> None:
-    with failing_server(503, times=2) as (endpoint, asked):
+    with failing_server(503, times=2) as (endpoint, requested):
         assert hasty(endpoint).read("products/x") == b"found"
-        assert asked == ["GET /bucket/archive/products/x"] * 3
+        assert requested == ["GET /bucket/archive/products/x"] * 3
 
 
 def test_a_server_that_stays_busy_is_named_and_worth_a_retry(hasty: Callable[[str], S3Storage]) -> None:
-    with failing_server(503, times=99) as (endpoint, asked), pytest.raises(StoreUnavailableError) as caught:
+    with failing_server(503, times=99) as (endpoint, requested), pytest.raises(StoreUnavailableError) as caught:
         hasty(endpoint).read("products/x")
-    assert len(asked) == 3
+    assert len(requested) == 3
     assert caught.value.retryable
     assert "s3://bucket/archive" in str(caught.value)
     assert "Debug source" not in str(caught.value)
@@ -287,11 +287,11 @@ def test_a_server_that_stays_busy_is_named_and_worth_a_retry(hasty: Callable[[st
 
 def test_a_server_that_refuses_is_named_with_the_remedy(hasty: Callable[[str], S3Storage]) -> None:
     with (
-        failing_server(403, times=99) as (endpoint, asked),
+        failing_server(403, times=99) as (endpoint, requested),
         pytest.raises(StoreUnavailableError, match="AWS_ACCESS_KEY"),
     ):
         hasty(endpoint).write("products/x", b"1")
-    assert len(asked) == 1
+    assert len(requested) == 1
 
 
 def test_a_silent_server_times_out(hasty: Callable[[str], S3Storage]) -> None:
@@ -302,7 +302,7 @@ def test_a_silent_server_times_out(hasty: Callable[[str], S3Storage]) -> None:
         hasty(endpoint).read("products/x")
 
 
-def test_a_server_that_is_gone_is_named(hasty: Callable[[str], S3Storage], free_port: Callable[[], int]) -> None:
+def test_an_unreachable_server_is_named(hasty: Callable[[str], S3Storage], free_port: Callable[[], int]) -> None:
     with pytest.raises(StoreUnavailableError, match="AWS_ENDPOINT_URL"):
         hasty(f"http://127.0.0.1:{free_port()}").sizes("products/x")
 
@@ -320,7 +320,7 @@ def test_a_publication_to_a_server_that_vanishes_fails_and_shows_nothing(
 
 
 @pytest.mark.services
-def test_a_bucket_that_is_not_there_is_named(new_bucket: MakeBucket, drafts: list[Draft], tmp_path: Path) -> None:
+def test_an_absent_bucket_is_named(new_bucket: MakeBucket, drafts: list[Draft], tmp_path: Path) -> None:
     new_bucket()
     store = ProductStore("s3://nobody-made-it/archive", tmp_path / "catalogue.sqlite")
     with pytest.raises(StoreUnavailableError, match="the bucket does not exist"):

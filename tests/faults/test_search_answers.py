@@ -126,7 +126,7 @@ def test_items_of_another_day_collection_or_tile_are_dropped_and_counted() -> No
         discover_tile(PROVIDER.at(served.root), DAY, "32TQM")
 
 
-def test_the_first_and_the_last_moment_of_a_day_are_of_it() -> None:
+def test_a_day_includes_its_first_and_last_moment() -> None:
     times = ["2026-05-01T00:00:00Z", "2026-05-01T23:59:59.999Z", "2026-05-02T01:30:00+02:00"]
     listed = [item(str(number), time) for number, time in enumerate(times)]
     with api(lambda *_: features(listed)) as served:

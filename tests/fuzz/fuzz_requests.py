@@ -1,8 +1,8 @@
-"""Requests that no client would send, by the million: `make fuzz` runs this with atheris, coverage-guided.
+"""Fuzzing of the decoder and the areas with millions of requests: `make fuzz` runs it with atheris, coverage-guided.
 
     python tests/fuzz/fuzz_requests.py -max_total_time=60 build/fuzz
 
-Whatever the bytes, the answer is a query, or a QueryError within the time that the service promises.
+Any bytes must give a query, or a QueryError, within the time that the service promises.
 """
 
 import sys
@@ -22,7 +22,7 @@ _AREAS = (
     "MULTIPOLYGON (((14 46, 15 46, 15 47, 14 46)), ((-180 -90, 1e1 -9.5E0, 0 0, -180 -90)))",
     "GEOMETRYCOLLECTION (POLYGON Z ((1 2 3, 4 5 6, 7 8 9, 1 2 3)), POLYGON EMPTY)",
 )
-_MOST_S = 0.5  # with instrumentation and other programs about; the tests hold the 50 ms
+_MOST_S = 0.5  # generous, for instrumentation and a busy machine; the tests check 50 ms
 
 
 def test_one_input(content: bytes) -> None:
@@ -35,12 +35,12 @@ def test_one_input(content: bytes) -> None:
     try:
         assert parse_area(content.decode("utf-8", "replace")).area > 0
     except QueryError as error:
-        assert error.remedy  # noqa: PT017 - a refusal names what to do
+        assert error.remedy  # noqa: PT017 - a refusal names its remedy
     assert time.thread_time() - started < _MOST_S
 
 
 def _sow(folder: Path) -> None:
-    """Whole requests and areas to begin from: chance alone hardly ever writes one."""
+    """Write valid requests and areas as seeds, because chance alone rarely makes one."""
     moment = {"seconds": 1_650_000_000, "nanos": 5}
     for number, wkt in enumerate(_AREAS):
         (folder / f"area-{number}").write_text(wkt)

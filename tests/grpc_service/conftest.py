@@ -1,4 +1,4 @@
-"""A small real store, a real server on loopback, and code generated for its clients as they generated it in 2022."""
+"""A small real store, a real server on loopback, and client code generated as in 2022."""
 
 import datetime as dt
 import importlib
@@ -37,7 +37,7 @@ StartServer = Callable[..., AbstractContextManager[tuple[str, subprocess.Popen[s
 
 @dataclass(frozen=True)
 class Facts:
-    """A store on disk and what is known to be in it."""
+    """A store on disk and its known content."""
 
     root: Path
     products: dict[str, Product]
@@ -56,7 +56,7 @@ class Facts:
         return (self.root / folder / asset.value).read_bytes()
 
     def polygons(self, product_id: str) -> list[tuple[int, shapely.Polygon]]:
-        """Class and shape of the polygons that the product's Geobuf holds."""
+        """Return class and shape of the polygons in the product's Geobuf."""
         return _polygons(self.products[product_id])
 
 
@@ -78,7 +78,7 @@ def _product(product_id: str, footprint: BaseGeometry, cloud: float, codes: set[
 
 
 def _polygons(product: Product) -> list[tuple[int, shapely.Polygon]]:
-    """One polygon a class, side by side, the first with a hole, on the grid of six decimals."""
+    """Make one polygon per class, side by side, the first with a hole, rounded to six decimals."""
     west, south, *_ = product.footprint.bounds
     shapes: list[tuple[int, Any]] = []
     for column, code in enumerate(sorted(product.class_codes)):
@@ -162,7 +162,7 @@ class Authority:
         return self.folder / "authority.pem"
 
     def vouch(self, name: str) -> tuple[Path, Path]:
-        """Make a certificate for localhost; returns its file and that of its key."""
+        """Issue a certificate for localhost; return its file and its key file."""
         certificate, key, request = (self.folder / f"{name}.{kind}" for kind in ("pem", "key", "csr"))
         _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out",
                  request, "-subj", f"/CN={name}")  # fmt: skip
@@ -183,7 +183,7 @@ class Authority:
 
 @contextmanager
 def _server_process(store: Path, *options: str, log: Path | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The service as its users start it, its log in a file or to be read; yields its address and the process."""
+    """Start the service as users do, with its log in a file or a pipe; yield its address and process."""
     command = [sys.executable, "-m", "earthsignature_grpc", "--store", str(store), "--listen", "127.0.0.1:0", *options]
     with (
         nullcontext(subprocess.PIPE) if log is None else log.open("w") as errors,
@@ -204,7 +204,7 @@ def _server_process(store: Path, *options: str, log: Path | None = None) -> Iter
 
 @pytest.fixture(scope="session")
 def start_server() -> StartServer:
-    """Starts a server over a store, for tests that disturb it: a context of its address and its process."""
+    """Return a context that starts a server on a store, for tests that disturb it: address and process."""
     return _server_process
 
 
@@ -217,7 +217,7 @@ def server(facts: Facts) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def stubs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """What google's and grpclib's generators make of the contract, written down anew in `contract/`."""
+    """The code that google's and grpclib's generators make from the independent contract in `contract/`."""
     folder = tmp_path_factory.mktemp("stubs")
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     sources = sorted(str(path.relative_to(CONTRACT)) for path in CONTRACT.rglob("*.proto"))
@@ -252,5 +252,5 @@ MakeAuthority = Callable[[Path], Authority]
 
 @pytest.fixture(scope="session")
 def make_authority() -> MakeAuthority:
-    """Makes a certificate authority in a new folder."""
+    """Return a function that creates a certificate authority in a new folder."""
     return Authority.make

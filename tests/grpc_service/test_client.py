@@ -1,4 +1,4 @@
-"""The project's own clients: what they return, what they raise, and when they try again."""
+"""The project's Python clients: answers, errors and retries."""
 
 import asyncio
 import datetime as dt
@@ -67,7 +67,7 @@ def _ask_with_asyncio(target: str, method: str, *arguments: Any, **options: Any)
 
 @pytest.fixture(params=[_ask_with_threads, _ask_with_asyncio], ids=["threads", "asyncio"])
 def ask(request: pytest.FixtureRequest) -> Ask:
-    """Call a method of one of the two clients and collect what it yields."""
+    """Return a function that calls a method of one of the two clients and collects the answers."""
     ask: Ask = request.param
     return ask
 
@@ -111,7 +111,7 @@ def test_both_rasters_open_on_one_grid(client: EarthSignatureClient, facts: Fact
 
 @pytest.fixture(scope="module")
 def published(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a service over a product of the chain's own."""
+    """The address of a service over a product of the real chain."""
     with service_process(deployment.workspace.store.root, tmp_path_factory.mktemp("client") / "log") as address:
         yield address
 
@@ -210,7 +210,7 @@ def test_a_reader_may_stop_early(client: EarthSignatureClient, facts: Facts) -> 
 
 
 class _Faults(grpc.GenericRpcHandler):
-    """A service that refuses with one status after another and then, or in between, answers; it notes each call."""
+    """A service that plays a list of refusals and answers, and records each call."""
 
     def __init__(self, *statuses: tuple[grpc.StatusCode, float | None] | None, answers_first: bool = False) -> None:
         self.statuses = list(statuses)
@@ -254,7 +254,7 @@ QUICK = {"retry": RetryPolicy(attempts=3, first_delay_s=0.01, longest_delay_s=1.
 
 
 @pytest.mark.parametrize("passing", [UNAVAILABLE, grpc.StatusCode.CANCELLED])
-def test_what_passes_is_tried_again_when_the_service_says(ask: Ask, passing: grpc.StatusCode) -> None:
+def test_transient_failures_are_retried_when_the_service_says(ask: Ask, passing: grpc.StatusCode) -> None:
     faults = _Faults((EXHAUSTED, 0.3), (passing, None))
     with faults.listening() as target:
         assert ask(target, "polygons_v2", client=QUICK) == [PolygonProduct(b"z")]
@@ -270,14 +270,14 @@ def test_attempts_come_to_an_end(ask: Ask) -> None:
     assert len(faults.calls) == 3
 
 
-def test_a_service_that_asks_for_hours_is_not_waited_for(ask: Ask) -> None:
+def test_a_requested_delay_of_hours_fails_the_call(ask: Ask) -> None:
     faults = _Faults((UNAVAILABLE, 3600.0))
     with faults.listening() as target, pytest.raises(ServiceUnavailableError) as caught:
         ask(target, "polygons_v2", client=QUICK)
     assert (len(faults.calls), caught.value.retry_after_s) == (1, 3600.0)
 
 
-def test_half_a_stream_is_not_begun_anew(ask: Ask) -> None:
+def test_a_half_read_stream_is_not_restarted(ask: Ask) -> None:
     faults = _Faults((UNAVAILABLE, None), answers_first=True)
     with faults.listening() as target, pytest.raises(ServiceUnavailableError):
         ask(target, "polygons_v2", client=QUICK)
@@ -294,9 +294,7 @@ def test_half_a_stream_is_not_begun_anew(ask: Ask) -> None:
         (grpc.StatusCode.PERMISSION_DENIED, CredentialError),
     ],
 )
-def test_what_does_not_pass_is_not_tried_again(
-    ask: Ask, code: grpc.StatusCode, kind: type[EarthSignatureError]
-) -> None:
+def test_permanent_failures_are_not_retried(ask: Ask, code: grpc.StatusCode, kind: type[EarthSignatureError]) -> None:
     faults = _Faults((code, None))
     with faults.listening() as target, pytest.raises(kind, match="for now"):
         ask(target, "polygons_v2", client=QUICK)
@@ -312,7 +310,7 @@ def test_a_token_goes_with_every_call(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("target", ["example.org:443", "dns:///example.org", "127.0.0.1.example.org:1", "10.0.0.1:1"])
-def test_a_token_never_travels_in_the_clear(target: str) -> None:
+def test_a_token_never_travels_in_plaintext(target: str) -> None:
     with pytest.raises(CredentialError, match=r"tls=Tls\(\)"):
         EarthSignatureClient(target, token="secret")
     with EarthSignatureClient(target, token="secret", tls=Tls()) as client:
@@ -333,7 +331,7 @@ def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         Tls(certificate=tmp_path)
 
 
-def test_tls_and_a_certificate_of_ones_own(
+def test_tls_with_a_client_certificate(
     ask: Ask, facts: Facts, start_server: StartServer, make_authority: MakeAuthority, tmp_path: Path
 ) -> None:
     authority, stranger = make_authority(tmp_path / "authority"), make_authority(tmp_path / "stranger")

@@ -1,4 +1,4 @@
-"""CreateProduct in both versions: what is published, who may, and what is refused with nothing stored."""
+"""CreateProduct in both versions: publication, permission, and refusals that store nothing."""
 
 import asyncio
 import datetime as dt
@@ -181,7 +181,7 @@ def test_a_product_of_version_1_is_served_in_both_versions(
     assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
 
 
-def test_what_version_2_sends_can_be_given_to_another_model(
+def test_an_answer_of_version_2_can_be_created_for_another_model(
     create: Callable[..., Any], channel: grpc.Channel, stubs: SimpleNamespace
 ) -> None:
     product_id = PRODUCT_ID.replace("T32TQM_20260501T14", "T32TQM_20260501T15")
@@ -195,7 +195,7 @@ def test_what_version_2_sends_can_be_given_to_another_model(
         if key == place:
             collection.values[value].string_value = "partner-net-v4"
     create(request, V2)
-    # A client of 2022 has no field for the model: these are the bytes of one that has.
+    # A client of 2022 has no field for the model, so append its bytes.
     chosen = (
         stubs.v2.ListSegmentationRequest(product_ids=[product_id]).SerializeToString() + b"\xa2\x01\x0epartner-net-v4"
     )
@@ -242,13 +242,13 @@ def _with(value: int) -> np.ndarray:
 
 
 def _lying() -> bytes:
-    """A GeoTIFF whose header promises a whole tile, and whose file ends after the first of its pixels."""
+    """Make a GeoTIFF whose header declares a whole tile, but whose file ends after the first pixels."""
     content = _tiff(np.zeros((512, 512), np.uint16), TILE, compress=None)
     return content.replace((512).to_bytes(2, "little"), (10_980).to_bytes(2, "little"))
 
 
 def _bomb() -> bytes:
-    """A few kilobytes that promise 60,000 x 60,000 pixels."""
+    """Make a GeoTIFF of a few kilobytes that declares 60,000 x 60,000 pixels."""
     profile = {"driver": "GTiff", "height": 60_000, "width": 60_000, "count": 1, "dtype": "uint16", "tiled": True}
     profile |= {"SPARSE_OK": True, "crs": f"EPSG:{GRID.epsg}", "transform": GRID.transform, "compress": "deflate"}
     with MemoryFile() as file:
@@ -292,7 +292,7 @@ def _bomb() -> bytes:
         ({"footprint": shapely.Polygon([(11, 45), (12, 46), (11, 46), (12, 45)])}, "data", "not a valid polygon"),
     ],
 )  # fmt: skip
-def test_what_is_no_product_is_refused_and_nothing_stored(
+def test_an_invalid_product_is_refused_and_nothing_is_stored(
     stubs: SimpleNamespace, tmp_path: Path, changes: dict[str, Any], field: str, reason: str
 ) -> None:
     request = _v1_request(stubs, **({"product_id": OTHER} | changes)).SerializeToString()
@@ -359,7 +359,7 @@ BOW = shapely.Polygon([(_WEST, _SOUTH), (_WEST + 0.01, _SOUTH + 0.01), (_WEST, _
         ([(312, SQUARE), (211, shapely.box(_WEST + 0.02, _SOUTH, _WEST + 0.020002, _SOUTH + 0.000002))], "smaller"),
     ],
 )
-def test_polygons_that_are_no_product_are_refused(
+def test_invalid_polygons_are_refused(
     stubs: SimpleNamespace, tmp_path: Path, boxes: list[tuple[Any, shapely.Polygon]], reason: str
 ) -> None:
     with pytest.raises(QueryError, match=reason) as caught:
@@ -401,7 +401,7 @@ def test_roles_and_revocations_take_effect_at_once(create: Callable[..., Any], t
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
     expired = tokens.add("expired", Role.WRITER, dt.timedelta(0))
     other = tokens.add("other", Role.WRITER, dt.timedelta(days=1))
-    # What the second sends is no product, but it gets that far.
+    # The second request is not a product, but it passes the token check.
     for secret, code in ((expired, grpc.StatusCode.UNAUTHENTICATED), (other, grpc.StatusCode.INVALID_ARGUMENT)):
         with pytest.raises(grpc.RpcError) as caught:
             create(b"", V1, f"Bearer {secret}")
@@ -412,8 +412,8 @@ def test_roles_and_revocations_take_effect_at_once(create: Callable[..., Any], t
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_without_a_credential_the_request_is_not_even_taken(channel: grpc.Channel) -> None:
-    # 60 MB are above gRPC's buffers: the refusal comes while most of them are still with the client.
+def test_without_a_credential_the_request_is_not_read(channel: grpc.Channel) -> None:
+    # 60 MB exceed gRPC's buffers: the refusal arrives while the client still holds most of them.
     with pytest.raises(grpc.RpcError) as caught:
         unary_unary(channel, f"{V1}/CreateProduct")(bytes(60 << 20), timeout=20)
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -498,11 +498,11 @@ def test_the_python_clients_create_from_rasters_and_from_polygons(
         (gpd.GeoDataFrame({"code": [312]}, geometry=[shapely.Point(0, 0)], crs=4326), "geometries"),
     ],
 )
-def test_a_frame_that_is_no_land_cover_is_refused_before_it_is_sent(frame: gpd.GeoDataFrame, remedy: str) -> None:
+def test_an_invalid_frame_is_refused_before_it_is_sent(frame: gpd.GeoDataFrame, remedy: str) -> None:
     with EarthSignatureClient("localhost:1") as client, pytest.raises(QueryError, match=remedy):
         client.create_v2(frame, product_id=PRODUCT_ID, model=MODEL)
 
 
-def test_a_raster_that_cannot_be_read_is_named_before_it_is_sent(tmp_path: Path) -> None:
+def test_an_unreadable_raster_is_named_before_it_is_sent(tmp_path: Path) -> None:
     with EarthSignatureClient("localhost:1") as client, pytest.raises(QueryError, match="land_cover"):
         client.create_v1(tmp_path / "absent.tif", b"", product_id=PRODUCT_ID, model=MODEL)

@@ -1,4 +1,4 @@
-"""Version 2 of a real product, read by the `geobuf` package of PyPI, which knows nothing of this project."""
+"""Version 2 of a real product, read by the independent `geobuf` package of PyPI."""
 
 from collections.abc import Iterator
 

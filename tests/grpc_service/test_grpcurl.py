@@ -1,4 +1,4 @@
-"""grpcurl, the client that the 2022 documentation names: it knows nothing but what reflection tells it."""
+"""grpcurl, the client in the documentation of 2022, which relies on reflection alone."""
 
 import base64
 import json

@@ -40,7 +40,7 @@ def test_generating_again_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_served_contract_is_the_published_one(stubs: SimpleNamespace) -> None:
-    """Every message, field and method that clients of 2022 know is there, unchanged; additions start at 20."""
+    """Every message, field and method that clients of 2022 know is unchanged; additions start at 20."""
     pool = wire_pool()
     for module in (stubs.geobuf, stubs.v1, stubs.v2):
         theirs = module.DESCRIPTOR
@@ -80,7 +80,7 @@ def _fact(field: Any, name: str) -> Any:
 
 @pytest.mark.parametrize("kind", list(DataGeometryType))
 def test_geobuf_is_written_as_google_protobuf_writes_it(stubs: SimpleNamespace, kind: DataGeometryType) -> None:
-    """Zeros that proto3 would drop stay: `type = POINT`, `precision = 0`."""
+    """Zeros that proto3 would drop are kept: `type = POINT`, `precision = 0`."""
     theirs = stubs.geobuf.Data(keys=["a"], dimensions=2, precision=0)
     feature = theirs.feature_collection.features.add(id="0", properties=[0, 0])
     feature.geometry.type = int(kind)
@@ -108,13 +108,13 @@ def test_geobuf_is_written_as_google_protobuf_writes_it(stubs: SimpleNamespace, 
     assert wire_class("geobufproto.Data").FromString(bytes(ours)).IsInitialized()
 
 
-def test_an_absent_type_is_told_from_point() -> None:
+def test_an_absent_type_differs_from_point() -> None:
     assert bytes(DataGeometry()) == b""
     assert bytes(DataGeometry(type=DataGeometryType.POINT)) == b"\x08\x00"
 
 
 def test_the_rendition_differs_in_presence_only() -> None:
-    """The proto3 shape that messages are generated from parses, and has every number and type of the proto2 one."""
+    """The proto3 version for generation is valid and has all numbers and types of the proto2 version."""
     script = runpy.run_path(str(SCRIPT))
     file = next(file for file in script["compile_descriptors"]().file if file.package == "geobufproto")
     pool = descriptor_pool.DescriptorPool()

@@ -1,4 +1,4 @@
-"""The 657 products that the service of 2022 listed, served again: every query answers as plain shapely does."""
+"""The 657 products that the service of 2022 listed, served again: every query selects what plain shapely selects."""
 
 import datetime as dt
 import json
@@ -41,7 +41,7 @@ class Listing:
         end: dt.date | None = None,
         ids: Collection[str] | None = None,
     ) -> list[str]:
-        """What a reference without index, database or service selects."""
+        """Select the products without index, database or service, as the reference."""
         hits = np.ones(len(self.products), bool) if area is None else shapely.intersects(area, self.footprints)
         return [
             product.product_id
@@ -77,7 +77,7 @@ def listing(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("2022")
     with (real_data / "earthsignature_2022" / "products.jsonl").open() as lines:
         products = [_product(line) for line in lines]
-    # Some scenes came down at two ground stations: two partial products of one baseline, which both count.
+    # Two ground stations received some scenes: two partial products of one baseline, which both count.
     assert len(products) == 657 > len({product.scene for product in products})
     store = ProductStore(folder / "store")
     with store.open_catalogue() as catalogue, catalogue.transaction():
@@ -99,7 +99,7 @@ def listing(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def _areas(listing: Listing) -> st.SearchStrategy[shapely.Geometry]:
-    """Boxes, and polygons whose corners are vertices of footprints: they touch, cross and miss by a hair."""
+    """Make boxes, and polygons with vertices of footprints as corners, which touch, cross and just miss footprints."""
     vertices = [tuple(vertex) for vertex in shapely.get_coordinates(listing.footprints)]
     west, south, east, north = shapely.total_bounds(listing.footprints)
     corners = st.tuples(st.floats(west - 1, east + 1), st.floats(south - 1, north + 1))

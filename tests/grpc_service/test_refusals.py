@@ -1,4 +1,4 @@
-"""The rows of the error table, as a client sees them: status, message, and details that its code can read."""
+"""The rows of the error table as a client sees them: status, message, and machine-readable details."""
 
 import shutil
 from collections.abc import Iterator
@@ -133,9 +133,9 @@ def test_malformed_bytes_are_refused(channel: grpc.Channel, service: str, reques
     assert ".proto" in _violation(error).description
 
 
-def test_a_client_of_the_other_version_is_told_so(channel: grpc.Channel, stubs: SimpleNamespace) -> None:
+def test_a_request_of_the_other_version_is_refused_by_field(channel: grpc.Channel, stubs: SimpleNamespace) -> None:
     names = stubs.v1.ListSegmentationRequest(categories=["312 x"]).SerializeToString()
-    # To version 2 these are packed varints, of which none is a class.
+    # Version 2 reads these as packed varints, none of which is a class.
     assert _violation(_refusal(channel, f"{V2}/ListSegmentation", names)).field == "categories"
 
 
@@ -171,7 +171,7 @@ def test_an_oversized_request_is_refused(channel: grpc.Channel, stubs: SimpleNam
     assert _refusal(channel, f"{V1}/ListSegmentation", request).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_store_that_is_away_is_unavailable_until_it_is_back(
+def test_an_absent_store_is_unavailable_until_it_returns(
     start_server: StartServer, facts: Facts, tmp_path: Path
 ) -> None:
     store = tmp_path / "not-mounted-yet"

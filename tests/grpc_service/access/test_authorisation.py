@@ -1,4 +1,4 @@
-"""Who may write, and over which connections a credential is taken."""
+"""Permission to write, and the connections over which a credential is accepted."""
 
 import datetime as dt
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from earthsignature_grpc.access.token_file import Role, TokenFile
 
 @dataclass
 class Call:
-    """What a call says of itself; one from another machine cannot be made on loopback."""
+    """A stand-in for a call: one from another machine cannot be made on loopback."""
 
     token: str
     address: str
@@ -45,7 +45,7 @@ def test_this_machine_needs_no_tls(tokens: TokenFile, writer: str, address: str)
 
 
 @pytest.mark.parametrize("address", ["ipv4:192.0.2.7:40000", "ipv6:[2001:db8::1]:40000", "", "fd:7"])
-def test_a_token_from_elsewhere_in_the_clear_is_refused_though_it_is_valid(
+def test_a_valid_token_from_another_machine_without_tls_is_refused(
     tokens: TokenFile, writer: str, address: str
 ) -> None:
     with pytest.raises(CredentialError, match="revoke it"):

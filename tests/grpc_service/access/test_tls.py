@@ -36,7 +36,7 @@ async def _names(port: int, credentials: grpc.ChannelCredentials | None) -> int:
         return len([answer async for answer in unary_stream(channel, IDS)(b"", timeout=5)])
 
 
-async def test_tls_is_spoken_and_nothing_else(facts: Facts, authority: Authority) -> None:
+async def test_a_tls_server_accepts_only_tls(facts: Facts, authority: Authority) -> None:
     security = Security(Certificates(*authority.vouch("server")))
     async with running_server(facts.root, "127.0.0.1:0", security=security) as port:
         trusting = grpc.ssl_channel_credentials(authority.certificate.read_bytes())
@@ -47,7 +47,7 @@ async def test_tls_is_spoken_and_nothing_else(facts: Facts, authority: Authority
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_mutual_tls_wants_a_certificate_of_the_authority(
+async def test_mutual_tls_requires_a_certificate_of_the_authority(
     facts: Facts, authority: Authority, make_authority: MakeAuthority, tmp_path: Path
 ) -> None:
     security = Security(Certificates(*authority.vouch("server"), client_authorities=authority.certificate))
@@ -67,7 +67,7 @@ async def test_mutual_tls_wants_a_certificate_of_the_authority(
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_renewed_certificate_is_taken_up_and_half_a_renewal_is_not(
+async def test_a_renewed_certificate_applies_and_half_a_renewal_does_not(
     facts: Facts, authority: Authority, tmp_path: Path
 ) -> None:
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
@@ -81,7 +81,7 @@ async def test_a_renewed_certificate_is_taken_up_and_half_a_renewal_is_not(
     install("first", chain, key)
     async with running_server(facts.root, "127.0.0.1:0", security=Security(Certificates(chain, key))) as port:
         assert await _common_name(port, authority.certificate) == "first"
-        install("second", chain)  # its key is another's
+        install("second", chain)  # it does not fit the key
         assert await _common_name(port, authority.certificate) == "first"
         install("third", chain, key)
         assert await _common_name(port, authority.certificate) == "third"
@@ -103,7 +103,7 @@ async def _common_name(port: int, authority: Path) -> str:
     return await asyncio.to_thread(ask)
 
 
-async def test_files_that_are_no_pair_are_refused(facts: Facts, authority: Authority, tmp_path: Path) -> None:
+async def test_files_that_do_not_fit_together_are_refused(facts: Facts, authority: Authority, tmp_path: Path) -> None:
     (chain, key), (_, other) = authority.vouch("server"), authority.vouch("other")
     (tmp_path / "text").write_text("no PEM")
     for certificates in (

@@ -1,4 +1,4 @@
-"""The token file: what it holds, what it never holds, and how a running server follows it."""
+"""The token file: its content, its secrecy, and how a running server follows it."""
 
 import datetime as dt
 import json
@@ -36,7 +36,7 @@ def test_the_file_holds_no_secret_and_is_its_owners(file: TokenFile) -> None:
     assert len(secret) > 43  # 256 bits in base64
 
 
-def test_additions_and_revocations_are_seen_at_once_by_who_has_it_open(file: TokenFile) -> None:
+def test_an_open_file_sees_additions_and_revocations_at_once(file: TokenFile) -> None:
     reader = TokenFile(file.path)
     assert reader.find("es_x") is None
     first = file.add("first", Role.WRITER, YEAR)
@@ -48,7 +48,7 @@ def test_additions_and_revocations_are_seen_at_once_by_who_has_it_open(file: Tok
     assert reader.find(second) is not None
 
 
-def test_an_expired_token_is_none(file: TokenFile) -> None:
+def test_an_expired_token_is_not_found(file: TokenFile) -> None:
     secret = file.add("ingest", Role.WRITER, dt.timedelta(seconds=-1))
     assert file.find(secret) is None
     assert [token.name for token in file.tokens()] == ["ingest"]

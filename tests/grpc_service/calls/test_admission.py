@@ -1,4 +1,4 @@
-"""Limits: who is one client, how fast it may call, and what the others get meanwhile."""
+"""Limits: the identity of a client, its rate of calls, and the share of the others."""
 
 import asyncio
 import shutil
@@ -55,13 +55,13 @@ def _retry_after_s(error: grpc.aio.AioRpcError) -> float:
 
 
 class _Call:
-    """What `rpc_status` asks of a call, from an error of grpc.aio."""
+    """An error of grpc.aio with the interface that `rpc_status` needs."""
 
     def __init__(self, error: grpc.aio.AioRpcError) -> None:
         self.code, self.details, self.trailing_metadata = error.code, error.details, error.trailing_metadata
 
 
-async def test_too_fast_is_refused_with_the_time_to_wait(facts: Facts) -> None:
+async def test_calls_above_the_rate_are_refused_with_a_delay(facts: Facts) -> None:
     limits = Limits(calls_per_s=0.5, burst_s=4)  # two at once, then one every two seconds
     async with (
         running_server(facts.root, "127.0.0.1:0", limits) as port,
@@ -94,7 +94,7 @@ async def test_health_and_reflection_count_too(facts: Facts) -> None:
             [answer async for answer in reflection(iter([b"\x3a\x00"]))]
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         watch.cancel()
-        # What a cancelled call held is given back.
+        # The cancelled call frees its place.
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             try:
@@ -124,7 +124,7 @@ def test_the_memory_of_clients_is_bounded() -> None:
     assert len(admission._allowances) == 10_000
 
 
-async def test_a_request_that_does_not_come_is_not_waited_for(facts: Facts) -> None:
+async def test_a_request_that_does_not_arrive_times_out(facts: Facts) -> None:
     async with (
         running_server(facts.root, "127.0.0.1:0", Limits(request_s=1.0)) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -140,17 +140,17 @@ async def test_a_request_that_does_not_come_is_not_waited_for(facts: Facts) -> N
         assert "is missing" in (caught.value.details() or "")
 
 
-async def test_a_second_request_is_not_read_and_holds_nothing_up(facts: Facts) -> None:
+async def test_a_second_request_is_ignored(facts: Facts) -> None:
     async with (
         running_server(facts.root, "127.0.0.1:0", Limits(calls_of_client=1)) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        for _ in range(3):  # the call before gave back its place
+        for _ in range(3):  # the previous call freed its place
             call = stream_stream(channel, IDS)(iter([b"", b"\xff" * 20, b""]), timeout=10)
             assert len([answer async for answer in call]) == 4
 
 
-async def test_a_message_that_nobody_takes_ends_the_call(facts: Facts, tmp_path: Path) -> None:
+async def test_an_unread_message_ends_the_call(facts: Facts, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(facts.root, store)
     for product in facts.products.values():

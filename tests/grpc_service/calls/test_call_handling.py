@@ -1,4 +1,4 @@
-"""How long a message may wait to be taken, and what does not count as waiting."""
+"""The time that a message may wait to be read, and what does not count as waiting."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -14,7 +14,7 @@ STALL_S = 1.0
 
 
 async def _received(answer: StreamingAnswer, take: Callable[[int], float]) -> list[int]:
-    """The sizes of what a client gets of a method, which waits `take(number)` seconds before each message."""
+    """Return the sizes of the messages that a client reads, pausing `take(number)` seconds after each."""
     server = grpc.aio.server()
     method = streaming_method("test.Service/Method", answer, Limits(stall_s=STALL_S))
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Service", {"Method": method})])
@@ -32,7 +32,7 @@ async def _received(answer: StreamingAnswer, take: Callable[[int], float]) -> li
     return sizes
 
 
-async def test_a_long_stream_that_is_taken_steadily_is_left_alone() -> None:
+async def test_a_steadily_read_stream_is_not_ended() -> None:
     async def answer(request: bytes) -> AsyncGenerator[bytes, None]:
         for _ in range(100):
             yield bytes(1 << 20)
@@ -40,7 +40,7 @@ async def test_a_long_stream_that_is_taken_steadily_is_left_alone() -> None:
     assert await _received(answer, lambda _: 0.02) == [1 << 20] * 100
 
 
-async def test_an_answer_that_takes_its_time_is_not_a_client_that_does() -> None:
+async def test_a_slow_answer_does_not_count_as_a_slow_client() -> None:
     async def answer(_: bytes) -> AsyncGenerator[bytes, None]:
         for pause in (0, 3 * STALL_S, 1.5 * STALL_S):
             await asyncio.sleep(pause)
@@ -49,7 +49,7 @@ async def test_an_answer_that_takes_its_time_is_not_a_client_that_does() -> None
     assert await _received(answer, lambda _: 0) == [1, 1, 1]
 
 
-async def test_a_message_that_is_not_taken_ends_the_call_though_the_others_were() -> None:
+async def test_one_unread_message_after_others_ends_the_call() -> None:
     async def answer(request: bytes) -> AsyncGenerator[bytes, None]:
         for _ in range(12):
             yield bytes(16 << 20)

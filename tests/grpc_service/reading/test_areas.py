@@ -1,4 +1,4 @@
-"""WKT in and out: what is an area, what is refused and after how much work, and the text that answers carry."""
+"""WKT in and out: valid areas, refused areas and the work before a refusal, and the text in answers."""
 
 import json
 from pathlib import Path
@@ -79,7 +79,7 @@ def test_parts_that_overlap_are_their_union() -> None:
         ("POLYGON ((0 0, 1 1, 2 2, 0 0))", "shapely.make_valid"),
     ],
 )
-def test_what_is_no_area_is_refused_with_a_remedy(wkt: str, remedy: str) -> None:
+def test_invalid_areas_are_refused_with_a_remedy(wkt: str, remedy: str) -> None:
     with pytest.raises(QueryError) as caught:
         parse_area(wkt)
     assert caught.value.field == "wkt"
@@ -179,7 +179,7 @@ def test_pathological_texts_are_refused_before_the_work_that_they_would_make(
 
 @settings(deadline=None, database=None)  # a busy machine is no fault
 @given(st.one_of(st.text(), st.text(alphabet="POLYGNMUTIEC 0123456789.,()-+eZ").map(lambda text: "POLYGON ((" + text)))
-def test_no_text_is_answered_by_another_error(wkt: str) -> None:
+def test_any_text_is_an_area_or_a_query_error(wkt: str) -> None:
     try:
         area = parse_area(wkt)
     except QueryError:

@@ -1,11 +1,11 @@
-"""What is kept of messages, and that it stays within its bytes."""
+"""The message cache: recently used messages within its size."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 from earthsignature_grpc.reading.message_cache import MessageCache
 
 
-def test_what_was_used_last_stays() -> None:
+def test_recently_used_messages_stay() -> None:
     cache = MessageCache(80)
     for key in range(8):
         cache.keep(key, bytes(10))
@@ -14,7 +14,7 @@ def test_what_was_used_last_stays() -> None:
     assert (cache.get(0), cache.get(1)) == (bytes(10), None)
 
 
-def test_one_message_does_not_drive_the_others_out() -> None:
+def test_a_large_message_does_not_displace_the_others() -> None:
     cache = MessageCache(80)
     cache.keep("small", b"x")
     cache.keep("large", bytes(11))

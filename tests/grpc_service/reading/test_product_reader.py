@@ -1,4 +1,4 @@
-"""What is read ahead, how much of it, and what happens when a product is published anew meanwhile."""
+"""Rendering ahead of the client, and products that are republished meanwhile."""
 
 import asyncio
 import shutil
@@ -47,7 +47,7 @@ async def test_portions_join_without_gap_or_repeat(
     assert messages == [name.encode() for name in facts.newest_first]
 
 
-async def test_one_message_is_made_ahead_and_no_more(reader: ProductReader, threads: ThreadPoolExecutor) -> None:
+async def test_one_message_is_rendered_ahead_and_no_more(reader: ProductReader, threads: ThreadPoolExecutor) -> None:
     made: list[str] = []
 
     def render(_: ProductReader, product: Product) -> bytes:
@@ -64,7 +64,7 @@ async def test_one_message_is_made_ahead_and_no_more(reader: ProductReader, thre
             assert len(made) == count + 1
 
 
-async def test_a_fault_comes_after_what_was_ready(
+async def test_a_fault_follows_the_messages_that_were_ready(
     reader: ProductReader, threads: ThreadPoolExecutor, facts: Facts
 ) -> None:
     def render(_: ProductReader, product: Product) -> bytes:
@@ -94,7 +94,7 @@ async def test_an_abandoned_stream_leaves_no_complaint(
     assert caplog.records == []
 
 
-async def test_a_product_published_anew_during_the_stream_is_sent_as_it_is_now(
+async def test_a_product_republished_during_the_stream_is_sent_in_its_new_version(
     facts: Facts, threads: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
     root = tmp_path / "store"
@@ -105,17 +105,15 @@ async def test_a_product_published_anew_during_the_stream_is_sent_as_it_is_now(
     async with aclosing(rendered(reader, threads, ProductQuery(), one_by_one(render_segmentation), 1)) as messages:
         await anext(messages)
         (root / old.folder).rename(root / new.folder)
-        (root / new.folder / Asset.LAND_COVER.value).write_bytes(b"made anew")
+        (root / new.folder / Asset.LAND_COVER.value).write_bytes(b"made again")
         with ProductStore(root).open_catalogue() as catalogue:
             catalogue.record(new)
         rest = [message async for message in messages]
-    assert b"made anew" in rest[-1]
+    assert b"made again" in rest[-1]
     reader.close()
 
 
-async def test_a_file_that_is_lost_for_good_is_a_fault(
-    facts: Facts, threads: ThreadPoolExecutor, tmp_path: Path
-) -> None:
+async def test_a_missing_file_is_a_fault(facts: Facts, threads: ThreadPoolExecutor, tmp_path: Path) -> None:
     root = tmp_path / "store"
     shutil.copytree(facts.root, root)
     (root / facts.products[facts.newest].folder / Asset.CLOUD_MASK.value).unlink()
@@ -149,7 +147,7 @@ def test_names_are_the_bytes_that_google_protobuf_writes(
             publication_date=day,
             creation_date=day,
         ).SerializeToString()
-        # Clients of 2022 know four fields; the model comes after them, as a field 20.
+        # Clients of 2022 know four fields; the model follows them as field 20.
         model = str(product.model).encode()
         assert content == theirs + b"\xa2\x01" + bytes([len(model)]) + model
     assert render_product_ids(reader, []) == []

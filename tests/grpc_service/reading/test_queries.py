@@ -1,4 +1,4 @@
-"""From the fields of a request to a query of the catalogue."""
+"""Queries built from the fields of requests."""
 
 import datetime as dt
 import os
@@ -29,9 +29,11 @@ def test_unset_and_empty_fields_restrict_nothing() -> None:
     assert product_query(**(UNSET | {"wkt": "", "model": ""}), product_ids=[]) == ProductQuery()
 
 
-@pytest.mark.parametrize(("asked", "limit"), [(None, 500), (0, 500), (1, 1), (500, 500), (501, 500), (2**31 - 1, 500)])
-def test_the_limit_is_500_by_default_and_at_most(asked: int | None, limit: int) -> None:
-    assert parse_result_limit(asked) == limit
+@pytest.mark.parametrize(
+    ("requested", "limit"), [(None, 500), (0, 500), (1, 1), (500, 500), (501, 500), (2**31 - 1, 500)]
+)
+def test_the_limit_is_500_by_default_and_at_most(requested: int | None, limit: int) -> None:
+    assert parse_result_limit(requested) == limit
 
 
 def test_an_end_at_midnight_is_the_whole_day() -> None:
@@ -64,7 +66,7 @@ def test_categories_are_codes_and_names() -> None:
 
 
 async def test_500_products_are_sent_and_all_are_named(facts: Facts, tmp_path: Path) -> None:
-    # One product's files, by links, are those of 501: only the rows count here.
+    # All 501 products link to the files of one: only the rows count here.
     product = facts.products[facts.oldest]
     with ProductStore(tmp_path).open_catalogue() as catalogue, catalogue.transaction():
         for number in range(501):

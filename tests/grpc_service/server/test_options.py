@@ -1,4 +1,4 @@
-"""What came after 2022: crop, resolution, no cloud mask, chosen and simplified polygons, links. Fields from 20 up."""
+"""Fields added after 2022, from number 20 up: crop, resolution, no cloud mask, selected polygons, links."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -37,7 +37,7 @@ def draft(tmp_path_factory: pytest.TempPathFactory) -> Draft:
 def ask(
     draft: Draft, start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Any]]:
-    """Asks a server over one product for it, with fields; returns the one answer."""
+    """Return a function that requests the one product of a server, with fields, and returns the only answer."""
     root = tmp_path_factory.mktemp("options") / "store"
     ProductStore(root).publish(draft)
     with start_server(root, "--public-url", URL + "/") as (address, _), grpc.insecure_channel(address) as channel:
@@ -79,7 +79,7 @@ def test_a_crop_holds_the_same_pixels_and_nothing_outside(ask: Callable[..., Any
     assert part_names == names
     covered = whole[row : row + part.height, column : column + part.width]
     assert np.array_equal(codes[codes != 0], covered[codes != 0])
-    # Inside the square every pixel is there; the square is a little askew in its latitudes, so leave a pixel.
+    # Every pixel inside the square is kept; its edges are slightly tilted in UTM, so skip a pixel.
     assert np.array_equal(codes[2:40, 3:40], covered[2:40, 3:40])
     assert (codes[0] == 0).all()  # row 20, which the square does not touch
     cloud, mask_grid, _ = _raster(answer.cloud_mask)
@@ -165,14 +165,14 @@ def test_simplified_polygons_still_share_their_borders(ask: Callable[..., Any], 
         ((None, None, 2**31, None), "resolution_m"),
     ],
 )
-def test_what_cannot_be_cut_is_refused(fields: tuple[Any, Any, Any, Any], field: str) -> None:
+def test_invalid_raster_selections_are_refused(fields: tuple[Any, Any, Any, Any], field: str) -> None:
     with pytest.raises(QueryError) as caught:
         raster_selection(*fields)
     assert caught.value.field == field
 
 
 @pytest.mark.parametrize("fields", [{"min_area_m2": -1.0}, {"tolerance_m": float("nan")}, {"tolerance_m": 1001.0}])
-def test_what_is_no_generalisation_is_refused(fields: dict[str, Any]) -> None:
+def test_invalid_polygon_selections_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(QueryError) as caught:
         PolygonSelection(**fields)
     assert caught.value.field in fields

@@ -1,4 +1,4 @@
-"""The process: how it starts, drains, stops, and what it writes to its log."""
+"""The server process: start, drain, stop, and log."""
 
 import asyncio
 import shutil
@@ -45,7 +45,7 @@ def test_a_stream_under_way_is_finished_before_it_stops(
     store = tmp_path / "store"
     shutil.copytree(facts.root, store)
     for product in facts.products.values():
-        # Larger than all buffers on the way, so that the stream cannot be over before the signal.
+        # Larger than all buffers on the way, so that the stream cannot end before the signal.
         (store / product.folder / "land_cover.tif").write_bytes(bytes(24 << 20))
     options = [("grpc.max_receive_message_length", 1 << 30)]
     with start_server(store) as (address, process), grpc.insecure_channel(address, options=options) as channel:
@@ -90,7 +90,7 @@ def test_under_load_every_call_is_finished_or_refused_whole(
         for client in clients:
             client.result(timeout=60)
         assert process.wait(timeout=40) == 0
-    # Those that meet the closing itself are cancelled by gRPC. None is cut.
+    # gRPC cancels calls that arrive while it closes. None is cut off.
     refused = {(grpc.StatusCode.UNAVAILABLE, 0), (grpc.StatusCode.CANCELLED, 0)}
     assert set(outcomes) - refused == {(grpc.StatusCode.OK, 4)}
     assert set(outcomes) & refused
@@ -100,9 +100,9 @@ def test_under_load_every_call_is_finished_or_refused_whole(
 
 
 def _refused_within(address: str, seconds: float) -> bool:
-    """Whether the address stops taking connections.
+    """Tell whether the address stops accepting connections.
 
-    Tried with bare sockets: a gRPC call that the closing listener lets in can hang in its client past its deadline.
+    It tries plain sockets: a gRPC call that the closing listener accepts can hang in its client past its deadline.
     """
     host, port = address.rsplit(":", 1)
     deadline = time.monotonic() + seconds
@@ -112,7 +112,7 @@ def _refused_within(address: str, seconds: float) -> bool:
         except ConnectionRefusedError:
             return True
         except OSError:
-            continue  # let in and cut off by the closing listener: not a refusal yet
+            continue  # accepted and cut off by the closing listener: not a refusal yet
         time.sleep(0.01)
     return False
 
@@ -204,7 +204,7 @@ async def test_large_messages_travel_uncompressed(facts: Facts, tmp_path: Path) 
 
         between = await asyncio.start_server(connect, "127.0.0.1", 0)
         target = f"127.0.0.1:{between.sockets[0].getsockname()[1]}"
-        # This client says on every call that it takes gzip and deflate, and zeros shrink well.
+        # This client accepts gzip and deflate on every call, and zeros compress well.
         async with (
             between,
             grpc.aio.insecure_channel(target, [("grpc.max_receive_message_length", 1 << 30)]) as channel,

@@ -31,7 +31,7 @@ Serve = Callable[[Path], AbstractContextManager[str]]
 
 @dataclass
 class Shelf:
-    """A store with real files and a real catalogue; products are put there at once, without the chain's validation."""
+    """A store with real files and a real catalogue; products skip the validation of the chain."""
 
     store: ProductStore
     catalogue: Catalogue
@@ -47,7 +47,7 @@ class Shelf:
         model: ModelVersion = MODEL,
         cloud_percent: float = 10.0,
     ) -> Product:
-        """Publish a product whose rasters begin so many pixels right and down of its tile's corner."""
+        """Publish a product whose rasters are offset from its tile's corner, in pixels right and down."""
         codes = np.full((64, 64), 311, np.uint16) if codes is None else codes
         cloud = np.zeros((codes.shape[0] // 2, codes.shape[1] // 2), np.uint8) if cloud is None else cloud
         sensed_at = dt.datetime.strptime(product_id.split("_")[2], "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC)
@@ -120,7 +120,7 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 
 @contextmanager
 def _served(store: Path) -> Iterator[str]:
-    """A service on an event loop of its own, in a thread: it starts in milliseconds, where a process takes seconds."""
+    """Serve a store from an event loop in a thread, which starts in milliseconds where a process takes seconds."""
     ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]] = Future()
 
     async def serve() -> None:
@@ -141,7 +141,7 @@ def _served(store: Path) -> Iterator[str]:
 
 @pytest.fixture
 def name_of() -> Callable[..., str]:
-    """The name of a Sentinel-2 product of a tile: of the first of January 2026, or so many days later."""
+    """Return a function that names a Sentinel-2 product of a tile, on a day counted from 1 January 2026."""
 
     def name(tile: str = "32TQM", day: int = 1) -> str:
         sensed_at = dt.datetime(2026, 1, 1, 10, tzinfo=dt.UTC) + dt.timedelta(days=day - 1)
@@ -152,13 +152,13 @@ def name_of() -> Callable[..., str]:
 
 @pytest.fixture
 def serve() -> Serve:
-    """Serves a store for the length of a block."""
+    """Return a context that serves a store."""
     return _served
 
 
 @pytest.fixture
 def address(shelf: Shelf) -> Iterator[str]:
-    """A service over the shelf."""
+    """The address of a service on the shelf."""
     with _served(shelf.store.root) as address:
         yield address
 
@@ -185,7 +185,7 @@ def _with_asyncio(target: str, method: str, *arguments: Any, **options: Any) -> 
 
 @pytest.fixture(params=[_with_threads, _with_asyncio], ids=["threads", "asyncio"])
 def ask(request: pytest.FixtureRequest) -> Ask:
-    """Call a method of one of the two clients; what it streams is collected."""
+    """Return a function that calls a method of one of the two clients and collects streamed answers."""
     ask: Ask = request.param
     return ask
 
@@ -198,7 +198,7 @@ def client(address: str) -> Iterator[EarthSignatureClient]:
 
 @pytest.fixture
 def boxed() -> Callable[..., shapely.Polygon]:
-    """The polygon in EPSG:4326 whose corners are those of pixels of a tile."""
+    """Return a function that makes a polygon in EPSG:4326 from the pixels of a tile."""
 
     def box(tile: str, left: int, top: int, width: int, height: int) -> shapely.Polygon:
         whole = tile_grid(tile)

@@ -1,4 +1,4 @@
-"""Files in pieces: whole, from the middle, after an interruption, after a new publication."""
+"""Downloads: whole, from an offset, after an interruption, after a republication."""
 
 import hashlib
 from collections.abc import Callable, Generator
@@ -40,16 +40,21 @@ def _responses(client: EarthSignatureClient, **fields: Any) -> list[DownloadAsse
 def test_a_file_arrives_whole_with_progress(
     ask: Ask, address: str, shelf: Shelf, product: Product, tmp_path: Path
 ) -> None:
-    told: list[Progress] = []
+    reports: list[Progress] = []
     path = ask(
-        address, "download", product.product_id, "land_cover", tmp_path / "new" / "classes.tif", on_progress=told.append
+        address,
+        "download",
+        product.product_id,
+        "land_cover",
+        tmp_path / "new" / "classes.tif",
+        on_progress=reports.append,
     )
     content = shelf.content(product, Asset.LAND_COVER)
     assert path.read_bytes() == content
     assert [entry.name for entry in path.parent.iterdir()] == ["classes.tif"]
-    assert told[0] == Progress("land_cover.tif", 0, len(content))
-    assert told[-1] == Progress("land_cover.tif", len(content), len(content))
-    assert len(told) >= 4
+    assert reports[0] == Progress("land_cover.tif", 0, len(content))
+    assert reports[-1] == Progress("land_cover.tif", len(content), len(content))
+    assert len(reports) >= 4
 
 
 def test_a_file_arrives_in_memory(ask: Ask, address: str, shelf: Shelf, product: Product) -> None:
@@ -57,7 +62,7 @@ def test_a_file_arrives_in_memory(ask: Ask, address: str, shelf: Shelf, product:
     assert ask(address, "read", product.product_id, "item") == shelf.content(product, Asset.ITEM)
 
 
-def test_a_range_is_exactly_that(client: EarthSignatureClient, shelf: Shelf, product: Product) -> None:
+def test_a_range_is_exact(client: EarthSignatureClient, shelf: Shelf, product: Product) -> None:
     content = shelf.content(product, Asset.LAND_COVER)
     digest = product.folder.rpartition("/")[2]
     for offset, length in ((0, 1), (0, PIECE_BYTES), (5, PIECE_BYTES + 7), (PIECE_BYTES, 0), (len(content), 0)):
@@ -72,7 +77,7 @@ def test_a_range_is_exactly_that(client: EarthSignatureClient, shelf: Shelf, pro
         assert all(len(piece.data) <= PIECE_BYTES for piece in pieces)
 
 
-def test_an_interrupted_file_is_gone_on_with(
+def test_an_interrupted_download_resumes(
     ask: Ask, address: str, client: EarthSignatureClient, shelf: Shelf, product: Product, tmp_path: Path
 ) -> None:
     path, content = tmp_path / "classes.tif", shelf.content(product, Asset.LAND_COVER)
@@ -85,22 +90,22 @@ def test_an_interrupted_file_is_gone_on_with(
     assert not path.exists()
     (part,) = tmp_path.glob(".classes.tif.*.part")
     assert part.read_bytes() == content[: 2 * PIECE_BYTES]
-    told: list[Progress] = []
-    ask(address, "download", product.product_id, "land_cover", path, on_progress=told.append)
-    assert told[0].received_bytes == 2 * PIECE_BYTES
+    reports: list[Progress] = []
+    ask(address, "download", product.product_id, "land_cover", path, on_progress=reports.append)
+    assert reports[0].received_bytes == 2 * PIECE_BYTES
     assert path.read_bytes() == content
     assert not part.exists()
 
 
-def test_a_file_that_is_there_is_not_fetched_again(
+def test_an_existing_file_is_not_downloaded_again(
     ask: Ask, address: str, shelf: Shelf, product: Product, tmp_path: Path
 ) -> None:
     path = tmp_path / "classes.tif"
     path.write_bytes(shelf.content(product, Asset.LAND_COVER))
     before = path.stat().st_mtime_ns
-    told: list[Progress] = []
-    ask(address, "download", product.product_id, "land_cover", path, on_progress=told.append)
-    assert (path.stat().st_mtime_ns, len(told)) == (before, 1)
+    reports: list[Progress] = []
+    ask(address, "download", product.product_id, "land_cover", path, on_progress=reports.append)
+    assert (path.stat().st_mtime_ns, len(reports)) == (before, 1)
     damaged = bytearray(path.read_bytes())
     damaged[1000] ^= 1
     path.write_bytes(damaged)
@@ -108,7 +113,7 @@ def test_a_file_that_is_there_is_not_fetched_again(
     assert path.read_bytes() == shelf.content(product, Asset.LAND_COVER)
 
 
-def test_a_damaged_part_is_found_out_and_removed(
+def test_a_damaged_part_is_detected_and_removed(
     ask: Ask, address: str, shelf: Shelf, product: Product, tmp_path: Path
 ) -> None:
     path = tmp_path / "classes.tif"
@@ -120,7 +125,7 @@ def test_a_damaged_part_is_found_out_and_removed(
     ask(address, "download", product.product_id, "land_cover", path)
 
 
-def test_what_was_begun_before_a_new_publication_begins_anew(
+def test_a_download_of_superseded_content_starts_over(
     ask: Ask, address: str, client: EarthSignatureClient, shelf: Shelf, product: Product, tmp_path: Path
 ) -> None:
     path = tmp_path / "classes.tif"
@@ -160,7 +165,7 @@ def test_a_range_of_a_superseded_content_is_refused(
         ({"asset": "land_cover", "model": "../../x"}, "model"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_by_field(
+def test_invalid_downloads_are_refused_by_field(
     client: EarthSignatureClient, product: Product, fields: dict[str, Any], field: str
 ) -> None:
     if fields.get("digest"):
@@ -178,7 +183,7 @@ def test_an_unknown_product_is_not_found(
     assert not list(tmp_path.glob("*x.tif*"))
 
 
-def test_a_folder_that_takes_no_file_is_named(ask: Ask, address: str, product: Product, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_named(ask: Ask, address: str, product: Product, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(DownloadError, match="file"):
         ask(address, "download", product.product_id, "land_cover", tmp_path / "file" / "x.tif")

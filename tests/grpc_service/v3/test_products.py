@@ -50,7 +50,7 @@ def test_pages_hold_no_more_than_was_asked(
     assert (len(last.products), last.next_page_token) == (1, "")
 
 
-def test_what_is_published_between_pages_shifts_nothing(
+def test_products_published_between_pages_shift_nothing(
     filled: Shelf, client: EarthSignatureClient, name_of: Callable[..., str]
 ) -> None:
     before = _newest_first(filled)
@@ -121,7 +121,7 @@ def test_a_token_belongs_to_its_list_and_must_be_whole(filled: Shelf, client: Ea
         ({"start": dt.date(2026, 2, 1), "end": dt.date(2026, 1, 1)}, 1, "start_date"),
     ],
 )
-def test_what_cannot_be_listed_is_refused_by_field(
+def test_invalid_lists_are_refused_by_field(
     client: EarthSignatureClient, shelf: Shelf, filters: dict[str, Any], page_size: int, field: str
 ) -> None:
     assert _refusal(client, filters, page_size, "", False).field == field

@@ -33,7 +33,7 @@ def _random(seed: int, size: int = 120) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _inside(area: shapely.Geometry, tile: str, left: int, top: int, shape: tuple[int, int]) -> np.ndarray:
-    """Whether the centre of each pixel lies in the area."""
+    """Tell for each pixel whether its centre lies in the area."""
     grid = tile_grid(tile)
     project = Transformer.from_crs(4326, grid.epsg, always_xy=True).transform
     metres = shapely.transform(shapely.segmentize(area, 0.001), lambda xy: np.column_stack(project(xy[:, 0], xy[:, 1])))
@@ -125,7 +125,7 @@ def test_two_zones_count_their_common_ground_once(
     assert summary.observed_m2 < 1.2 * 300 * 300 * 100
 
 
-def test_each_day_month_or_year_has_its_own(
+def test_each_day_month_or_year_has_its_summary(
     ask: Ask, address: str, shelf: Shelf, name_of: Callable[..., str], boxed: Callable[..., shapely.Polygon]
 ) -> None:
     for day, code in ((1, 211), (2, 311), (40, 312), (400, 512)):
@@ -177,7 +177,7 @@ def test_a_large_area_is_walked_block_by_block(
     ("area", "field"),
     [("", "wkt"), ("nonsense", "wkt"), ("POINT (1 1)", "wkt"), ("POLYGON ((0 0, 1 1, 1 0, 0 1, 0 0))", "wkt")],
 )
-def test_what_is_no_area_is_refused(
+def test_invalid_areas_are_refused(
     ask: Ask, address: str, shelf: Shelf, name_of: Callable[..., str], area: str, field: str
 ) -> None:
     shelf.put(name_of())

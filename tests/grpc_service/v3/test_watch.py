@@ -1,4 +1,4 @@
-"""News of what is published: at once, from other processes, from a cursor on, and through a restart."""
+"""Watches: news at once, from other processes, from a cursor, and through a restart."""
 
 import datetime as dt
 import itertools
@@ -22,7 +22,7 @@ def _products(news: list[News]) -> list[str]:
     return [entry.product.product_id for entry in news if entry.product is not None]
 
 
-def test_another_process_tells_of_what_this_one_publishes(
+def test_a_watch_sees_products_of_other_processes(
     shelf: Shelf, start_server: StartServer, name_of: Callable[..., str]
 ) -> None:
     shelf.put(name_of(day=1))
@@ -31,13 +31,15 @@ def test_another_process_tells_of_what_this_one_publishes(
         first = next(news)
         assert first.product is None
         threading.Timer(0.5, shelf.put, [name_of(day=2)]).start()
-        told = next(news)
-        assert told.product is not None
-        assert told.product.product_id == name_of(day=2)
-        assert told.cursor != first.cursor
+        received = next(news)
+        assert received.product is not None
+        assert received.product.product_id == name_of(day=2)
+        assert received.cursor != first.cursor
 
 
-def test_a_cursor_goes_on_where_it_was(shelf: Shelf, client: EarthSignatureClient, name_of: Callable[..., str]) -> None:
+def test_a_watch_resumes_from_its_cursor(
+    shelf: Shelf, client: EarthSignatureClient, name_of: Callable[..., str]
+) -> None:
     with shelf.catalogue.transaction():
         names = [shelf.put(name_of(tile, day)).product_id for day in (1, 2, 3) for tile in ("32TQM", "33TUG")]
     news = list(itertools.islice(client.watch(from_beginning=True), 7))
@@ -47,7 +49,7 @@ def test_a_cursor_goes_on_where_it_was(shelf: Shelf, client: EarthSignatureClien
         assert _products(rest) == names[position:]
 
 
-def test_a_product_published_anew_is_news_and_the_same_again_is_not(
+def test_a_republished_product_is_news_only_if_its_content_differs(
     shelf: Shelf, client: EarthSignatureClient, name_of: Callable[..., str]
 ) -> None:
     shelf.put(name_of(day=1))
@@ -56,11 +58,11 @@ def test_a_product_published_anew_is_news_and_the_same_again_is_not(
     shelf.put(name_of(day=1))
     assert next(news).product is None
     shelf.put(name_of(day=1), np.full((64, 64), 512, np.uint16))
-    told = next(entry.product for entry in news if entry.product)
-    assert told.class_codes == (512,)
+    received = next(entry.product for entry in news if entry.product)
+    assert received.class_codes == (512,)
 
 
-def test_signs_of_life_carry_the_cursor_past_what_is_filtered_out(
+def test_heartbeats_move_the_cursor_past_filtered_products(
     shelf: Shelf, client: EarthSignatureClient, name_of: Callable[..., str]
 ) -> None:
     shelf.put(name_of(day=1))
@@ -97,8 +99,8 @@ def test_filters_choose_the_news(
     shelf.put(name_of(day=1), model=ModelVersion("corine-unet", 2))
     news = client.watch(from_beginning=True, heartbeat_s=1, **filters)
     next(news)
-    told = list(itertools.takewhile(lambda entry: entry.product is not None, news))
-    assert _products(told) == [name_of(day=day) for day in expected]
+    received = list(itertools.takewhile(lambda entry: entry.product is not None, news))
+    assert _products(received) == [name_of(day=day) for day in expected]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_filters_choose_the_news(
         (({"area": "nonsense"}, "", False, 0), "wkt"),
     ],
 )
-def test_what_cannot_be_watched_is_refused_by_field(
+def test_invalid_watches_are_refused_by_field(
     shelf: Shelf, client: EarthSignatureClient, name_of: Callable[..., str], arguments: tuple[Any, ...], field: str
 ) -> None:
     shelf.put(name_of())
@@ -144,7 +146,7 @@ def test_a_watch_outlives_a_restart_of_the_service(
         news = client.watch()
         next(news)
         first.terminate()
-        # Were the watch to hold the server up, it would exit after its 30 s of grace.
+        # If the watch held the server up, it would exit only after its grace of 30 s.
         assert first.wait(25) == 0
         shelf.put(name_of(day=2))
         with start_server(shelf.store.root, "--listen", address):
@@ -155,12 +157,12 @@ def test_a_watch_on_asyncio(shelf: Shelf, address: str, name_of: Callable[..., s
     import asyncio
 
     async def watch() -> list[News]:
-        told = []
+        received = []
         async with AsyncEarthSignatureClient(address) as client:
             async for news in client.watch(from_beginning=True):
-                told.append(news)
-                if len(told) == 3:
-                    return told
+                received.append(news)
+                if len(received) == 3:
+                    return received
         raise AssertionError
 
     shelf.put(name_of(day=1))
@@ -168,7 +170,7 @@ def test_a_watch_on_asyncio(shelf: Shelf, address: str, name_of: Callable[..., s
     assert _products(asyncio.run(watch())) == [name_of(day=1), name_of(day=2)]
 
 
-def test_a_service_that_stays_away_is_given_up(shelf: Shelf, serve: Serve, name_of: Callable[..., str]) -> None:
+def test_a_watch_fails_if_the_service_stays_away(shelf: Shelf, serve: Serve, name_of: Callable[..., str]) -> None:
     shelf.put(name_of(day=1))
     retry = RetryPolicy(attempts=1, first_delay_s=0.01, longest_delay_s=1.5)
     with serve(shelf.store.root) as address:

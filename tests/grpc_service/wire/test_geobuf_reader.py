@@ -1,4 +1,4 @@
-"""The client's Geobuf reader, against what the products' encoder writes and what others may write."""
+"""The Geobuf reader, against the products' encoder and other valid encodings."""
 
 import sys
 from typing import Any
@@ -95,7 +95,7 @@ def test_defaults_heights_numbers_and_other_values_are_read() -> None:
     ],
     ids=["nothing", "no message", "no data", "a point", "a bare geometry", "no such value", "lengths", "half a vertex"],
 )
-def test_what_is_no_polygons_is_an_answer_error(content: bytes) -> None:
+def test_geobuf_without_polygons_is_an_answer_error(content: bytes) -> None:
     with pytest.raises(ServiceAnswerError):
         read_frame(content)
 
@@ -106,7 +106,7 @@ def test_reading_is_linear_in_the_polygons() -> None:
 
 
 def _calls_to_read(polygons: int) -> int:
-    """Count the Python and C calls that reading an answer of so many polygons makes."""
+    """Count the Python and C calls for reading an answer with a number of polygons."""
     data: Any = wire_class("geobufproto.Data")(dimensions=2, precision=6)
     steps = np.array([[1, 0], [0, 1], [-1, 0]]).ravel().tolist()
     for number in range(polygons):
@@ -114,7 +114,7 @@ def _calls_to_read(polygons: int) -> int:
         feature.geometry.type = 4
         feature.geometry.coords.extend([number * 10, number * 10, *steps])
     content = data.SerializeToString()
-    read_frame(content)  # what the first call imports and caches does not count
+    read_frame(content)  # imports and caches of the first call do not count
     calls = 0
 
     def count(_frame: object, event: str, _argument: object) -> None:

@@ -1,4 +1,4 @@
-"""Strict decoding: what is accepted means the same to google protobuf, everything else is a QueryError."""
+"""Strict decoding: accepted bytes mean the same to google protobuf, all others are a QueryError."""
 
 import datetime as dt
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ REQUESTS = st.builds(
 
 @settings(deadline=None, database=None)  # a busy machine is no fault
 @given(REQUESTS)
-def test_what_google_protobuf_writes_is_read(stubs: SimpleNamespace, fields: dict[str, Any]) -> None:
+def test_messages_of_google_protobuf_are_read(stubs: SimpleNamespace, fields: dict[str, Any]) -> None:
     request = _decode(stubs.v1.ListSegmentationRequest(**fields).SerializeToString())
     assert (request.wkt, request.n_results) == (fields.get("wkt"), fields.get("n_results"))
     assert (request.product_ids, request.categories) == (fields["product_ids"], fields["categories"])
@@ -59,7 +59,7 @@ def test_a_cut_request_is_refused_or_a_whole_one(
 
 @settings(deadline=None, database=None)  # a busy machine is no fault
 @given(st.binary(max_size=60))
-def test_no_bytes_are_answered_by_another_error(content: bytes) -> None:
+def test_any_bytes_decode_or_are_a_query_error(content: bytes) -> None:
     for name, kind in ((NAME, v1.ListSegmentationRequest), (NAME.replace("v1", "v2"), v2.ListSegmentationRequest)):
         try:
             request = decode_request(content, kind, name)
@@ -71,7 +71,7 @@ def test_no_bytes_are_answered_by_another_error(content: bytes) -> None:
 def test_a_field_that_comes_twice_counts_once() -> None:
     first, second = length_delimited(1, b"first"), length_delimited(1, b"second")
     assert _decode(b"".join(first + second)).wkt == "second"
-    # Halves of one Timestamp are one Timestamp.
+    # Two halves of a Timestamp merge into one.
     assert _decode(b"\x12\x02\x08\x05" + b"\x12\x02\x10\x00").start_date == dt.datetime(
         1970, 1, 1, 0, 0, 5, tzinfo=dt.UTC
     )
