@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from earthsignature_assets.evaluation.markdown import markdown_table
+
 
 def evaluation_page(figures: Mapping[str, Any]) -> str:
     """Write the page of an evaluation in Markdown.
@@ -17,7 +19,7 @@ def evaluation_page(figures: Mapping[str, Any]) -> str:
         "![input left, ground truth right above, prediction right below](evaluation.png)",
         *_comparison(figures),
         "## At the level of each label",
-        _classes(labelled),
+        class_table(labelled),
         _matrix(labelled),
         *(_level(level, found) for level, found in figures["levels"].items()),
         _calibration(figures["calibration"]),
@@ -60,37 +62,40 @@ def _comparison(figures: Mapping[str, Any]) -> list[str]:
     if test is None:
         return []
     rows = [
-        f"| mean F1 | {interval(test['mean_f1'], signed=True)} |",
-        f"| overall accuracy | {interval(test['overall_accuracy'], signed=True)} |",
-        *(f"| F1 of {name} | {interval(change, signed=True)} |" for name, change in test["per_class_f1"].items()),
+        ("mean F1", interval(test["mean_f1"], signed=True)),
+        ("overall accuracy", interval(test["overall_accuracy"], signed=True)),
+        *((f"F1 of {name}", interval(change, signed=True)) for name, change in test["per_class_f1"].items()),
     ]
     return [
         f"## Compared with {figures['current']}",
         f"Differences on the same {test['blocks']} blocks; p = {test['p_value']:.4f} for the mean F1, by a "
         "randomisation test that exchanges the answers of blocks.",
-        "| Figure | Difference |\n|---|---|\n" + "\n".join(rows),
+        markdown_table(("Figure", "Difference"), rows),
     ]
 
 
-def _classes(judged: Mapping[str, Any]) -> str:
+def class_table(judged: Mapping[str, Any]) -> str:
+    """Write the table of the figures of each class with labels, in Markdown."""
     rows = [
-        f"| {name} | {interval(own['recall'])} | {interval(own['precision'])} | {interval(own['f1'])} | "
-        f"{interval(own['iou'])} | {own['support']:,} | {own['blocks']} |"
+        (
+            name,
+            *(interval(own[key]) for key in ("recall", "precision", "f1", "iou")),
+            f"{own['support']:,}",
+            own["blocks"],
+        )
         for name, own in judged["per_class"].items()
         if own["support"]
     ]
-    head = "| Class | Recall | Precision | F1 | IoU | Pixels | Blocks |\n|---|---|---|---|---|---|---|\n"
-    return head + "\n".join(rows)
+    return markdown_table(("Class", "Recall", "Precision", "F1", "IoU", "Pixels", "Blocks"), rows)
 
 
 def _matrix(judged: Mapping[str, Any]) -> str:
     rows = [
-        f"| **{name}** | {' | '.join(f'{count:,}' for count in counts)} |"
+        (f"**{name}**", *(f"{count:,}" for count in counts))
         for name, counts in zip(judged["classes"], judged["counts"], strict=True)
         if any(counts)
     ]
-    head = f"| truth \\ predicted | {' | '.join(judged['classes'])} |\n|{'---|' * (len(judged['classes']) + 1)}\n"
-    return head + "\n".join(rows)
+    return markdown_table(("truth \\ predicted", *judged["classes"]), rows)
 
 
 def _level(level: str, found: Mapping[str, Any]) -> str:
@@ -103,13 +108,17 @@ def _level(level: str, found: Mapping[str, Any]) -> str:
     if found["unclaimed_codes"]:
         known += f"; the version does not claim {', '.join(map(str, found['unclaimed_codes']))} at this level"
     accuracy = f"Overall accuracy {interval(found['overall_accuracy'])}, mean F1 {interval(found['mean_f1'])}."
-    return "\n\n".join([title, f"{known}. {accuracy}", _classes(found), _matrix(found)])
+    return "\n\n".join([title, f"{known}. {accuracy}", class_table(found), _matrix(found)])
 
 
 def _calibration(found: Mapping[str, Any]) -> str:
     rows = [
-        f"| {entry['low']}–{entry['high']} % | {entry['pixels']:,} | {entry['confidence']:.2f} | "
-        f"{entry['accuracy']:.2f} |"
+        (
+            f"{entry['low']}–{entry['high']} %",
+            f"{entry['pixels']:,}",
+            f"{entry['confidence']:.2f}",
+            f"{entry['accuracy']:.2f}",
+        )
         for entry in found["bins"]
     ]
     tendency = "overconfident" if found["overconfident"] > 0 else "underconfident"
@@ -118,19 +127,17 @@ def _calibration(found: Mapping[str, Any]) -> str:
             "## Confidence",
             f"Expected calibration error {interval(found['expected_error'])}; on average {tendency} by "
             f"{abs(found['overconfident']):.1%}.",
-            "| Confidence | Pixels | Mean confidence | Correct |\n|---|---|---|---|\n" + "\n".join(rows),
+            markdown_table(("Confidence", "Pixels", "Mean confidence", "Correct"), rows),
         ]
     )
 
 
 def _regions(regions: Mapping[str, Any]) -> str:
     rows = [
-        f"| {name} | {interval(found['overall_accuracy'])} | {interval(found['mean_f1'])} | {found['pixels']:,} | "
-        f"{found['blocks']} |"
+        (name, interval(found["overall_accuracy"]), interval(found["mean_f1"]), f"{found['pixels']:,}", found["blocks"])
         for name, found in regions.items()
     ]
-    head = "## Regions\n\n| Region | Overall accuracy | Mean F1 | Pixels | Blocks |\n|---|---|---|---|---|\n"
-    return head + "\n".join(rows)
+    return f"## Regions\n\n{markdown_table(('Region', 'Overall accuracy', 'Mean F1', 'Pixels', 'Blocks'), rows)}"
 
 
 def interval(figure: Mapping[str, float | None], signed: bool = False) -> str:

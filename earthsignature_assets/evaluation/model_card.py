@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from earthsignature_assets.evaluation.evaluation_page import evaluation_summary, interval
+from earthsignature_assets.evaluation.evaluation_page import class_table, evaluation_summary
+from earthsignature_assets.evaluation.markdown import markdown_table
 from earthsignature_assets.ground_truth.label_scheme import code_name
 from earthsignature_assets.models.repository import ModelDescription
 from earthsignature_assets.nomenclature import CODES, class_of, name_at_level
@@ -30,7 +31,7 @@ def evaluated_card(description: ModelDescription, figures: Mapping[str, Any], re
         _cannot(description),
         "## Accuracy",
         evaluation_summary(figures).partition("\n\n")[2],
-        _figures(figures),
+        class_table(figures["as_labelled"]),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(description, figures)),
         "## Data and licences",
@@ -45,11 +46,14 @@ def evaluated_card(description: ModelDescription, figures: Mapping[str, Any], re
 
 def _can(description: ModelDescription) -> str:
     rows = [
-        f"| {entry.code} | {code_name(entry.code, entry.supported_level)} "
-        f"{name_at_level(entry.code, entry.supported_level)} | {entry.meaning} |"
+        (
+            entry.code,
+            f"{code_name(entry.code, entry.supported_level)} {name_at_level(entry.code, entry.supported_level)}",
+            entry.meaning,
+        )
         for entry in description.classes
     ]
-    return "| Code | Stands for | Ground truth |\n|---|---|---|\n" + "\n".join(rows)
+    return markdown_table(("Code", "Stands for", "Ground truth"), rows)
 
 
 def _cannot(description: ModelDescription) -> str:
@@ -65,16 +69,6 @@ def _cannot(description: ModelDescription) -> str:
         named = ", ".join(f"{code} {class_of(code).name}" for code in absent)
         lines.append(f"- Not predicted; such ground gets the most similar class: {named}.")
     return "\n".join(lines) or "- None: every CORINE level-3 class is predicted."
-
-
-def _figures(figures: Mapping[str, Any]) -> str:
-    rows = [
-        f"| {name} | {interval(own['recall'])} | {interval(own['precision'])} | {interval(own['f1'])} | "
-        f"{own['blocks']} |"
-        for name, own in figures["as_labelled"]["per_class"].items()
-        if own["support"]
-    ]
-    return "| Class | Recall | Precision | F1 | Blocks |\n|---|---|---|---|---|\n" + "\n".join(rows)
 
 
 def _limits(description: ModelDescription, figures: Mapping[str, Any]) -> list[str]:

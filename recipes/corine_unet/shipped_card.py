@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from earthsignature_assets.evaluation.markdown import markdown_table
 from earthsignature_assets.models.repository import ModelDescription
 from earthsignature_assets.nomenclature import class_of
 
@@ -67,19 +68,18 @@ def _threads(number: int) -> str:
 
 
 def _classes(description: ModelDescription) -> str:
-    lines = [
-        "## Classes",
-        "",
-        "The supported level is how much of the code the ground truth can confirm: a code of level 2 stands for its "
-        "whole level-2 class, one of level 1 for its whole level-1 class. No other class is claimed.",
-        "",
-        "| Index | Code | CORINE class | Supported level | What was learnt |",
-        "|---|---|---|---|---|",
+    rows = [
+        (index, entry.code, class_of(entry.code).name, entry.supported_level, entry.meaning)
+        for index, entry in enumerate(description.classes, 1)
     ]
-    for index, entry in enumerate(description.classes, 1):
-        name = class_of(entry.code).name
-        lines.append(f"| {index} | {entry.code} | {name} | {entry.supported_level} | {entry.meaning} |")
-    return "\n".join(lines)
+    return "\n\n".join(
+        [
+            "## Classes",
+            "The supported level is how much of the code the ground truth can confirm: a code of level 2 stands for "
+            "its whole level-2 class, one of level 1 for its whole level-1 class. No other class is claimed.",
+            markdown_table(("Index", "Code", "CORINE class", "Supported level", "What was learnt"), rows),
+        ]
+    )
 
 
 def _patch_figures(figures: Mapping[str, Any]) -> str:
@@ -114,7 +114,7 @@ def _polygon_figures(figures: Mapping[str, Any]) -> str:
 
 def _scene_figures(figures: Mapping[str, Any]) -> str:
     shares = ", ".join(f"{code} {share:.1%}" for code, share in figures["share"].items())
-    shifts = "\n".join(f"| {shift['shift']} | {shift['overall_accuracy']:.1%} |" for shift in figures["level_shifts"])
+    shifts = [(shift["shift"], f"{shift['overall_accuracy']:.1%}") for shift in figures["level_shifts"]]
     return "\n\n".join(
         [
             "## Held-out figures: Hațeg, level-2A, the polygons that training never saw",
@@ -126,16 +126,14 @@ def _scene_figures(figures: Mapping[str, Any]) -> str:
             _table("pixels, codes as predicted (the labels know no 112, 222, 321)", figures["pixels"]),
             f"Share of the classes in the whole crop: {shares}.",
             "Accuracy over the five classes when the level of the reflectance is shifted:",
-            f"| Shift | Accuracy |\n|---|---|\n{shifts}",
+            markdown_table(("Shift", "Accuracy"), shifts),
             "![input, labelled polygons, prediction](evaluation.png)",
         ]
     )
 
 
 def _level_figures(figures: Sequence[Mapping[str, Any]]) -> str:
-    rows = "\n".join(
-        f"| {entry['between']} | {entry['same_code']:.1%} | {entry['same_group']:.1%} |" for entry in figures
-    )
+    rows = [(entry["between"], f"{entry['same_code']:.1%}", f"{entry['same_group']:.1%}") for entry in figures]
     return "\n\n".join(
         [
             "## Agreement between levels",
@@ -143,7 +141,7 @@ def _level_figures(figures: Sequence[Mapping[str, Any]]) -> str:
             "another level; no label takes part. Level-2A is the Hațeg scene, level-1C the EuroSAT patches, both of "
             "which training saw. The other atmospheres shift the gain, path radiance and offset of each band by one "
             "deviation of what version 1 was trained with.",
-            f"| Between | Same code | Same of five |\n|---|---|---|\n{rows}",
+            markdown_table(("Between", "Same code", "Same of five"), rows),
         ]
     )
 
@@ -151,18 +149,20 @@ def _level_figures(figures: Sequence[Mapping[str, Any]]) -> str:
 def _table(title: str, figures: Mapping[str, Any]) -> str:
     """Write a confusion matrix, truth in rows, with recall, precision and IoU."""
     classes = figures["classes"]
-    lines = [
-        f"{title[0].upper()}{title[1:]}: accuracy **{figures['overall_accuracy']:.1%}** of {figures['total']:,}, "
-        f"mean F1 {figures['mean_f1']:.2f}.",
-        "",
-        f"| truth \\ predicted | {' | '.join(classes)} | recall | precision | IoU |",
-        f"|{'---|' * (len(classes) + 4)}",
+    rows = [
+        (
+            f"**{name}**",
+            *(f"{count:,}" for count in counts),
+            *(_share(figures["per_class"][name][key]) for key in ("recall", "precision", "iou")),
+        )
+        for name, counts in zip(classes, figures["counts"], strict=True)
     ]
-    for name, row in zip(classes, figures["counts"], strict=True):
-        own = figures["per_class"][name]
-        cells = [f"{count:,}" for count in row] + [_share(own[key]) for key in ("recall", "precision", "iou")]
-        lines.append(f"| **{name}** | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    summary = (
+        f"{title[0].upper()}{title[1:]}: accuracy **{figures['overall_accuracy']:.1%}** of {figures['total']:,}, "
+        f"mean F1 {figures['mean_f1']:.2f}."
+    )
+    table = markdown_table(("truth \\ predicted", *classes, "recall", "precision", "IoU"), rows)
+    return f"{summary}\n\n{table}"
 
 
 def _share(value: float | None) -> str:
