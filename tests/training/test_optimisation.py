@@ -11,33 +11,12 @@ import pytest
 pytest.importorskip("torch", reason="PyTorch is absent (the extra `train`)")
 
 import torch
-from rich.progress import Progress
 
 from earthsignature_assets.errors import GroundTruthError, TrainingError
-from earthsignature_assets.ground_truth.samples import Sample, class_set
-from earthsignature_assets.training.network import Architecture, UNet, predict
-from earthsignature_assets.training.optimisation import Recipe, masked_loss, taught_loss, train
-
-CODES = (112, 121, 211, 222, 231, 313, 321, 512)
-TINY = Architecture(classes=len(CODES), width=4, depth=2)
-RECIPE = Recipe(epochs=6, side=32, batch=2, threads=1, learning_rate=1e-2)
-QUIET = Progress(disable=True)
-
-
-def samples(forest: int = 3000) -> list[Sample]:
-    values = {313: forest, 512: 200}
-    return [
-        Sample(
-            str(code), "EuroSAT", "L2A", "", np.full((10, 64, 64), value, np.uint16),
-            np.full((64, 64), code, np.uint16), 0.0, 0.0,
-        )
-        for code, value in values.items()
-    ]  # fmt: skip
-
-
-def assert_same(one: UNet, other: UNet) -> None:
-    for (name, first), second in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
-        assert torch.equal(first, second), name
+from earthsignature_assets.ground_truth.samples import class_set
+from earthsignature_assets.training.network import predict
+from earthsignature_assets.training.optimisation import masked_loss, taught_loss, train
+from tests.small_training import CODES, QUIET, RECIPE, TINY, assert_same, samples
 
 
 def test_training_learns_and_repeats_itself() -> None:
@@ -53,7 +32,7 @@ def test_training_learns_and_repeats_itself() -> None:
 _KILLED = """
 import os, sys
 from pathlib import Path
-from tests.training.test_optimisation import CODES, QUIET, RECIPE, TINY, samples
+from tests.small_training import CODES, QUIET, RECIPE, TINY, samples
 from earthsignature_assets.training import checkpoint
 from earthsignature_assets.training.optimisation import train
 

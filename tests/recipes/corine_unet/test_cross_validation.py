@@ -13,7 +13,7 @@ from earthsignature_assets.training.optimisation import Recipe
 from recipes.corine_unet.cross_validation import Plan, TrainingData, folds_of, judge_folds, patch_answer
 from recipes.corine_unet.data import LabelledScene
 from recipes.corine_unet.training_pool import train_all
-from tests.training.test_optimisation import QUIET
+from tests.small_training import QUIET
 
 BRIGHTNESS = {313: 3000, 512: 200}
 

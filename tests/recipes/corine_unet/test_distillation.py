@@ -14,7 +14,7 @@ from earthsignature_assets.training.network import UNet, predict
 from earthsignature_assets.training.optimisation import train
 from recipes.corine_unet import distillation
 from recipes.corine_unet.distillation import class_probabilities, soft_labels
-from tests.training.test_optimisation import CODES, QUIET, RECIPE, TINY, samples
+from tests.small_training import CODES, QUIET, RECIPE, TINY, samples
 
 
 def _network(seed: int) -> UNet:

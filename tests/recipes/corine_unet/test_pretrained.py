@@ -24,7 +24,7 @@ from recipes.corine_unet import pretrained
 from recipes.corine_unet.data import CLASSES
 from recipes.corine_unet.pretrained import PretrainedArchitecture
 from recipes.corine_unet.teacher import COVERS, DynamicWorld
-from tests.training.test_optimisation import CODES, QUIET, samples
+from tests.small_training import CODES, QUIET, samples
 
 
 @pytest.fixture

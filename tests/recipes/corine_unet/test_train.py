@@ -13,7 +13,7 @@ from earthsignature_assets.keys import ModelVersion
 from earthsignature_assets.models.repository import ModelRepository
 from recipes.corine_unet.train import outcome, train_version
 from tests.recipes.corine_unet.test_cross_validation import PLAN, made_data
-from tests.training.test_optimisation import QUIET
+from tests.small_training import QUIET
 
 MODEL = ModelVersion("corine-unet", 7)
 SHORT = replace(PLAN, recipe=replace(PLAN.recipe, epochs=2), fold_epochs=2, teachers=1)

@@ -20,7 +20,7 @@ from earthsignature_assets.errors import TrainingError
 from earthsignature_assets.training.optimisation import train
 from recipes.corine_unet import training_pool
 from recipes.corine_unet.training_pool import Training, train_all, train_distilled
-from tests.training.test_optimisation import CODES, QUIET, RECIPE, TINY, assert_same, samples
+from tests.small_training import CODES, QUIET, RECIPE, TINY, assert_same, samples
 from tests.waiting import within
 
 
