@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,7 +18,6 @@ from earthsignature_assets.cli.options import deployment_options
 from earthsignature_assets.cli.progress import progress_bar
 from earthsignature_assets.errors import ModelError
 from earthsignature_assets.keys import ModelVersion
-from earthsignature_assets.nomenclature import class_of, name_at_level
 from earthsignature_assets.system.command_line import reported
 from earthsignature_assets.system.extras import require_platform
 from earthsignature_assets.system.settings import Settings
@@ -116,6 +114,7 @@ def models(context: click.Context, settings: Settings) -> None:
 def list_models(deployment: Deployment) -> None:
     """List the versions with their state, their number of products and their classes."""
     from earthsignature_assets.models.repository import superseded_versions
+    from earthsignature_assets.nomenclature import class_of
 
     repository = deployment.repository
     table = Table(title=f"Model versions in {repository.root}")
@@ -140,6 +139,8 @@ def list_models(deployment: Deployment) -> None:
 @_on_deployment
 def show_model(deployment: Deployment, model: str) -> None:
     """Show a version's description, the decisions about it and its card."""
+    from rich.markdown import Markdown
+
     from earthsignature_assets.evaluation.evaluation_report import CARD, FIGURES
     from earthsignature_assets.evaluation.promotion_decision import PromotionDecision
 
@@ -223,6 +224,7 @@ def make_training_set(deployment: Deployment, recipe: Path) -> None:
     """
     from earthsignature_assets.ground_truth.training_set_builder import build_training_set
     from earthsignature_assets.ground_truth.training_set_recipe import read_recipe
+    from earthsignature_assets.nomenclature import name_at_level
     from earthsignature_assets.resources.imagery_source import ImagerySource
     from earthsignature_assets.resources.training_images import open_images
 
@@ -256,6 +258,8 @@ def evaluate_model(deployment: Deployment, model: str, name: str, split: str, ag
 
     Figures, page and picture are in HOME/evaluations/<model>.
     """
+    from rich.markdown import Markdown
+
     from earthsignature_assets.evaluation.evaluation_page import evaluation_summary
     from earthsignature_assets.evaluation.evaluation_report import PAGE, evaluate_version
     from earthsignature_assets.ground_truth.spatial_split import Split
