@@ -47,7 +47,7 @@ def test_a_batch_records_each_partition_with_its_own_metadata() -> None:
     assert (events[KEYS[0]].tags or {})["dagster/partition/scene"] == SCENES[0]
 
 
-def test_what_fails_in_a_batch_is_named_and_costs_the_others_nothing() -> None:
+def test_a_failed_partition_of_a_batch_is_named_and_the_others_are_recorded() -> None:
     def make(scene: SceneKey, _: ModelVersion) -> Metadata:
         if scene.tile == "32TQN":
             raise BandError("band B04 is gone")
@@ -59,12 +59,12 @@ def test_what_fails_in_a_batch_is_named_and_costs_the_others_nothing() -> None:
     assert events[KEYS[2]].metadata["tile"].value == "32TQP"
     assert (events[KEYS[2]].tags or {})["dagster/partition/scene"] == SCENES[2]
     (failure,) = [event for event in result.all_events if event.is_step_failure]
-    told = str(failure.step_failure_data.user_failure_data)
-    assert "1 of 3 partitions failed" in told
-    assert f"{KEYS[1]}: band B04 is gone" in told
+    message = str(failure.step_failure_data.user_failure_data)
+    assert "1 of 3 partitions failed" in message
+    assert f"{KEYS[1]}: band B04 is gone" in message
 
 
-def test_a_programming_error_ends_the_step_and_what_was_made_before_it_is_recorded() -> None:
+def test_a_programming_error_ends_the_step_and_finished_partitions_are_recorded() -> None:
     def make(scene: SceneKey, _: ModelVersion) -> Metadata:
         if scene.tile == "32TQN":
             raise ZeroDivisionError("a mistake of ours")
@@ -75,7 +75,7 @@ def test_a_programming_error_ends_the_step_and_what_was_made_before_it_is_record
     assert set(events) == {KEYS[0]}
 
 
-def test_what_can_pass_is_tried_again_alone() -> None:
+def test_partitions_with_transient_errors_are_retried_alone() -> None:
     calls: list[str] = []
 
     def make(scene: SceneKey, _: ModelVersion) -> Metadata:
@@ -90,7 +90,7 @@ def test_what_can_pass_is_tried_again_alone() -> None:
     assert calls == ["32TQM", "32TQN", "32TQP", "32TQN", "32TQN"]
 
 
-def test_what_does_not_pass_is_given_up() -> None:
+def test_retries_end_after_the_last_attempt() -> None:
     calls: list[str] = []
 
     def make(scene: SceneKey, _: ModelVersion) -> Metadata:

@@ -102,7 +102,7 @@ def test_the_map_agrees_with_the_simulated_truth(deployment: Any) -> None:
     assert (codes[seen] == truth[seen]).mean() > 0.5  # chance is an eighth
 
 
-def test_materialisations_say_what_people_want_to_see(deployment: Any) -> None:
+def test_materialisations_have_their_metadata(deployment: Any) -> None:
     day, scene = DAY.isoformat(), str(CLEAR)
     both = dg.MultiPartitionKey({"scene": scene, "model_version": str(MODEL)})
     found = metadata(deployment, "discovered_items", day)

@@ -67,7 +67,7 @@ def test_a_raster_off_its_grid_is_found(deployment: Any, draft: Draft) -> None:
     assert "confidence.tif is off the grid" in rasters(draft, deployment)["grid_and_crs"]
 
 
-def test_codes_that_the_model_cannot_tell_are_found(deployment: Any, draft: Draft) -> None:
+def test_codes_that_are_not_classes_of_the_model_are_found(deployment: Any, draft: Draft) -> None:
     assert "are not classes of" in rasters(draft, deployment, classes=DESCRIPTION.classes[:1])["class_codes"]
 
 
@@ -90,7 +90,7 @@ def test_a_jump_of_the_classes_names_the_class_that_jumped(deployment: Any, draf
     assert str(CLEAR) in jump.message
 
 
-def test_earlier_products_of_the_tile_are_compared_with(deployment: Any, draft: Draft) -> None:
+def test_earlier_products_of_the_tile_are_compared(deployment: Any, draft: Draft) -> None:
     assert earlier_of_tile(draft, deployment.workspace.store) == []
     later = dataclasses.replace(
         draft,
@@ -124,9 +124,9 @@ def test_polygons_that_overlap_or_are_missing_are_found(draft: Draft) -> None:
     assert "with overlaps or gaps" in failing(check_polygons(draft))["coverage"]
     largest = int(polygons.areas_m2.argmax())
     write_geoparquet(polygons.chosen(np.arange(len(polygons)) != largest), path)
-    told = failing(check_polygons(draft))["coverage"]
-    assert told.startswith(f"{len(polygons) - 1} polygons, 0 of them with overlaps or gaps")
-    assert "area off by" in told
+    message = failing(check_polygons(draft))["coverage"]
+    assert message.startswith(f"{len(polygons) - 1} polygons, 0 of them with overlaps or gaps")
+    assert "area off by" in message
     write_geoparquet(polygons.chosen(np.zeros(len(polygons), bool)), path)
     assert "off by 100.000 %" in failing(check_polygons(draft))["coverage"]
 
@@ -141,7 +141,7 @@ def test_a_published_file_that_changed_is_found(deployment: Any, tmp_path: Path)
     assert "thumbnail.png is missing" in failing(check_product(deployment.product, store))["checksums"]
 
 
-def test_an_item_that_is_no_stac_is_found(deployment: Any, tmp_path: Path) -> None:
+def test_an_item_that_is_not_stac_is_found(deployment: Any, tmp_path: Path) -> None:
     shutil.copytree(deployment.workspace.store.root, tmp_path / "store")
     store = ProductStore(tmp_path / "store")
     item = store.path(deployment.product, Asset.ITEM)
@@ -176,7 +176,7 @@ def test_a_cloud_cover_far_from_the_providers_is_a_warning() -> None:
     assert "2026-05-01_R022_T32TQP (75)" in far.message
 
 
-def test_findings_of_a_batch_become_one_result_that_names_what_failed() -> None:
+def test_findings_of_a_batch_become_one_result_that_names_the_failures() -> None:
     (result,) = check_results(
         {
             "a": [Finding("coverage", True, "fine", {"polygons": 5})],

@@ -144,10 +144,10 @@ def run(
     if result.success:
         return Outcome(started, tries)
     (failure,) = [event for event in result.all_events if event.is_step_failure]
-    told = failure.step_failure_data.user_failure_data
-    assert told is not None, failure.step_failure_data.error
-    assert told.metadata["tries"].value == tries
-    return Outcome(started, tries, str(told.metadata["error"].value), str(told.description))
+    failed = failure.step_failure_data.user_failure_data
+    assert failed is not None, failure.step_failure_data.error
+    assert failed.metadata["tries"].value == tries
+    return Outcome(started, tries, str(failed.metadata["error"].value), str(failed.description))
 
 
 def assert_refused(home: Home, error: str, *words: str) -> None:
@@ -194,8 +194,8 @@ def test_a_scene_that_a_reprocessing_finds_cloudy_is_withdrawn(home: Home) -> No
         assert run(home, instance, "discovery", str(SCENE.day), [dg.AssetKey("clear_scenes")]).error is None
         (record,) = instance.fetch_materializations(dg.AssetKey("clear_scenes"), limit=1).records
         assert record.asset_materialization is not None
-        told = record.asset_materialization.metadata.get("withdrawn")
-        return told.value if told else None
+        withdrawn = record.asset_materialization.metadata.get("withdrawn")
+        return withdrawn.value if withdrawn else None
 
     with dg.DagsterInstance.ephemeral() as instance:
         assert withdrawn() is None
@@ -253,7 +253,7 @@ def fetch_from_busy_server(home: Home, answers: int) -> tuple[Outcome, set[str]]
         return outcome, instance.get_materialized_partitions(dg.AssetKey("patches"))
 
 
-def test_a_server_that_is_busy_for_a_while_costs_tries_and_no_patches(home: Home) -> None:
+def test_a_temporarily_busy_server_costs_retries_and_no_patches(home: Home) -> None:
     outcome, made = fetch_from_busy_server(home, answers=2)
     assert (outcome.error, outcome.tries > 1, made) == (None, True, {str(SCENE)})
 
@@ -276,7 +276,7 @@ def l1c(home: Home, real_data: Path, tmp_path: Path) -> Iterator[tuple[Home, str
         yield replace(home, settings=settings), item["properties"]["datetime"][:10]
 
 
-def test_l1c_is_refused_before_the_search_where_no_model_reads_it(l1c: tuple[Home, str]) -> None:
+def test_l1c_is_refused_before_the_search_if_no_model_reads_it(l1c: tuple[Home, str]) -> None:
     home, day = l1c
     with dg.DagsterInstance.ephemeral() as instance:
         outcome = run(home, instance, "discovery", day)
@@ -286,7 +286,7 @@ def test_l1c_is_refused_before_the_search_where_no_model_reads_it(l1c: tuple[Hom
     assert Workspace.of(home.settings).days.items(dt.date.fromisoformat(day)) == []
 
 
-def test_l1c_is_discovered_where_a_model_asks_for_it(l1c: tuple[Home, str], tmp_path: Path) -> None:
+def test_l1c_is_discovered_if_a_model_reads_it(l1c: tuple[Home, str], tmp_path: Path) -> None:
     home, day = l1c
     models = tmp_path / "models"
     shutil.copytree(shipped_repository().root, models)
@@ -299,7 +299,7 @@ def test_l1c_is_discovered_where_a_model_asks_for_it(l1c: tuple[Home, str], tmp_
     assert len(Workspace.of(home.settings).days.items(dt.date.fromisoformat(day))) == 1
 
 
-def test_an_l1c_item_among_l2a_is_no_scene_and_says_why(home: Home) -> None:
+def test_an_l1c_item_among_l2a_is_rejected_with_the_reason(home: Home) -> None:
     def become_l1c(item: dict[str, Any]) -> None:
         item["properties"]["s2:product_type"] = "S2MSI1C"
 

@@ -1,4 +1,4 @@
-"""Drift: what an operator is told of a scene unlike the training data, and of class shares unlike the past."""
+"""Drift: reports of scenes unlike the training data, and of class shares unlike the tile's history."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ def test_the_range_is_that_of_the_middle_of_the_training_pixels() -> None:
     assert below.max() + above.max() == pytest.approx(0.01, abs=0.003)
 
 
-def test_no_data_is_no_part_of_the_range_and_levels_are_apart() -> None:
+def test_no_data_is_excluded_from_the_range_and_levels_are_separate() -> None:
     image = np.zeros((10, 4, 4), np.uint16)
     image[:, 0, 0] = 800
     found = input_range([("L2A", image), ("L1C", image + 400), ("L2A", image)])
@@ -52,7 +52,7 @@ def test_a_scene_like_the_training_data_passes() -> None:
 @pytest.mark.parametrize(
     ("shift", "word", "cause"), [(1000, "above", "offset that was not"), (-1000, "below", "twice")]
 )
-def test_a_scene_with_a_wrong_offset_is_told_with_band_side_and_cause(shift: int, word: str, cause: str) -> None:
+def test_a_scene_with_a_wrong_offset_is_reported_with_band_side_and_cause(shift: int, word: str, cause: str) -> None:
     finding = check_input(scene(shift), KNOWN)
     assert not finding.passed
     assert finding.warns, "it stops nothing"
@@ -71,7 +71,7 @@ def test_one_band_alone_is_named() -> None:
     assert "B05 " not in finding.message
 
 
-def test_a_model_without_a_range_says_so_and_passes() -> None:
+def test_a_model_without_a_range_passes_with_a_message() -> None:
     finding = check_input(scene(5000), dataclasses.replace(KNOWN, training_range=None))
     assert finding.passed
     assert "the training range of corine-unet-v1 is not known" in finding.message
@@ -89,7 +89,7 @@ def test_the_range_travels_in_the_description() -> None:
         ModelDescription.from_json(json.dumps(content))
 
 
-def test_the_pixels_looked_at_are_clear_ones_of_the_whole_scene(deployment: Any) -> None:
+def test_the_compared_pixels_are_clear_ones_of_the_whole_scene(deployment: Any) -> None:
     store = PatchStore(deployment.workspace.patches(SceneKey.parse("2026-05-01_R022_T32TQM")))
     pixels = store.clear_overview()
     step = store.overview_step
@@ -101,7 +101,7 @@ def test_the_pixels_looked_at_are_clear_ones_of_the_whole_scene(deployment: Any)
 USUAL = [{211: 50.0, 313: 40.0, 512: 10.0}, {211: 55.0, 313: 37.0, 512: 8.0}, {211: 44.0, 313: 46.0, 512: 10.0}]
 
 
-def test_shares_within_the_tiles_past_pass() -> None:
+def test_shares_within_the_history_of_the_tile_pass() -> None:
     finding = check_history({211: 520.0, 313: 390.0, 512: 90.0}, USUAL)
     assert finding.passed
     assert finding.figures["products"] == 3
@@ -110,7 +110,7 @@ def test_shares_within_the_tiles_past_pass() -> None:
 @pytest.mark.parametrize(
     ("areas", "code"), [({211: 20.0, 313: 40.0, 335: 40.0}, 335), ({211: 10.0, 313: 49.0, 512: 14.0}, 211)]
 )
-def test_a_class_beyond_the_past_is_named(areas: dict[int, float], code: int) -> None:
+def test_a_class_beyond_the_history_is_named(areas: dict[int, float], code: int) -> None:
     finding = check_history(areas, USUAL)
     assert not finding.passed
     assert finding.warns
@@ -118,7 +118,7 @@ def test_a_class_beyond_the_past_is_named(areas: dict[int, float], code: int) ->
     assert "tile's last 3 products" in finding.message
 
 
-def test_a_short_past_says_nothing() -> None:
+def test_a_short_history_passes() -> None:
     finding = check_history({335: 1.0}, USUAL[:2])
     assert finding.passed
     assert "3 are needed" in finding.message

@@ -45,7 +45,7 @@ def blank(path: Path) -> None:
         writer.write(grid.whole, np.zeros((len(bands), *grid.shape), np.uint16), ~nothing, nothing)
 
 
-def test_its_rasters_are_on_the_grid_and_hold_nothing(published: tuple[Workspace, Product], tmp_path: Path) -> None:
+def test_its_rasters_are_on_the_grid_and_empty(published: tuple[Workspace, Product], tmp_path: Path) -> None:
     workspace, product = published
     for asset in (Asset.LAND_COVER, Asset.CONFIDENCE, Asset.CLOUD_MASK):
         path = tmp_path / str(asset)

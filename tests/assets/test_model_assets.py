@@ -55,7 +55,7 @@ def materialise(
     return result.asset_materializations_for_node(asset.key.to_user_string())[0].metadata
 
 
-def test_a_scene_of_the_home_becomes_a_training_set_and_judges_a_version(deployment: Any, tmp_path: Path) -> None:
+def test_a_scene_of_the_home_becomes_a_training_set_that_evaluates_a_version(deployment: Any, tmp_path: Path) -> None:
     settings, path = deployment.settings, recipe(deployment, tmp_path, f'scene = "{CLEAR}"')
     with dg.DagsterInstance.ephemeral() as instance:
         made = materialise(training_set, instance, settings, {"recipe": str(path)})
@@ -77,7 +77,7 @@ def test_a_scene_of_the_home_becomes_a_training_set_and_judges_a_version(deploym
     assert len(judged["confusion_level_1"].value.records) >= 2
 
 
-def test_the_patches_of_a_stac_item_are_fetched_where_they_are_not_there(deployment: Any, tmp_path: Path) -> None:
+def test_missing_patches_of_a_stac_item_are_fetched(deployment: Any, tmp_path: Path) -> None:
     image = f'item = "{deployment.scenes[CLEAR].item_path}"'
     settings = Settings(home=tmp_path / "another", stac_api=deployment.settings.stac_api)
     with dg.DagsterInstance.ephemeral() as instance:
@@ -94,7 +94,7 @@ def test_the_patches_of_a_stac_item_are_fetched_where_they_are_not_there(deploym
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "message"),
     [
         ('scene = "2026-05-09_R022_T32TQM"', "there are no patches"),
         (f'scene = "{CLEAR}"\nlevel = "L1C"', "the recipe gives L1C"),
@@ -102,15 +102,13 @@ def test_the_patches_of_a_stac_item_are_fetched_where_they_are_not_there(deploym
         (f'scene = "{CLEAR}"\n[[images]]\nscene = "{CLEAR}"', "more than once"),
     ],
 )
-def test_an_image_that_is_not_there_fails_the_step_by_name(
-    deployment: Any, tmp_path: Path, image: str, told: str
-) -> None:
+def test_a_missing_image_fails_the_step_by_name(deployment: Any, tmp_path: Path, image: str, message: str) -> None:
     path = recipe(deployment, tmp_path, image)
-    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(AssertionError, match=told):
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(AssertionError, match=message):
         materialise(training_set, instance, deployment.settings, {"recipe": str(path)})
 
 
-def test_without_a_training_set_the_evaluation_says_what_is_needed(tmp_path: Path) -> None:
+def test_an_evaluation_without_a_training_set_names_the_remedy(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(str(model_versions.name), [MODEL])
         with pytest.raises(AssertionError, match="materialise `training_set`"):

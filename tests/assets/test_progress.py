@@ -10,7 +10,7 @@ def context(lines: list[str]) -> Any:
     return SimpleNamespace(log=SimpleNamespace(info=lambda text, *values: lines.append(text % values)))
 
 
-def test_the_log_has_a_line_for_each_tenth_and_no_more() -> None:
+def test_the_log_has_one_line_for_each_tenth() -> None:
     lines: list[str] = []
     report = progress_of(context(lines), "scene", "windows")
     for done in range(121):
@@ -21,7 +21,7 @@ def test_the_log_has_a_line_for_each_tenth_and_no_more() -> None:
     assert lines[-1].startswith("scene: 121 of 121 windows")
 
 
-def test_only_those_who_watch_are_told() -> None:
+def test_only_steps_inside_the_block_are_watched() -> None:
     seen: list[tuple[int, int]] = []
     with watched(lambda *at: seen.append(at)):
         inside = progress_of(context([]), "scene", "rows")
@@ -38,5 +38,5 @@ def test_a_run_in_this_process_is_watched_and_logged(deployment: Any) -> None:
         deployment.chain.segment(scene, model)
     assert seen[-1] == (1, 1)
     run = deployment.instance.get_run_records(limit=1)[0].dagster_run
-    told = [entry.user_message for entry in deployment.instance.all_logs(run.run_id)]
-    assert any("2026-05-01_R022_T32TQM corine-unet-v1: 1 of 1 windows" in text for text in told)
+    messages = [entry.user_message for entry in deployment.instance.all_logs(run.run_id)]
+    assert any("2026-05-01_R022_T32TQM corine-unet-v1: 1 of 1 windows" in text for text in messages)

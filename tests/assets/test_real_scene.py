@@ -126,7 +126,7 @@ def test_the_answer_is_the_scene(answers: tuple[Path, RasterProduct, PolygonProd
     assert (codes > 0).mean() > 0.95
 
 
-def test_polygons_and_raster_tell_the_same_areas(answers: tuple[Path, RasterProduct, PolygonProduct]) -> None:
+def test_polygons_and_raster_have_the_same_areas(answers: tuple[Path, RasterProduct, PolygonProduct]) -> None:
     _, raster, polygons = answers
     frame = polygons.frame()
     assert frame.geometry.is_valid.all()

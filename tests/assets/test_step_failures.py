@@ -33,7 +33,7 @@ def message(result: dg.ExecuteInProcessResult) -> str:
     return str(failure.step_failure_data.user_failure_data or failure.step_failure_data.error)
 
 
-def test_what_passes_is_tried_again_until_it_has_passed() -> None:
+def test_a_transient_error_is_retried_until_success() -> None:
     def fail(attempt: int) -> None:
         if attempt < 2:
             raise ProviderUnavailableError("the provider is down")
@@ -42,7 +42,7 @@ def test_what_passes_is_tried_again_until_it_has_passed() -> None:
     assert (attempts, result.success) == (3, True)
 
 
-def test_what_does_not_pass_fails_with_its_own_message_in_the_end() -> None:
+def test_a_lasting_transient_error_fails_with_its_message() -> None:
     def fail(_: int) -> None:
         raise ProviderUnavailableError("the provider is down")
 
@@ -52,7 +52,7 @@ def test_what_does_not_pass_fails_with_its_own_message_in_the_end() -> None:
 
 
 @pytest.mark.parametrize("error", [BandError("band B04 is gone"), ZeroDivisionError("band B04 is gone")])
-def test_what_cannot_pass_is_tried_once(error: Exception) -> None:
+def test_other_errors_are_not_retried(error: Exception) -> None:
     def fail(_: int) -> None:
         raise error
 

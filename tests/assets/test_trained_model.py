@@ -25,7 +25,7 @@ def test_without_pytorch_the_run_names_the_extra(tmp_path: Path, monkeypatch: py
     assert "torch is not installed: pip install 'earthsignature[train]'" in str(failure.value.description)
 
 
-def test_the_next_number_is_taken_and_one_that_is_there_refused(tmp_path: Path) -> None:
+def test_the_next_number_is_free_and_an_existing_one_is_refused(tmp_path: Path) -> None:
     engine = InferenceEngine(registered=str(tmp_path))
     newest = max(model.version for model in engine.repository.versions())
     assert _version(TrainingConfig(), engine) == ModelVersion("corine-unet", newest + 1)

@@ -58,7 +58,7 @@ def test_a_version_that_is_still_being_copied_waits(tmp_path: Path) -> None:
         assert str(NEW) in instance.get_dynamic_partitions("model_version")
 
 
-def test_a_retired_version_is_no_partition_and_does_not_come_back(tmp_path: Path) -> None:
+def test_a_retired_version_is_removed_and_stays_removed(tmp_path: Path) -> None:
     retired = Workspace(home=str(tmp_path)).retired_models
     with dg.DagsterInstance.ephemeral() as instance:
         tick(instance, tmp_path)
@@ -78,14 +78,14 @@ def test_a_deployment_that_has_an_older_shipped_version_keeps_it_and_gets_the_ne
         assert instance.get_dynamic_partitions("model_version") == [str(FIRST), str(NEWEST)]
 
 
-def test_a_repository_of_one_s_own_takes_part_whole(tmp_path: Path) -> None:
+def test_all_versions_of_a_configured_repository_are_active(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         drop(tmp_path, FIRST.version)
         tick(instance, tmp_path)
         assert instance.get_dynamic_partitions("model_version") == [str(FIRST), str(NEWEST)]
 
 
-def test_a_key_that_is_no_model_version_goes(tmp_path: Path) -> None:
+def test_a_key_that_is_not_a_model_version_is_removed(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("model_version", ["corine|unet-v1", "Model"])
         assert tick(instance, tmp_path).startswith(f"{len(SHIPPED)} added, 2 removed")

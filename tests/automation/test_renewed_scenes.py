@@ -71,7 +71,7 @@ def test_a_reprocessed_scene_is_fetched_and_published_again() -> None:
         assert sensor.tick() == [f"patches {SCENE} {NEWER}"]
 
 
-def test_a_scene_with_a_run_under_way_waits() -> None:
+def test_a_scene_with_an_active_run_waits() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", [SCENE])
         instance.create_run_for_job(
@@ -87,7 +87,7 @@ def test_a_scene_with_a_run_under_way_waits() -> None:
         assert sensor.tick() == [f"patches {SCENE} {NEW}"]
 
 
-def test_what_failed_is_asked_for_again_each_day_and_given_up_after_the_look_back_window(
+def test_failures_are_retried_daily_and_given_up_after_the_look_back_window(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first = dt.date(2026, 5, 3)
@@ -110,7 +110,7 @@ def test_what_failed_is_asked_for_again_each_day_and_given_up_after_the_look_bac
         assert on_day(7) == []  # it waits no longer
 
 
-def test_a_scene_that_turned_cloudy_while_it_waited_waits_no_longer() -> None:
+def test_a_waiting_scene_that_is_refused_stops_waiting() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", [SCENE])
         sensor = Sensor(instance)
@@ -122,7 +122,7 @@ def test_a_scene_that_turned_cloudy_while_it_waited_waits_no_longer() -> None:
         assert sensor.tick() == [f"patches {SCENE} {NEWER}"]
 
 
-def test_what_waits_in_a_cursor_of_the_first_format_is_asked_for() -> None:
+def test_waiting_scenes_of_a_cursor_of_the_first_format_are_requested() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", [SCENE, OTHER])
         judged(instance, {OTHER: NEW})

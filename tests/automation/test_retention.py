@@ -38,9 +38,7 @@ def sweep(deployment: Any, home: Path, instance: dg.DagsterInstance, **settings:
     return {name: value.value for name, value in output.step_output_data.metadata.items()}
 
 
-def test_a_sweep_removes_what_is_past_and_what_is_published_and_patches_fetches_again(
-    deployment: Any, home: Path
-) -> None:
+def test_a_sweep_removes_expired_and_published_folders_and_patches_fetches_again(deployment: Any, home: Path) -> None:
     scene, workspace = deployment.product.scene, Workspace(home=str(home))
     leftovers = [workspace.segmentation(scene, MODEL), workspace.draft(scene, MODEL)]
     shutil.copytree(leftovers[0], unpublished := workspace.segmentation(OTHER, MODEL))
@@ -49,11 +47,11 @@ def test_a_sweep_removes_what_is_past_and_what_is_published_and_patches_fetches_
         age(folder, 1)
     age(workspace.patches(scene), 8)
     with dg.DagsterInstance.ephemeral() as instance:
-        told = sweep(deployment, home, instance)
-        assert told["patch_stores_removed"] == 1
-        assert told["published_folders_removed"] == 2
-        assert told["removed"] == [f"{scene}.zarr"]
-        assert told["bytes_freed"] > 1e5
+        metadata = sweep(deployment, home, instance)
+        assert metadata["patch_stores_removed"] == 1
+        assert metadata["published_folders_removed"] == 2
+        assert metadata["removed"] == [f"{scene}.zarr"]
+        assert metadata["bytes_freed"] > 1e5
         assert not any(folder.exists() for folder in (*leftovers, workspace.patches(scene)))
         assert unpublished.is_dir()
         assert young.is_dir()
@@ -63,7 +61,7 @@ def test_a_sweep_removes_what_is_past_and_what_is_published_and_patches_fetches_
     assert workspace.patches(scene).is_dir()
 
 
-def test_the_budget_counts_and_a_scene_with_a_run_under_way_stays(deployment: Any, home: Path) -> None:
+def test_the_budget_counts_and_a_scene_with_an_active_run_stays(deployment: Any, home: Path) -> None:
     scene, workspace = deployment.product.scene, Workspace(home=str(home))
     age(workspace.patches(scene), 1)
     age(workspace.draft(scene, MODEL), 1)
@@ -81,6 +79,6 @@ def test_the_budget_counts_and_a_scene_with_a_run_under_way_stays(deployment: An
     assert not workspace.patches(scene).exists()
 
 
-def test_a_home_without_anything_is_swept_in_peace(deployment: Any, tmp_path: Path) -> None:
+def test_an_empty_home_is_swept(deployment: Any, tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         assert sweep(deployment, tmp_path, instance)["bytes_freed"] == 0

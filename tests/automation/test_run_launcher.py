@@ -42,16 +42,16 @@ def test_a_run_whose_process_lives_is_running(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tags", [None, {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/nowhere"}'}])
 def test_a_run_whose_process_and_server_are_gone_has_failed(tmp_path: Path, tags: dict[str, str] | None) -> None:
     pid = dead_process()
-    status, told = health(tmp_path, pid, tags)
+    status, message = health(tmp_path, pid, tags)
     assert status is WorkerStatus.FAILED
-    assert f"its process {pid} is gone" in told
+    assert f"its process {pid} is gone" in message
 
 
 def test_a_run_that_never_got_a_process_has_failed(tmp_path: Path) -> None:
     assert health(tmp_path, None)[0] is WorkerStatus.FAILED
 
 
-def test_a_process_that_waits_to_be_buried_is_gone(tmp_path: Path) -> None:
+def test_a_zombie_process_is_gone(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.read()  # the end of its output: it has ended, and nobody has asked for its code

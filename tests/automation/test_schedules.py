@@ -25,11 +25,11 @@ def test_the_window_ends_before_the_day_of_the_tick() -> None:
     assert days_to_discover(TODAY, 1, {"2026-05-08"}) == dates(9)
 
 
-def test_days_that_an_outage_left_are_caught_up() -> None:
+def test_days_without_verdicts_after_an_outage_are_caught_up() -> None:
     assert days_to_discover(TODAY, 2, {"2026-05-04", "2026-05-03"}) == dates(9, 8, 7, 6, 5)
 
 
-def test_a_new_deployment_catches_nothing_up_and_an_old_one_not_for_ever() -> None:
+def test_a_new_deployment_catches_up_nothing_and_an_old_one_a_limited_number_of_days() -> None:
     assert days_to_discover(TODAY, 2, {"2026-05-09"}) == dates(9, 8)
     assert len(days_to_discover(TODAY, 2, {"2016-01-01"})) == 92
 
@@ -58,11 +58,11 @@ def tick(instance: dg.DagsterInstance, at: dt.datetime) -> list[dg.RunRequest]:
         dt.datetime(2026, 5, 9, 20, tzinfo=ZoneInfo("Pacific/Honolulu")),  # the same moment, a day earlier there
     ],
 )
-def test_days_are_those_of_utc_whatever_the_clock_shows(instance: dg.DagsterInstance, at: dt.datetime) -> None:
+def test_days_are_days_of_utc(instance: dg.DagsterInstance, at: dt.datetime) -> None:
     assert [request.partition_key for request in tick(instance, at)] == ["2026-05-09", "2026-05-08"]
 
 
-def test_a_tick_that_is_repeated_asks_for_the_same_and_the_next_day_asks_again(instance: dg.DagsterInstance) -> None:
+def test_a_repeated_tick_requests_the_same_and_the_next_day_requests_again(instance: dg.DagsterInstance) -> None:
     first, repeated = (tick(instance, dt.datetime(2026, 5, 10, 6, tzinfo=dt.UTC)) for _ in range(2))
     assert [request.run_key for request in first] == [request.run_key for request in repeated]
     following = tick(instance, dt.datetime(2026, 5, 11, 6, tzinfo=dt.UTC))
@@ -87,7 +87,7 @@ def test_leap_days_and_new_years_days_are_discovered() -> None:
 @pytest.mark.parametrize("schedule", [daily_discovery, nightly_patch_retention])
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Chicago"])
 @pytest.mark.parametrize("first", [dt.date(2026, 3, 27), dt.date(2026, 10, 23), dt.date(2028, 2, 27)])
-def test_ticks_are_a_day_apart_whatever_clocks_do(
+def test_ticks_are_a_day_apart_across_clock_changes(
     schedule: dg.ScheduleDefinition, zone: str, first: dt.date, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the daemon's own reckoning, on a machine whose clock changes in that week."""

@@ -29,7 +29,7 @@ def materialise(instance: dg.DagsterInstance, asset: str, partition: str) -> Non
     instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=partition))
 
 
-def test_what_is_missing_of_each_scene_is_asked_for_newest_first() -> None:
+def test_missing_partitions_are_requested_newest_first() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", SCENES)
         instance.add_dynamic_partitions("model_version", MODELS)
@@ -44,7 +44,7 @@ def test_what_is_missing_of_each_scene_is_asked_for_newest_first() -> None:
         assert tick(instance) == [("scene_patches", SCENES[1])]
 
 
-def test_a_model_version_that_comes_later_is_missing_everywhere_and_asked_for_nowhere() -> None:
+def test_a_later_model_version_is_missing_everywhere_and_requested_nowhere() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", SCENES)
         instance.add_dynamic_partitions("model_version", MODELS[:1])
@@ -71,7 +71,7 @@ def queue(instance: dg.DagsterInstance, partition: str) -> None:
     instance.create_run_for_job(anything, status=dg.DagsterRunStatus.STARTING, tags={"dagster/partition": partition})
 
 
-def test_what_is_under_way_is_not_asked_for_and_a_long_queue_gets_no_longer() -> None:
+def test_active_scenes_are_not_requested_and_a_long_queue_stays_as_it_is() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", SCENES)
         instance.add_dynamic_partitions("model_version", MODELS[:1])
@@ -84,7 +84,7 @@ def test_what_is_under_way_is_not_asked_for_and_a_long_queue_gets_no_longer() ->
         assert "1 waiting" in str(answer.skip_message)
 
 
-def test_within_the_look_back_window_what_failed_is_asked_for_again_each_day() -> None:
+def test_within_the_look_back_window_failures_are_retried_daily() -> None:
     today = dt.datetime.now(dt.UTC).date()
     young = str(SceneKey(today - dt.timedelta(days=3), 22, "32TQM"))
     with dg.DagsterInstance.ephemeral() as instance:
@@ -94,7 +94,7 @@ def test_within_the_look_back_window_what_failed_is_asked_for_again_each_day() -
         assert run_keys == [f"patches {young} {today}", f"patches {SCENES[0]}"]
 
 
-def test_a_tick_asks_for_a_bounded_batch_and_nothing_twice() -> None:
+def test_a_tick_requests_a_bounded_batch_and_nothing_twice() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", [f"2026-05-01_R{n:03d}_T32TQM" for n in range(1, 144)])
         instance.add_dynamic_partitions("model_version", MODELS[:1])
@@ -103,20 +103,20 @@ def test_a_tick_asks_for_a_bounded_batch_and_nothing_twice() -> None:
         assert len({request.run_key for request in requests}) == 100
 
 
-def test_a_key_added_by_hand_that_does_not_parse_costs_nobody_else() -> None:
+def test_an_invalid_key_is_skipped() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", ["nonsense", *SCENES])
         instance.add_dynamic_partitions("model_version", MODELS[:1])
         assert tick(instance) == [("scene_patches", SCENES[1]), ("scene_patches", SCENES[0])]
 
 
-def test_nothing_to_do_is_said() -> None:
+def test_a_tick_without_requests_gives_a_reason() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         (answer,) = answers_of(instance)
         assert "0 scenes" in answer.skip_message
 
 
-def test_a_scene_that_turned_cloudy_before_it_had_a_product_is_asked_for_no_longer() -> None:
+def test_a_scene_that_is_refused_before_its_first_product_is_not_requested() -> None:
     day = SCENES[0][:10]
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", SCENES[:1])

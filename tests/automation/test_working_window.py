@@ -24,7 +24,7 @@ def removed(instance: dg.DagsterInstance, window_days: int = 90) -> set[str]:
     return {key for request in requests for key in request.partition_keys}
 
 
-def test_old_scenes_go_young_ones_stay() -> None:
+def test_old_scenes_are_removed_and_recent_ones_stay() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", [scene(400), scene(91), scene(90), scene(1)])
         assert removed(instance) == {scene(400), scene(91)}
@@ -41,7 +41,7 @@ def test_a_backfill_of_old_days_brings_scenes_back_for_a_whole_window(monkeypatc
         assert removed(instance) == {scene(400), scene(401)}
 
 
-def test_a_scene_with_a_run_under_way_stays() -> None:
+def test_a_scene_with_an_active_run_stays() -> None:
     @dg.job
     def anything() -> None: ...
 
@@ -53,13 +53,13 @@ def test_a_scene_with_a_run_under_way_stays() -> None:
         assert removed(instance) == {scene(401)}
 
 
-def test_keys_that_are_no_scenes_go_and_are_named() -> None:
+def test_invalid_keys_are_removed_and_logged() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("scene", ["nonsense", "a|b", scene(1)])
         assert removed(instance) == {"nonsense", "a|b"}
 
 
-def test_nothing_to_remove_is_said() -> None:
+def test_a_tick_without_removals_gives_a_reason() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance, resources={"discovery_window": DiscoveryWindow()})
         result = working_window(context)

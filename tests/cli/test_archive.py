@@ -30,7 +30,7 @@ def test_a_sound_store_is_verified(home: Path) -> None:
     assert "1 products" in done.output
 
 
-def test_damage_is_named_and_the_exit_status_says_so(home: Path, deployment: Any) -> None:
+def test_damage_is_named_and_the_exit_status_is_1(home: Path, deployment: Any) -> None:
     path = ProductStore(home / "store").path(deployment.product, Asset.GEOBUF)
     path.write_bytes(path.read_bytes()[:-1])
     done = run("verify", "--home", home)
@@ -39,7 +39,7 @@ def test_damage_is_named_and_the_exit_status_says_so(home: Path, deployment: Any
     assert "1 of 1 products are damaged" in done.output
 
 
-def test_a_store_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_store_is_named(tmp_path: Path) -> None:
     done = run("verify", "--home", tmp_path)
     assert done.exit_code == 1
     assert "does not exist" in done.output
@@ -68,7 +68,7 @@ def test_the_archive_is_exported(home: Path, tmp_path: Path) -> None:
     assert len(list(pystac.Catalog.from_file(str(tmp_path / "stac/catalog.json")).get_items(recursive=True))) == 1
 
 
-def test_a_sweep_says_what_it_removed(home: Path, deployment: Any) -> None:
+def test_a_sweep_lists_the_removed_folders(home: Path, deployment: Any) -> None:
     product = ProductStore(home / "store").root / deployment.product.folder
     shutil.copytree(product, product.with_name("000000000000"))
     done = run("sweep", "--older-than", "0", "--home", home)

@@ -48,7 +48,7 @@ def test_products_by_choice(deployment: Any, tmp_path: Path, choice: list[str]) 
         (["--all", "--model", "corine"], "corine"),
     ],
 )
-def test_choices_that_fail_say_why(deployment: Any, tmp_path: Path, choice: list[str], message: str) -> None:
+def test_choices_that_fail_name_the_reason(deployment: Any, tmp_path: Path, choice: list[str], message: str) -> None:
     result = export(deployment, tmp_path, *choice)
     assert result.exit_code == 1
     assert message in " ".join(result.output.split())

@@ -42,7 +42,7 @@ def test_rasters_are_the_published_files(address: str, deployment: Any, tmp_path
     assert sorted(path for path in (tmp_path / "new").iterdir()) == sorted(written)
 
 
-def test_what_is_there_stays_and_what_was_interrupted_goes_on(address: str, deployment: Any, tmp_path: Path) -> None:
+def test_complete_files_stay_and_interrupted_downloads_resume(address: str, deployment: Any, tmp_path: Path) -> None:
     get(address, tmp_path)
     land_cover = tmp_path / f"{deployment.product.product_id}_land_cover.tif"
     cloud_mask = tmp_path / f"{deployment.product.product_id}_cloud_mask.tif"
@@ -104,7 +104,7 @@ def test_a_refused_filter_is_named(address: str, tmp_path: Path) -> None:
     assert "categories" in result.stderr
 
 
-def test_a_folder_that_takes_no_file_is_named(address: str, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(address: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     for form in ("geotiff", "picture"):
         result = get(address, tmp_path / "file" / "below", "--as", form)
@@ -112,7 +112,7 @@ def test_a_folder_that_takes_no_file_is_named(address: str, tmp_path: Path) -> N
         assert "cannot be written" in result.stderr
 
 
-def test_one_damaged_product_does_not_keep_back_the_others(deployment: Any, tmp_path: Path) -> None:
+def test_a_damaged_product_does_not_stop_the_others(deployment: Any, tmp_path: Path) -> None:
     store = shutil.copytree(deployment.workspace.store.root, tmp_path / "store")
     (store / deployment.product.folder / Asset.CLOUD_MASK).unlink()
     with service_process(store, tmp_path / "service.log") as address:

@@ -20,14 +20,14 @@ def invoke(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("command", ["demo", "run", "serve", "ui", "get", "models"])
-def test_every_command_explains_itself(command: str) -> None:
+def test_every_command_has_help(command: str) -> None:
     code, output = invoke(command, "--help")
     assert code == 0
     assert len(output.splitlines()) > 5
     assert command in invoke("--help")[1]
 
 
-def test_models_lists_what_each_version_tells() -> None:
+def test_models_lists_the_classes_of_each_version() -> None:
     code, output = invoke("models")
     assert code == 0
     assert "corine-unet-v1" in output
@@ -44,14 +44,14 @@ def test_models_lists_what_each_version_tells() -> None:
         (("--tile", "32TQM", "--date", "2026-05-01", "--model", "corine-unet-v9"), "corine-unet-v9"),
     ],
 )
-def test_run_refuses_what_it_cannot_run(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_run_refuses_invalid_options(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     code, output = invoke("run", "--home", str(tmp_path), "--stac-api", "http://127.0.0.1:9", *arguments)
     assert code != 0
     assert message in output
     assert list(tmp_path.iterdir()) == []
 
 
-def test_run_says_when_a_date_has_no_items(deployment: Any, tmp_path: Path) -> None:
+def test_run_names_a_date_without_items(deployment: Any, tmp_path: Path) -> None:
     code, output = invoke(
         "run", "--home", str(tmp_path), "--stac-api", deployment.settings.stac_api, "--tile", "31TGJ",
         "--date", "2026-05-01",
@@ -60,7 +60,7 @@ def test_run_says_when_a_date_has_no_items(deployment: Any, tmp_path: Path) -> N
     assert "has no item of tile 31TGJ on 2026-05-01" in output
 
 
-def test_run_says_why_a_scene_is_not_segmented(deployment: Any, tmp_path: Path) -> None:
+def test_run_names_the_reason_why_a_scene_is_not_segmented(deployment: Any, tmp_path: Path) -> None:
     code, output = invoke(
         "run", "--home", str(tmp_path), "--stac-api", deployment.settings.stac_api, "--tile", "33TUG",
         "--date", "2026-05-01",
@@ -114,7 +114,7 @@ def test_run_publishes_a_tile_and_get_fetches_it(deployment: Any, tmp_path: Path
     assert {"code", "name"} <= set(from_parquet.columns)
 
 
-def test_get_says_when_nobody_answers(tmp_path: Path) -> None:
+def test_get_names_a_service_that_does_not_answer(tmp_path: Path) -> None:
     code, output = invoke("get", "--target", "127.0.0.1:9", "--to", str(tmp_path))
     assert code == 1
     assert "127.0.0.1:9" in output

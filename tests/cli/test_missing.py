@@ -22,7 +22,7 @@ def materialise(instance: dg.DagsterInstance, asset: str, partition: str) -> Non
     instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=partition))
 
 
-def test_days_and_products_that_are_not_there_are_found() -> None:
+def test_missing_days_and_products_are_found() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         assert find_missing(instance, TODAY, "", None).days == ()
         instance.add_dynamic_partitions("scene", ["nonsense", *map(str, SCENES)])
@@ -37,7 +37,7 @@ def test_days_and_products_that_are_not_there_are_found() -> None:
         assert find_missing(instance, TODAY, "05-01", SECOND).products == ((SCENES[0], SECOND),)
 
 
-def test_what_is_missing_is_made_and_what_fails_is_named_last(deployment: Any, tmp_path: Path) -> None:
+def test_missing_products_are_made_and_failures_are_named_last(deployment: Any, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(deployment.settings.home, home, ignore=shutil.ignore_patterns("simulated", "dagster", "store"))
     settings = dataclasses.replace(deployment.settings, home=home)
@@ -45,15 +45,15 @@ def test_what_is_missing_is_made_and_what_fails_is_named_last(deployment: Any, t
     with open_instance(home) as instance:
         instance.add_dynamic_partitions("scene", [str(scene), str(absent)])
         instance.add_dynamic_partitions("model_version", [str(FIRST)])
-    told = io.StringIO()
+    output = io.StringIO()
     with pytest.raises(RunFailedError, match="1 runs failed"):
-        report_missing(settings, Console(file=told, width=200), "", None, resume=True)
-    assert "2 products are missing" in told.getvalue()
-    assert f"by {FIRST}" in told.getvalue()
-    assert "materialise `discovered_items`" in told.getvalue()
+        report_missing(settings, Console(file=output, width=200), "", None, resume=True)
+    assert "2 products are missing" in output.getvalue()
+    assert f"by {FIRST}" in output.getvalue()
+    assert "materialise `discovered_items`" in output.getvalue()
     with open_instance(home) as instance:
         assert find_missing(instance, TODAY, "", None).products == ((absent, FIRST),)
         instance.delete_dynamic_partition("scene", str(absent))
-    told = io.StringIO()
-    report_missing(settings, Console(file=told, width=200), "2026-05-01", None, resume=False)
-    assert "products are missing" not in told.getvalue()
+    output = io.StringIO()
+    report_missing(settings, Console(file=output, width=200), "2026-05-01", None, resume=False)
+    assert "products are missing" not in output.getvalue()

@@ -45,8 +45,8 @@ def keys(home: Path) -> list[str]:
 
 
 def test_a_version_is_registered_promoted_rolled_back_and_retired(home: Path, trained: Path) -> None:
-    told = models(home, "register", str(trained)).output
-    assert str(NEW) in told
+    output = models(home, "register", str(trained)).output
+    assert str(NEW) in output
     assert keys(home) == [str(NEW)]
     assert (home / "models" / "corine-unet" / str(NEW.version) / "card.md").is_file()
     assert (home / "models" / "corine-unet" / "config.pbtxt").is_file()
@@ -74,14 +74,14 @@ def test_a_version_is_registered_promoted_rolled_back_and_retired(home: Path, tr
     assert "retired" not in models(home, "list").output
 
 
-def test_the_history_of_decisions_is_one_page_the_latest_first(home: Path, trained: Path) -> None:
+def test_the_history_lists_all_decisions_the_latest_first(home: Path, trained: Path) -> None:
     assert "0 decisions" in models(home, "history").output
     models(home, "register", str(trained))
     models(home, "promote", str(NEW), "--who", "Ada", "--why", "better [forests]")
     models(home, "promote", str(FIRST), "--who", "Bob", "--why", "worse water")
     models(home, "retire", str(NEW), "--who", "Eve", "--why", "it rests")
-    told = models(home, "history").output
-    rows = [re.split(r"\s*│\s*", line.strip("│ "))[1:] for line in told.splitlines() if line.startswith("│")]
+    output = models(home, "history").output
+    rows = [re.split(r"\s*│\s*", line.strip("│ "))[1:] for line in output.splitlines() if line.startswith("│")]
     # Within one minute the order of a retirement and a promotion is that of their seconds.
     assert sorted(rows) == [
         ["promoted", str(FIRST), "Bob", "worse water"],
@@ -89,7 +89,7 @@ def test_the_history_of_decisions_is_one_page_the_latest_first(home: Path, train
         ["retired", str(NEW), "Eve", "it rests"],
     ]
     assert [row[2] for row in rows if row[0] == "promoted"] == ["Bob", "Ada"]
-    assert f"{FIRST} is served first" in told
+    assert f"{FIRST} is served first" in output
 
 
 def test_retiring_the_promoted_version_warns(home: Path) -> None:
@@ -107,8 +107,8 @@ def test_another_version_of_the_same_number_is_refused(home: Path, trained: Path
 
 def test_a_damaged_version_is_refused_and_leaves_nothing(home: Path, trained: Path) -> None:
     (trained / "model.onnx").write_bytes(b"half")
-    told = models(home, "register", str(trained), fails=True).output
-    assert "is not the one that model.json describes" in told.replace("\n", " ")
+    output = models(home, "register", str(trained), fails=True).output
+    assert "is not the one that model.json describes" in output.replace("\n", " ")
     assert not (home / "models").exists()
 
 
@@ -131,14 +131,14 @@ def test_bad_input_is_named(home: Path, arguments: tuple[str, ...], message: str
 
 
 def test_a_repository_for_triton_is_laid_out(tmp_path: Path) -> None:
-    told = models(tmp_path / "home", "triton", "--for", "python", "--to", str(tmp_path / "served")).output
-    assert str(FIRST) in told
-    assert f"tritonserver --model-repository={tmp_path / 'served'}" in told.replace("\n", "")
+    output = models(tmp_path / "home", "triton", "--for", "python", "--to", str(tmp_path / "served")).output
+    assert str(FIRST) in output
+    assert f"tritonserver --model-repository={tmp_path / 'served'}" in output.replace("\n", "")
     assert (tmp_path / "served" / "corine-unet" / "1" / "model.py").is_file()
     assert "v99 is not in" in models(tmp_path / "home", "triton", "corine-unet-v99", "--to", "x", fails=True).output
 
 
-def test_a_training_set_is_made_and_a_version_judged_by_it(home: Path, trained: Path, tmp_path: Path) -> None:
+def test_a_training_set_is_made_and_a_version_is_evaluated_by_it(home: Path, trained: Path, tmp_path: Path) -> None:
     for number in range(24):
         label = ("wood", "lake", "road")[number % 3]
         path = tmp_path / "patches" / label / f"{number}.tif"
@@ -175,8 +175,8 @@ def test_a_training_set_is_made_and_a_version_judged_by_it(home: Path, trained: 
     assert "corine-unet-v9" in models(home, "evaluate", "corine-unet-v9", fails=True).output
 
 
-def test_what_cannot_be_evaluated_or_made_says_why(home: Path, tmp_path: Path) -> None:
+def test_failed_evaluations_and_training_sets_name_the_reason(home: Path, tmp_path: Path) -> None:
     assert "there is no training set" in models(home, "evaluate", str(FIRST), fails=True).output
     (tmp_path / "recipe.toml").write_text('name = "mine"\n')
-    told = models(home, "training-set", str(tmp_path / "recipe.toml"), fails=True).output
-    assert "images with truth, or patches, are needed" in told
+    output = models(home, "training-set", str(tmp_path / "recipe.toml"), fails=True).output
+    assert "images with truth, or patches, are needed" in output

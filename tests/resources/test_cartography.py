@@ -6,7 +6,7 @@ from earthsignature_assets.products.rasters.cog import Codec
 from earthsignature_assets.resources.cartography import Cartography
 
 
-def test_defaults_are_those_of_the_products() -> None:
+def test_the_defaults_are_the_defaults_of_the_products() -> None:
     assert Cartography().generalisation == Generalisation()
     assert Cartography().codec is Codec.DEFLATE
 

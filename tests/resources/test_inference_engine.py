@@ -24,7 +24,7 @@ def test_without_a_setting_the_engine_is_embedded(tmp_path: Path) -> None:
         assert isinstance(engine, EmbeddedEngine)
 
 
-def test_a_setting_alone_chooses_triton(tmp_path: Path) -> None:
+def test_one_setting_chooses_triton(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     settings = Settings(home=tmp_path, triton=f"127.0.0.1:{port}")
