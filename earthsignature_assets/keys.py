@@ -12,9 +12,11 @@ from typing import Self
 from earthsignature_assets.errors import InvalidKeyError
 
 _TILE = re.compile(r"(?:0?[1-9]|[1-5][0-9]|60)[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V]")
-_SCENE_KEY = re.compile(r"(\d{4}-\d{2}-\d{2})_R(\d{3})_T(\d{2}[A-Z]{3})")
-_MODEL_VERSION = re.compile(r"([a-z][a-z0-9]*(?:-[a-z0-9]+)*)-v([1-9]\d{0,5})")
-_PRODUCT_ID = re.compile(r"S2[A-Z]_MSIL(?:1C|2A)_\d{8}T\d{6}_N\d{4}_R(\d{3})_T(\d{2}[A-Z]{3})_\d{8}T\d{6}")
+# ASCII alone: other digits would spell a second name of the same product.
+_SCENE_KEY = re.compile(r"(\d{4}-\d{2}-\d{2})_R(\d{3})_T(\d{2}[A-Z]{3})", re.ASCII)
+_MODEL_VERSION = re.compile(r"(?=[a-z0-9-]{1,64}-v[0-9]+\Z)([a-z][a-z0-9]*(?:-[a-z0-9]+)*)-v([1-9]\d{0,5})", re.ASCII)
+"""At most 64 characters of name: it names folders, partitions and columns."""
+_PRODUCT_ID = re.compile(r"S2[A-Z]_MSIL(?:1C|2A)_\d{8}T\d{6}_N\d{4}_R(\d{3})_T(\d{2}[A-Z]{3})_\d{8}T\d{6}", re.ASCII)
 
 
 def parse_tile(text: str) -> str:
@@ -30,7 +32,7 @@ def parse_tile(text: str) -> str:
     if len(tile) == 6 and tile.startswith("T"):
         tile = tile[1:]
     if not _TILE.fullmatch(tile):
-        raise InvalidKeyError(f"{text!r} is not a Sentinel-2 tile: give an MGRS 100 km square such as 32TQM")
+        raise InvalidKeyError(f"{text[:100]!r} is not a Sentinel-2 tile: give an MGRS 100 km square such as 32TQM")
     return tile.zfill(5)
 
 
@@ -60,13 +62,13 @@ class SceneKey:
         match = _SCENE_KEY.fullmatch(text)
         if match is None:
             raise InvalidKeyError(
-                f"{text!r} is not a scene key: expected <sensing date>_R<relative orbit>_T<tile>, "
+                f"{text[:100]!r} is not a scene key: expected <sensing date>_R<relative orbit>_T<tile>, "
                 "for example 2026-05-01_R022_T32TQM"
             )
         try:
             day = dt.date.fromisoformat(match[1])
         except ValueError as error:
-            raise InvalidKeyError(f"{text!r} is not a scene key: {error}") from error
+            raise InvalidKeyError(f"{text[:100]!r} is not a scene key: {error}") from error
         return cls(day, int(match[2]), match[3])
 
     def __str__(self) -> str:
@@ -83,7 +85,8 @@ class ModelVersion:
     def __post_init__(self) -> None:
         if not _MODEL_VERSION.fullmatch(str(self)):
             raise InvalidKeyError(
-                f"{str(self)!r} is not a model version: give lower-case words joined by hyphens, then -v and a number"
+                f"{str(self)[:100]!r} is not a model version: give lower-case words joined by hyphens, at most "
+                "64 characters, then -v and a number"
             )
 
     @classmethod
@@ -96,7 +99,7 @@ class ModelVersion:
         match = _MODEL_VERSION.fullmatch(text)
         if match is None:
             raise InvalidKeyError(
-                f"{text!r} is not a model version: expected <name>-v<number>, for example corine-unet-v1"
+                f"{text[:100]!r} is not a model version: expected <name>-v<number>, for example corine-unet-v1"
             )
         return cls(match[1], int(match[2]))
 
@@ -117,7 +120,7 @@ def parse_product_id(text: str) -> str:
     name = text.removesuffix(".SAFE")
     if not _PRODUCT_ID.fullmatch(name):
         raise InvalidKeyError(
-            f"{text!r} is not a Sentinel-2 product name such as "
+            f"{text[:100]!r} is not a Sentinel-2 product name such as "
             "S2B_MSIL2A_20220430T100019_N0400_R122_T33TXL_20220430T120209"
         )
     return name

@@ -43,6 +43,7 @@ def test_scene_keys_sort_by_day_as_text_does() -> None:
         "2026-05-01_R022_T32TQM\n",
         "../2026-05-01_R022_T32TQM",
         "a|b",
+        "2026-05-01_R٠٢٢_T32TQM",
         "",
     ],
 )
@@ -69,7 +70,9 @@ def test_a_model_version_reads_back_what_it_wrote() -> None:
     assert str(ModelVersion("corine-unet", 12)) == "corine-unet-v12"
 
 
-@pytest.mark.parametrize("text", ["corine-unet", "corine|unet-v1", "Corine-v1", "a/b-v1", "a-v0", "-v1", "a-v01"])
+@pytest.mark.parametrize(
+    "text", ["corine-unet", "corine|unet-v1", "Corine-v1", "a/b-v1", "a-v0", "-v1", "a-v01", "a-v١"]
+)
 def test_a_text_that_is_not_a_model_version_is_refused(text: str) -> None:
     with pytest.raises(InvalidKeyError, match="corine-unet-v1"):
         ModelVersion.parse(text)
@@ -82,7 +85,29 @@ def test_a_product_name_is_parsed_without_its_safe_suffix() -> None:
     assert product_type_of(PRODUCT.replace("MSIL2A", "MSIL1C")) == "S2MSI1C"
 
 
-@pytest.mark.parametrize("text", ["../../etc/passwd", PRODUCT[:-1], PRODUCT + "/x", PRODUCT.replace("S2B", "S3B")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "../../etc/passwd",
+        PRODUCT[:-1],
+        PRODUCT + "/x",
+        PRODUCT.replace("S2B", "S3B"),
+        PRODUCT.replace("N0400", "N٠٤٠٠"),
+    ],
+)
 def test_a_text_that_is_not_a_product_name_is_refused(text: str) -> None:
     with pytest.raises(InvalidKeyError):
         parse_product_id(text)
+
+
+def test_a_refusal_quotes_no_more_than_the_beginning_of_a_long_text() -> None:
+    for parse in (parse_product_id, parse_tile, SceneKey.parse, ModelVersion.parse):
+        with pytest.raises(InvalidKeyError) as refusal:
+            parse("x" * 100_000)
+        assert len(str(refusal.value)) < 400
+
+
+def test_the_name_of_a_model_has_at_most_64_characters() -> None:
+    assert ModelVersion.parse("a" * 64 + "-v999999").name == "a" * 64
+    with pytest.raises(InvalidKeyError, match="corine-unet-v1"):
+        ModelVersion.parse("a" * 65 + "-v1")

@@ -12,6 +12,9 @@ from earthsignature_assets.errors import InvalidKeyError, QueryError
 from earthsignature_assets.grid import tile_grid
 from earthsignature_assets.keys import ModelVersion, SceneKey, parse_product_id, relative_orbit_of
 
+_SOURCE_SCHEMES = ("http://", "https://", "s3://")
+"""Schemes of links that a reader's browser may follow: `javascript:` and `file:` are none of them."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -66,7 +69,8 @@ def read_facts(properties: dict[str, Any], field: str) -> Facts:
             raise wrong(name, f"is {value!r}; give a percentage, 0 to 100, or leave it out")
         numbers[name] = value
     source = properties.get("source", product_id)
-    if not isinstance(source, str) or not 0 < len(source) <= 2000 or not source.isprintable():
-        raise wrong("source", "is not a URL; give that of the STAC item, or leave it out")
+    known = source == product_id or (isinstance(source, str) and source.startswith(_SOURCE_SCHEMES))
+    if not known or len(source) > 2000 or not source.isprintable():
+        raise wrong("source", "is not an http, https or s3 URL; give that of the STAC item, or leave it out")
     confidence = round(numbers["confidence"] or 0)
     return Facts(field, product_id, model, sensed_at, numbers["cloud_cover"], confidence, source)

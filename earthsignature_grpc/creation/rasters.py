@@ -32,8 +32,8 @@ def read_land_cover(content: bytes, facts: Facts) -> tuple[npt.NDArray[np.uint16
         if not inside or columns % 2 or rows % 2:
             raise QueryError(
                 "segmentation",
-                f"has its corner at {grid.left_m:.0f} {grid.top_m:.0f} and {grid.width}×{grid.height} pixels, which is "
-                f"not on the grid of tile {facts.tile}: corner {tile.left_m:.0f} {tile.top_m:.0f}, steps of 20 m, at "
+                f"has its corner at {grid.left_m:.0f} {grid.top_m:.0f} and {grid.width}×{grid.height} pixels, off "
+                f"the grid of tile {facts.tile}: corner {tile.left_m:.0f} {tile.top_m:.0f}, steps of 20 m, at "
                 f"most {tile.width}×{tile.height} pixels",
             )
         codes: npt.NDArray[np.uint16] = _pixels(raster, "segmentation")

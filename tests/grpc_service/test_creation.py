@@ -289,6 +289,8 @@ def _bomb() -> bytes:
         ({"facts": {"cloud_cover": 101}}, "data", "percentage"),
         ({"facts": {"cloud_cover": True}}, "data", "percentage"),
         ({"facts": {"source": "x\ny"}}, "data", "URL"),
+        ({"facts": {"source": "javascript:alert(1)"}}, "data", "URL"),
+        ({"facts": {"source": "file:///etc/passwd"}}, "data", "URL"),
         ({"footprint": shapely.Polygon([(11, 45), (12, 46), (11, 46), (12, 45)])}, "data", "not a valid polygon"),
     ],
 )  # fmt: skip

@@ -225,7 +225,7 @@ def _time(item_id: str, properties: Mapping[str, Any], *names: str) -> dt.dateti
 
 
 def _baseline(item_id: str, text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", text)
+    match = re.fullmatch(r"([0-9]{1,2})\.([0-9]{1,2})", text)
     if match is None:
         raise ItemError(f"item {item_id}: processing baseline {text!r} is not of the form 05.11")
     return int(match[1]), int(match[2])
