@@ -1,3 +1,3 @@
-from tests.small_scene import dynamic_world, eurosat_folder, hateg_folder, new_scene, small_scene
+from tests.small_scene import hateg_folder
 
-__all__ = ["dynamic_world", "eurosat_folder", "hateg_folder", "new_scene", "small_scene"]
+__all__ = ["hateg_folder"]

@@ -1,8 +1,8 @@
 from importlib.util import find_spec
 
-from tests.small_scene import dynamic_world, eurosat_folder, hateg_folder, new_scene, small_scene
+from tests.small_scene import eurosat_folder, hateg_folder, small_scene
 
-__all__ = ["dynamic_world", "eurosat_folder", "hateg_folder", "new_scene", "small_scene"]
+__all__ = ["eurosat_folder", "hateg_folder", "small_scene"]
 
 # Left out where PyTorch is absent: tests/services/test_training.py runs them in an environment that has it.
 _NEED_TORCH = ("network", "optimisation", "set_training")

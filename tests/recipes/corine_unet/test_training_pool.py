@@ -94,7 +94,7 @@ def test_a_process_that_is_killed_is_named_and_the_next_start_resumes(tmp_path: 
 
     killer = Thread(target=kill)
     killer.start()
-    with pytest.raises(TrainingError, match="start it again, and it goes on from its last epoch"):
+    with pytest.raises(TrainingError, match="start the training again to resume from its last epoch"):
         train_all(long, 2, QUIET)
     killer.join()
     assert list(tmp_path.glob("*.pt"))
