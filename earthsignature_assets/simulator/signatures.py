@@ -6,8 +6,8 @@ by subtracting a rough path radiance; and the labelled polygons of the L2A scene
 S2B_MSIL2A_20181016T092029_N0209_R093_T34TFR_20181016T143428 near Hațeg, Romania.
 
 `python -m earthsignature_assets.simulator.signatures --data DIR` derives and prints the table; DIR holds
-`eurosat_ms_geotorchai` and `s2_hateg_34TFR_20181016`. The readers are separate from those of `recipes`, which no room may
-import, and repeat 20 m pixels instead of interpolating them, so that a signature is of measured values.
+`eurosat_ms_geotorchai` and `s2_hateg_34TFR_20181016`. The readers are separate from those of `recipes`, which no room
+may import, and repeat 20 m pixels instead of interpolating them, so that a signature is of measured values.
 """
 
 import argparse
