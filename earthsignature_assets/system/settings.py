@@ -170,11 +170,8 @@ class Settings:
 
     def to_environment(self) -> dict[str, str]:
         """Return the environment variables that give these settings to another process."""
-        return {
-            setting.variable: "" if value is None else str(value)
-            for setting in SETTINGS.values()
-            for value in [getattr(self, setting.name)]
-        }
+        values = {setting.variable: getattr(self, name) for name, setting in SETTINGS.items()}
+        return {variable: "" if value is None else str(value) for variable, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -239,7 +236,7 @@ class Setting:
         """
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if self.kind is Path and isinstance(value, str):
+        if self.kind is Path and isinstance(value, str | Path):
             value = Path(value).expanduser()
         if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
             shown = "not shown" if self.secret else repr(value)
@@ -275,11 +272,7 @@ def _boolean(text: str) -> bool:
     return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
 
 
-def _path(text: str) -> Path:
-    return Path(text).expanduser()
-
-
-_PARSERS: Mapping[type, Callable[[str], Any]] = {str: str, int: int, float: float, bool: _boolean, Path: _path}
+_PARSERS: Mapping[type, Callable[[str], Any]] = {str: str, int: int, float: float, bool: _boolean, Path: Path}
 _NOUNS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
 
 
