@@ -151,7 +151,7 @@ def test_a_product_of_version_1_is_served_in_both_versions(
 ) -> None:
     assert create(_v1_request(stubs), V1) == b""
     (answer,) = stubs.v1_google.DatabaseProductServiceStub(channel).ListSegmentation(
-        stubs.v1.ListSegmentationRequest(product_ids=[PRODUCT_ID]), timeout=10
+        stubs.v1.ListSegmentationRequest(product_ids=[PRODUCT_ID]), timeout=60
     )
     assert (answer.product_id, answer.product_type) == (PRODUCT_ID, "S2MSI2A")
     with MemoryFile(answer.segmentation) as file, file.open() as raster:
@@ -163,7 +163,7 @@ def test_a_product_of_version_1_is_served_in_both_versions(
     assert answer.cloud_cover == pytest.approx(100 * 400 / 4600)
     assert shapely.from_wkt(answer.wkt).equals_exact(shapely.MultiPolygon([GRID.footprint()]), 1e-5)
     (polygons,) = stubs.v2_google.DatabaseProductServiceStub(channel).ListSegmentation(
-        stubs.v2.ListSegmentationRequest(product_ids=[PRODUCT_ID]), timeout=10
+        stubs.v2.ListSegmentationRequest(product_ids=[PRODUCT_ID]), timeout=60
     )
     frame = read_frame(polygons.segmentation.SerializeToString())
     assert sorted(frame["code"]) == [211, 312]
@@ -187,7 +187,7 @@ def test_an_answer_of_version_2_can_be_created_for_another_model(
     product_id = PRODUCT_ID.replace("T32TQM_20260501T14", "T32TQM_20260501T15")
     create(_v1_request(stubs, product_id), LEGACY)
     stub = stubs.v2_google.DatabaseProductServiceStub(channel)
-    (answer,) = stub.ListSegmentation(stubs.v2.ListSegmentationRequest(product_ids=[product_id]), timeout=10)
+    (answer,) = stub.ListSegmentation(stubs.v2.ListSegmentationRequest(product_ids=[product_id]), timeout=60)
     request = stubs.v2.CreateProductRequest(product=answer.segmentation)
     collection = request.product.feature_collection
     place = list(request.product.keys).index("model")
@@ -199,7 +199,7 @@ def test_an_answer_of_version_2_can_be_created_for_another_model(
     chosen = (
         stubs.v2.ListSegmentationRequest(product_ids=[product_id]).SerializeToString() + b"\xa2\x01\x0epartner-net-v4"
     )
-    (again,) = stub.ListSegmentation(stubs.v2.ListSegmentationRequest.FromString(chosen), timeout=10)
+    (again,) = stub.ListSegmentation(stubs.v2.ListSegmentationRequest.FromString(chosen), timeout=60)
     was, now = (read_frame(reply.segmentation.SerializeToString()) for reply in (answer, again))
     assert was.geometry.tolist() == now.geometry.tolist()
     assert (was["code"].tolist(), was["mean_confidence"].tolist()) == (
@@ -207,7 +207,7 @@ def test_an_answer_of_version_2_can_be_created_for_another_model(
         now["mean_confidence"].tolist(),
     )
     (raster_answer,) = stubs.v1_google.DatabaseProductServiceStub(channel).ListSegmentation(
-        stubs.v1.ListSegmentationRequest.FromString(chosen), timeout=10
+        stubs.v1.ListSegmentationRequest.FromString(chosen), timeout=60
     )
     with MemoryFile(raster_answer.segmentation) as file, file.open() as raster:
         assert (raster.transform, raster.shape) == (GRID.transform, GRID.shape)
@@ -220,7 +220,7 @@ def test_a_collection_of_facts_is_enough_and_the_footprint_is_the_valid_pixels(
     product_id = PRODUCT_ID.replace("T141516", "T161516")
     create(_v1_request(stubs, product_id, collection=True, facts={"cloud_cover": 12.5}), V1)
     (answer,) = stubs.v1_google.DatabaseProductServiceStub(channel).ListSegmentation(
-        stubs.v1.ListSegmentationRequest(product_ids=[product_id]), timeout=10
+        stubs.v1.ListSegmentationRequest(product_ids=[product_id]), timeout=60
     )
     assert answer.cloud_cover == 12.5
     footprint = shapely.from_wkt(answer.wkt)
