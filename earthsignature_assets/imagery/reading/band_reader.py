@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.session import DummySession, Session
 from rasterio.windows import Window
@@ -219,7 +219,7 @@ def _check_proj() -> None:
     """
     try:
         CRS.from_epsg(32632)
-    except RasterioError as error:
+    except CRSError as error:
         raise ConfigurationError(
             f"PROJ cannot look up EPSG:32632 ({error}): PROJ_LIB or PROJ_DATA names another installation's data, or "
             "those of rasterio are damaged; unset the variables, or install rasterio again"

@@ -1,4 +1,5 @@
 import http.server
+import os
 import shutil
 import socket
 import subprocess
@@ -149,3 +150,24 @@ def _serving(handler: type[http.server.BaseHTTPRequestHandler], port: int) -> It
             yield
         finally:
             server.shutdown()
+
+
+_READ_WITH_A_BROKEN_PROJ = """
+import sys
+from earthsignature_assets.errors import ConfigurationError
+from earthsignature_assets.imagery.reading.band_reader import BandReader, gdal_environment
+from earthsignature_assets.imagery.scenes.band_asset import BandFile
+try:
+    with gdal_environment():
+        BandReader("item", "B02", BandFile(sys.argv[1]))
+except ConfigurationError as error:
+    print(error)
+"""
+
+
+def test_a_broken_installation_of_proj_is_reported_as_that(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "proj.db").write_bytes(b"")
+    broken = {"PROJ_LIB": str(tmp_path), "PROJ_DATA": str(tmp_path)}
+    command = [sys.executable, "-c", _READ_WITH_A_BROKEN_PROJ, scene.parts[0].bands["B02"].href]
+    done = subprocess.run(command, env=os.environ | broken, capture_output=True, text=True, check=True)
+    assert "PROJ_LIB or PROJ_DATA names another installation" in done.stdout
