@@ -40,7 +40,6 @@ _BASELINE = ("s2:processing_baseline", "processing:version")
 _GENERATED_AT = ("s2:generation_time", "processing:datetime")
 _TILE = ("grid:code", "s2:mgrs_tile")
 _DATASTRIP = ("s2:datastrip_id", "eopf:datastrip_id")
-_NO_DATA_PERCENT = ("s2:nodata_pixel_percentage", "eopf:nodata_pixel_percentage")
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ def scene_item(item: Mapping[str, Any], provider: Provider, bands: Sequence[str]
         sensed_at=sensed_at,
         generated_at=_time(item_id, properties, *_GENERATED_AT),
         cloud_cover_percent=_percent(properties.get("eo:cloud_cover")),
-        no_data_percent=_percent(next((properties[name] for name in _NO_DATA_PERCENT if name in properties), None)),
+        no_data_percent=_percent(properties.get("s2:nodata_pixel_percentage")),
         footprint=_footprint(item_id, item.get("geometry"), grid),
         grid=grid,
         bands=files,
