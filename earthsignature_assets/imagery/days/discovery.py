@@ -52,12 +52,11 @@ def discover_day(provider: Provider, day: dt.date, area: AreaOfInterest) -> Disc
     """
     found: dict[str, dict[str, Any]] = {}
     dropped: dict[str, str] = {}
-    for box in area.boxes:
-        for item in search_items(provider, day, box):
-            if reason := _deviation(item, provider, day) or ("" if area.holds(item) else _OUTSIDE):
-                dropped[str(item["id"])] = reason
-            else:
-                found[str(item["id"])] = item
+    for item in search_items(provider, day, area.boxes):
+        if reason := _deviation(item, provider, day) or ("" if area.holds(item) else _OUTSIDE):
+            dropped[str(item["id"])] = reason
+        else:
+            found[str(item["id"])] = item
     return DiscoveredDay([found[item_id] for item_id in sorted(found)], Counter(dropped.values()))
 
 

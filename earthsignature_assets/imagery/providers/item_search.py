@@ -8,7 +8,7 @@ import datetime as dt
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -41,8 +41,8 @@ Span = tuple[dt.datetime, dt.datetime]
 AnswerT = TypeVar("AnswerT")
 
 
-def search_items(provider: Provider, day: dt.date, box: Box) -> Iterator[dict[str, Any]]:
-    """Yield every item that the provider lists for a UTC day in a box, each id once.
+def search_items(provider: Provider, day: dt.date, boxes: Sequence[Box]) -> Iterator[dict[str, Any]]:
+    """Yield every item that the provider lists for a UTC day in boxes, each id once.
 
     If an API lists fewer items than it reports as matching, the day is searched again in halves: some services silently
     end their paging after 10,000 results.
@@ -50,7 +50,7 @@ def search_items(provider: Provider, day: dt.date, box: Box) -> Iterator[dict[st
     Args:
         provider: the collection to search.
         day: the day of acquisition, UTC.
-        box: west, south, east and north, in degrees.
+        boxes: west, south, east and north of each, in degrees.
 
     Raises:
         ConfigurationError: the provider's URL has no scheme.
@@ -61,10 +61,10 @@ def search_items(provider: Provider, day: dt.date, box: Box) -> Iterator[dict[st
     """
     api = _Api(provider)
     start = dt.datetime.combine(day, dt.time(), dt.UTC)
-    spans: list[Span] = [(start, start + dt.timedelta(days=1))]
+    searches: list[tuple[Box, Span]] = [(box, (start, start + dt.timedelta(days=1))) for box in boxes]
     known: set[str] = set()
-    while spans:
-        span, listed, matched = spans.pop(), 0, 0
+    while searches:
+        (box, span), listed, matched = searches.pop(), 0, 0
         for page in api.pages(span, box):
             matched = max(matched, _matched(page))
             listed += len(page["features"])
@@ -75,7 +75,8 @@ def search_items(provider: Provider, day: dt.date, box: Box) -> Iterator[dict[st
             if len(known) > remote_policy.POLICY.max_items:
                 raise ProviderAnswerError(f"{provider.api_url} does not stop paging ({len(known)} items for {day})")
         if listed < matched:
-            spans += _halves(span, f"{provider.api_url} lists {listed} of {matched} items of {day}")
+            halves = _halves(span, f"{provider.api_url} lists {listed} of {matched} items of {day}")
+            searches += [(box, half) for half in halves]
 
 
 def _halves(span: Span, shortfall: str) -> list[Span]:
